@@ -1,0 +1,24 @@
+"""The fenced code blocks of README.md, for `.ci/run` and for the tests.
+
+``python .ci/readme_blocks.py bash 2`` prints the second block marked as bash.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+def code_blocks(language):
+    """Return (line number of the first code line, code) of each block in that language."""
+    text = README.read_text(encoding="utf-8")
+    pattern = re.compile(rf"^```{re.escape(language)}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [
+        (text.count("\n", 0, match.start(1)) + 1, match.group(1)) for match in pattern.finditer(text)
+    ]
+
+
+if __name__ == "__main__":
+    language, number = sys.argv[1], int(sys.argv[2])
+    print(code_blocks(language)[number - 1][1], end="")

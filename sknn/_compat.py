@@ -1,0 +1,133 @@
+"""Differences between supported versions, and private operators, each behind one small function.
+
+Nothing else in the package asks for a version or calls a private operator of torch. Every
+function here that uses a private operator has a public fallback of equal result, which the
+tests exercise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy
+import torch
+from sklearn.utils.fixes import parse_version
+
+_SCIPY_VERSION = parse_version(scipy.__version__)
+_ADAM_KERNEL = getattr(torch, "_fused_adam_", None)
+
+
+class _Writable:
+    """An array's memory, declared writable, through NumPy's array interface."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        address, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
+        self._owner = array  # keeps the memory alive
+
+
+def as_tensor(array: np.ndarray) -> torch.Tensor:
+    """View an array as a tensor on the CPU, without a copy where torch allows.
+
+    `torch.from_numpy` warns about read-only memory (memory maps that joblib hands to its workers,
+    frames of pandas 3). The tensor is only read here, so the flag is lifted instead of silencing a
+    warning, which would change the process-wide filters. Negative strides, which torch has
+    not, are copied.
+    """
+    if any(stride < 0 for stride in array.strides):
+        array = array.copy()
+    if not array.flags.writeable:
+        array = np.asarray(_Writable(array))
+    return torch.from_numpy(array)
+
+
+def has_adam_kernel(device_type: str) -> bool:
+    """Whether torch offers its fused Adam kernel on this type of device."""
+    return _ADAM_KERNEL is not None and device_type in ("cpu", "cuda")
+
+
+def adam_step_(
+    vector: torch.Tensor,
+    gradient: torch.Tensor,
+    mean: torch.Tensor,
+    square: torch.Tensor,
+    step_count: torch.Tensor,
+    *,
+    lr: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None:
+    """Torch's own Adam update, in place, by its fused kernel.
+
+    `epsilon` is added to the bias-corrected root, as torch does. `step_count` is the number
+    of this step, from 1, as a tensor of one float32 on the device.
+    """
+    _ADAM_KERNEL(
+        [vector],
+        [gradient],
+        [mean],
+        [square],
+        [],
+        [step_count],
+        lr=lr,
+        beta1=beta_1,
+        beta2=beta_2,
+        weight_decay=0.0,
+        eps=epsilon,
+        amsgrad=False,
+        maximize=False,
+    )
+
+
+def _public_relu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    delta.masked_fill_(output == 0, 0.0)
+
+
+def _public_tanh_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    delta.mul_(1 - output.square())
+
+
+def _public_logistic_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    delta.mul_(output * (1 - output))
+
+
+def _kernel(name: str, overload: str) -> Any:
+    return getattr(getattr(torch.ops.aten, name, None), overload, None)
+
+
+_relu_kernel = _kernel("threshold_backward", "grad_input")
+_tanh_kernel = _kernel("tanh_backward", "grad_input")
+_logistic_kernel = _kernel("sigmoid_backward", "grad_input")
+
+
+def relu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of relu, taken from its output."""
+    if _relu_kernel is None:
+        _public_relu_backward_(delta, output)
+    else:
+        _relu_kernel(delta, output, 0, grad_input=delta)
+
+
+def tanh_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of tanh, taken from its output."""
+    if _tanh_kernel is None:
+        _public_tanh_backward_(delta, output)
+    else:
+        _tanh_kernel(delta, output, grad_input=delta)
+
+
+def logistic_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of the logistic, taken from its output."""
+    if _logistic_kernel is None:
+        _public_logistic_backward_(delta, output)
+    else:
+        _logistic_kernel(delta, output, grad_input=delta)
+
+
+def lbfgs_print_options(verbose: bool) -> dict[str, int]:
+    """SciPy's option for printing the progress of L-BFGS-B, which SciPy 1.15 gave up."""
+    if _SCIPY_VERSION >= parse_version("1.15"):
+        return {}
+    return {"iprint": 1 if verbose else -1}

@@ -1,0 +1,44 @@
+"""The user's `device` and `dtype`, resolved or refused."""
+
+from __future__ import annotations
+
+import torch
+
+_KINDS = "'cpu', 'cuda', 'cuda:1', 'mps' or another device string of torch, or 'auto'"
+
+
+def is_present(name: str) -> bool:
+    """Whether a tensor can be put on the device of this name, in this process, now."""
+    try:
+        device = torch.device(name)
+        if device.type == "meta":
+            return False
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        # Torch's ways of saying: no such string, not compiled in, not found.
+        return False
+    return True
+
+
+def resolve_device(name: str, dtype: torch.dtype) -> torch.device:
+    """The device that `fit` computes on.
+
+    Raises
+    ------
+    ValueError
+        If the device is absent, or cannot hold `dtype`.
+    """
+    if name == "auto":
+        candidates = ["cuda"] if dtype == torch.float64 else ["cuda", "mps"]
+        name = next((kind for kind in candidates if is_present(kind)), "cpu")
+    if not is_present(name):
+        raise ValueError(
+            f"The 'device' parameter is {name!r}, which torch {torch.__version__} cannot use here. "
+            f"Allowed are {_KINDS}. Choose a device that is present, or device='cpu'."
+        )
+    device = torch.device(name)
+    if device.type == "mps" and dtype == torch.float64:
+        raise ValueError(
+            "The 'device' parameter is 'mps', which has no float64. Set dtype='float32', or device='cpu'."
+        )
+    return device

@@ -1,0 +1,101 @@
+"""Rows to outputs, chunk by chunk, without a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import scipy.sparse
+import torch
+
+from sknn._activations import ACTIVATIONS
+from sknn._batches import open_rows
+from sknn._losses import OUTPUT_ACTIVATIONS
+from sknn._steps import flops_per_step
+from sknn._threads import threads_for
+
+# The values of all layers for one chunk should stay in the second-level cache.
+CHUNK_BYTES = 2**20
+MIN_CHUNK_ROWS = 256
+
+Outputs = Callable[[torch.Tensor], torch.Tensor]
+
+
+def link(output_activation: str) -> Outputs:
+    """The output activation, in place on raw outputs (n_outputs, n_rows)."""
+    return OUTPUT_ACTIVATIONS[output_activation].apply_
+
+
+def log_probabilities(output_activation: str) -> Outputs:
+    """Raw outputs (n_outputs, n_rows) to the logarithms of all classes' probabilities.
+
+    From log-softmax, or log-sigmoid of both signs: finite where the probability rounds to zero.
+    """
+    log = OUTPUT_ACTIVATIONS[output_activation].log
+
+    def of_both(z: torch.Tensor) -> torch.Tensor:
+        return torch.cat([log(-z), log(z)])
+
+    def of_one(z: torch.Tensor) -> torch.Tensor:
+        return of_both(z) if output_activation == "logistic" and len(z) == 1 else log(z)
+
+    return of_one
+
+
+def outputs_of(
+    X: np.ndarray | scipy.sparse.csr_matrix,
+    weights: Sequence[torch.Tensor],
+    biases: Sequence[torch.Tensor],
+    activation: str,
+    outputs: Outputs,
+    rows: np.ndarray | None = None,
+) -> np.ndarray:
+    """Send rows through the network.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n_samples, n_features), of the weights' dtype
+    weights : sequence of torch.Tensor of shape (n_out, n_in)
+    biases : sequence of torch.Tensor of shape (n_out,)
+    activation : str
+    outputs : callable
+        Raw outputs (n_outputs, n_rows) to what is returned of them; may work in place.
+    rows : ndarray of int or None
+        The rows to take; None for all.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_columns), C-contiguous
+    """
+    units = (weights[0].shape[1], *(len(bias) for bias in biases))
+    n_rows = X.shape[0] if rows is None else len(rows)
+    chunk_rows = max(MIN_CHUNK_ROWS, CHUNK_BYTES // (sum(units) * X.dtype.itemsize))
+    source = open_rows(X, weights[0].device)
+    with torch.inference_mode(), threads_for(flops_per_step(units, min(n_rows, chunk_rows)) / 3):
+        result = None
+        for start in range(0, n_rows, chunk_rows):
+            stop = min(start + chunk_rows, n_rows)
+            chunk = source.slice(start, stop) if rows is None else source.take(rows[start:stop])
+            values = outputs(_forward(chunk, weights, biases, activation)).t()
+            if result is None:
+                result = torch.empty(n_rows, values.shape[1], dtype=values.dtype)
+            result[start:stop] = values
+        return result.numpy()
+
+
+def _forward(
+    X: torch.Tensor | scipy.sparse.csr_matrix,
+    weights: Sequence[torch.Tensor],
+    biases: Sequence[torch.Tensor],
+    activation: str,
+) -> torch.Tensor:
+    """Raw outputs, feature-major: (n_outputs, n_rows)."""
+    apply_ = ACTIVATIONS[activation].apply_
+    if isinstance(X, torch.Tensor):
+        z = torch.addmm(biases[0].unsqueeze(1), weights[0], X.t())
+    else:
+        z = torch.from_numpy(X @ weights[0].t().numpy()).t() + biases[0].unsqueeze(1)
+    for weight, bias in zip(weights[1:], biases[1:], strict=True):
+        apply_(z)
+        z = torch.addmm(bias.unsqueeze(1), weight, z)
+    return z

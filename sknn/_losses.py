@@ -1,0 +1,154 @@
+"""The losses: one line each in a table of name, output activation, value and gradient.
+
+Conventions. Raw outputs `z` (the input of the output activation), predictions `p` and targets `y`
+are *feature-major*: shape (n_outputs, n_rows), one column a row of the batch. The target of
+"multiclass" is the class index, int64 of shape (1, n_rows); all others are floats shaped
+like `p`. A loss gives *terms*, of shape (n_outputs, n_rows) or (1, n_rows): the loss of a batch is
+the sum over outputs of the terms, averaged over rows by their weights.
+
+Every pair of loss and output activation here is canonical, so that d loss / d z = p - y: for
+the logistic and the softmax with cross-entropy, the identity with half the squared error, and the
+exponential with half the Poisson deviance (Bishop, Pattern Recognition and Machine Learning, 2006,
+section 4.3.6). The values are scikit-learn's (`sklearn/neural_network/_base.py`): probabilities are
+clipped to [eps, 1 - eps] of their dtype before the logarithm, which the gradient ignores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class OutputActivation(NamedTuple):
+    """The last activation, in place on `z` of shape (n_outputs, n_rows), and its logarithm."""
+
+    apply_: Callable[[torch.Tensor], object]
+    log: Callable[[torch.Tensor], torch.Tensor] | None
+
+
+OUTPUT_ACTIVATIONS: dict[str, OutputActivation] = {
+    "identity": OutputActivation(lambda z: z, None),
+    "exp": OutputActivation(torch.exp_, None),
+    "logistic": OutputActivation(torch.sigmoid_, F.logsigmoid),
+    "softmax": OutputActivation(
+        lambda z: torch.softmax(z, 0, out=z), lambda z: torch.log_softmax(z, 0)
+    ),
+}
+
+
+class Loss(NamedTuple):
+    """A loss with its output activation.
+
+    Attributes
+    ----------
+    output_activation : str
+        A key of `OUTPUT_ACTIVATIONS`.
+    backward_ : callable
+        `(p, y, terms)`: turns `p` into `delta = d loss / d z` in place and fills `terms`.
+    terms : callable
+        `(z, y) -> terms`, differentiable: the reference for `backward_`, and the loss that
+        `AutogradStep` differentiates.
+    rows_of_terms : callable
+        Number of rows of `terms` for a number of outputs.
+    averages_outputs : bool
+        Whether the *reported* loss is the mean over outputs. scikit-learn reports the mean of
+        squared errors over outputs and yet descends along the gradient of their sum.
+    """
+
+    output_activation: str
+    backward_: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]
+    terms: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    rows_of_terms: Callable[[int], int] = lambda n_outputs: n_outputs
+    averages_outputs: bool = False
+
+    def reported_scale(self, n_outputs: int) -> float:
+        """What the sum of terms is multiplied by in the loss that is reported."""
+        return 1.0 / n_outputs if self.averages_outputs else 1.0
+
+
+@cache
+def _constant(value: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """A scalar as a tensor, for operators that take no Python number."""
+    with torch.inference_mode(False):
+        return torch.tensor(value, dtype=dtype, device=device)
+
+
+def _negative_log_(probability: torch.Tensor) -> None:
+    eps = torch.finfo(probability.dtype).eps
+    probability.clamp_(eps, 1 - eps).log_().neg_()
+
+
+def _squared_error_backward_(p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor) -> None:
+    p.sub_(y)
+    torch.square(p, out=terms)
+    terms.mul_(0.5)
+
+
+def _squared_error_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return 0.5 * (z - y).square()
+
+
+def _poisson_backward_(p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor) -> None:
+    torch.div(y, p, out=terms)
+    torch.xlogy(y, terms, out=terms)
+    p.sub_(y)
+    terms.add_(p)
+
+
+def _poisson_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    # y log(y / p) - y + p with p = exp(z)
+    return torch.xlogy(y, y) - y * z - y + z.exp()
+
+
+def _binary_backward_(p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor) -> None:
+    # The probability of the true label: p where y is 1, 1 - p where y is 0, both exactly.
+    torch.sub(_constant(1.0, p.dtype, p.device), p, out=terms)
+    torch.lerp(terms, p, y, out=terms)
+    _negative_log_(terms)
+    p.sub_(y)
+
+
+def _binary_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return F.binary_cross_entropy_with_logits(z, y, reduction="none")
+
+
+def _multiclass_backward_(p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor) -> None:
+    torch.gather(p, 0, y, out=terms)
+    _negative_log_(terms)
+    p.scatter_add_(0, y, _constant(-1.0, p.dtype, p.device).expand(y.shape))
+
+
+def _multiclass_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return -torch.log_softmax(z, 0).gather(0, y)
+
+
+LOSSES: dict[str, Loss] = {
+    "squared_error": Loss(
+        "identity", _squared_error_backward_, _squared_error_terms, averages_outputs=True
+    ),
+    "poisson": Loss("exp", _poisson_backward_, _poisson_terms),
+    "binary_log_loss": Loss("logistic", _binary_backward_, _binary_terms),
+    "multiclass_log_loss": Loss(
+        "softmax", _multiclass_backward_, _multiclass_terms, rows_of_terms=lambda n_outputs: 1
+    ),
+}
+
+
+class Criterion(nn.Module):
+    """A loss as a torch user knows it: the mean over rows, as scikit-learn reports it.
+
+    Shape: raw outputs (n_rows, n_outputs) and targets (n_rows, n_outputs) give a scalar.
+    """
+
+    def __init__(self, loss: Loss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, raw: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        terms = self.loss.terms(raw.t(), target.t())
+        return terms.sum(0).mean() * self.loss.reported_scale(raw.shape[1])

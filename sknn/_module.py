@@ -1,0 +1,68 @@
+"""The network as any torch user knows it, and its initial weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import nn
+
+from sknn._activations import ACTIVATIONS
+
+
+class FeedForwardModule(nn.Sequential):
+    """Linear layers with an activation between them; returns raw outputs.
+
+    Parameters
+    ----------
+    weights : sequence of torch.Tensor of shape (n_out, n_in)
+    biases : sequence of torch.Tensor of shape (n_out,)
+        The module's parameters are views of these tensors, never copies.
+    activation : str
+        A key of `sknn._activations.ACTIVATIONS`.
+
+    Shape
+    -----
+    Input (n_rows, n_features), output (n_rows, n_outputs): what enters the output activation.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[torch.Tensor],
+        biases: Sequence[torch.Tensor],
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        for weight, bias in zip(weights, biases, strict=True):
+            if len(self):
+                self.append(ACTIVATIONS[activation].module())
+            # On the meta device a layer is made without drawing initial weights: torch's
+            # global generator belongs to the user.
+            linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+            linear.weight = nn.Parameter(weight)
+            linear.bias = nn.Parameter(bias)
+            self.append(linear)
+
+
+def initial_parameters(
+    layer_units: Sequence[int], activation: str, random_state: np.random.RandomState
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Draw coefficients and intercepts as scikit-learn does, layer by layer.
+
+    Uniform on [-b, b] with b = sqrt(6 / (n_in + n_out)) (Glorot and Bengio, 2010), 2 in place of 6
+    for the logistic activation; the biases are drawn too, after the weights of their layer.
+
+    Returns
+    -------
+    coefs : list of ndarray of shape (n_in, n_out), float64
+    intercepts : list of ndarray of shape (n_out,), float64
+    """
+    factor = 2.0 if activation == "logistic" else 6.0
+    coefs, intercepts = [], []
+    for n_in, n_out in pairwise(layer_units):
+        bound = np.sqrt(factor / (n_in + n_out))
+        coefs.append(random_state.uniform(-bound, bound, (n_in, n_out)))
+        intercepts.append(random_state.uniform(-bound, bound, n_out))
+    return coefs, intercepts

@@ -1,0 +1,188 @@
+"""From a gradient vector to a new parameter vector: scikit-learn's formulas on one flat tensor.
+
+Each stochastic solver is a `torch.optim.Optimizer` over the one vector of `FlatParameters`; what it
+remembers of each parameter lives in the rows of `slots`, and `numbers` / `restore` move the few
+values beside it. L-BFGS is SciPy's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.optimize
+import torch
+
+from sknn import _compat
+from sknn._parameters import FlatParameters
+
+
+class Solver(torch.optim.Optimizer):
+    """A first-order update of one flat vector.
+
+    Subclasses say in `n_slots` how many values they keep for each parameter and implement `update`.
+    `update` is what the training loop calls: torch wraps every `step` in a profiler's record, which costs
+    as much as the update of a small network.
+    """
+
+    n_slots: ClassVar[int]
+
+    def __init__(self, parameters: FlatParameters, learning_rate_init: float, **defaults: Any):
+        self.slots = parameters.slots
+        self.n_updates = 0
+        super().__init__(
+            [parameters.vector],
+            {"lr": learning_rate_init, "learning_rate_init": learning_rate_init, **defaults},
+        )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Torch's name for `update`; the gradient is the vector's `grad`."""
+        value = None
+        if closure is not None:
+            with torch.enable_grad():
+                value = closure()
+        self.update()
+        return value
+
+    def update(self) -> None:
+        """Change the vector by its gradient."""
+        raise NotImplementedError
+
+    def numbers(self) -> dict[str, Any]:
+        """What, beside the slots, a later `partial_fit` needs to go on."""
+        group = {k: v for k, v in self.param_groups[0].items() if k != "params"}
+        return {**group, "n_updates": self.n_updates}
+
+    def restore(self, numbers: dict[str, Any]) -> None:
+        """Take up what `numbers` gave. The hyperparameters of the first call stay in force."""
+        numbers = dict(numbers)
+        self.n_updates = numbers.pop("n_updates")
+        self.param_groups[0].update(numbers)
+
+
+class SGD(Solver):
+    """Stochastic gradient descent with momentum, by scikit-learn's formulas.
+
+    With velocity v, rate r and momentum m: v <- m v - r g, then w <- w + v; with Nesterov's momentum
+    the velocity is applied once more: w <- w + m v - r g (Sutskever et al., 2013).
+    """
+
+    n_slots = 1
+
+    def __init__(
+        self,
+        parameters: FlatParameters,
+        learning_rate_init: float = 0.001,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        learning_rate: str = "constant",
+        power_t: float = 0.5,
+    ) -> None:
+        # The schedule is kept here, as it outlives one call of partial_fit; `_stopping` applies it.
+        super().__init__(
+            parameters,
+            learning_rate_init,
+            momentum=momentum,
+            nesterovs_momentum=nesterovs_momentum,
+            learning_rate=learning_rate,
+            power_t=power_t,
+        )
+
+    def update(self) -> None:
+        group = self.param_groups[0]
+        (vector,) = group["params"]
+        rate, momentum = group["lr"], group["momentum"]
+        velocity = self.slots[0]
+        velocity.mul_(momentum).add_(vector.grad, alpha=-rate)
+        if group["nesterovs_momentum"]:
+            vector.add_(velocity, alpha=momentum).add_(vector.grad, alpha=-rate)
+        else:
+            vector.add_(velocity)
+        self.n_updates += 1
+
+
+class Adam(Solver):
+    """Adam (Kingma and Ba, 2014) in scikit-learn's form.
+
+    With moments m, v and step t: w <- w - r_t m / (sqrt(v) + epsilon) with the rate
+    r_t = r sqrt(1 - beta_2^t) / (1 - beta_1^t). So epsilon meets the root *before* its bias is corrected.
+    Torch adds its own after: dividing ours by sqrt(1 - beta_2^t) gives the same update, and lets torch's
+    fused kernel, one pass over memory, do the work.
+    """
+
+    n_slots = 2
+
+    def __init__(
+        self,
+        parameters: FlatParameters,
+        learning_rate_init: float = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
+        super().__init__(
+            parameters, learning_rate_init, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon
+        )
+        device = parameters.vector.device
+        self._fused = _compat.has_adam_kernel(device.type)
+        self._step_count = torch.zeros((), dtype=torch.float32, device=device)
+
+    def update(self) -> None:
+        group = self.param_groups[0]
+        (vector,) = group["params"]
+        beta_1, beta_2, epsilon = group["beta_1"], group["beta_2"], group["epsilon"]
+        self.n_updates += 1
+        t = self.n_updates
+        root = math.sqrt(1 - beta_2**t)
+        if self._fused:
+            _compat.adam_step_(
+                vector,
+                vector.grad,
+                *self.slots,
+                self._step_count.fill_(t),
+                lr=group["lr"],
+                beta_1=beta_1,
+                beta_2=beta_2,
+                epsilon=epsilon / root,
+            )
+            return
+        mean, square = self.slots
+        mean.mul_(beta_1).add_(vector.grad, alpha=1 - beta_1)
+        square.mul_(beta_2).addcmul_(vector.grad, vector.grad, value=1 - beta_2)
+        rate = group["lr"] * root / (1 - beta_1**t)
+        vector.addcdiv_(mean, square.sqrt().add_(epsilon), value=-rate)
+
+
+SOLVERS: dict[str, type[Solver]] = {"adam": Adam, "sgd": SGD}
+
+
+def minimize_lbfgs(
+    objective: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    start: np.ndarray,
+    *,
+    max_iter: int,
+    max_fun: int,
+    tol: float,
+    verbose: bool,
+    callback: Callable[[np.ndarray], None],
+) -> scipy.optimize.OptimizeResult:
+    """Minimize by SciPy's L-BFGS-B with scikit-learn's options.
+
+    `objective` gives the loss and its gradient, both float64; `callback` sees every accepted point.
+    """
+    return scipy.optimize.minimize(
+        objective,
+        start,
+        method="L-BFGS-B",
+        jac=True,
+        callback=callback,
+        options={
+            "maxfun": max_fun,
+            "maxiter": max_iter,
+            "gtol": tol,
+            **_compat.lbfgs_print_options(verbose),
+        },
+    )

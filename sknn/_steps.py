@@ -1,0 +1,229 @@
+"""One batch to a loss and a gradient.
+
+`ClosedFormStep` is the hot path: the textbook's back-propagation, written into buffers made once.
+`AutogradStep` differentiates whatever torch can, and is the reference that the closed form is
+tested against. Both fill the gradient of the same `FlatParameters` and the same two slots of the loss:
+the weighted sum of the loss's terms, and the squared norm of the weights.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import nn
+
+from sknn._activations import Activation
+from sknn._batches import Batch
+from sknn._losses import OUTPUT_ACTIVATIONS, Loss
+from sknn._parameters import FlatParameters
+
+
+class _Workspace:
+    """Buffers for batches of one size, feature-major: a column is a row of the data.
+
+    `outputs[i]` is what layer i gives, `deltas[i]` the derivative of the loss by its input. The last
+    layer's delta takes the place of its output.
+    """
+
+    def __init__(self, parameters: FlatParameters, terms_rows: int, n_rows: int) -> None:
+        new = parameters.storage.new_empty
+        self.outputs = [new(n, n_rows) for n in parameters.layer_units[1:]]
+        self.outputs_t = [output.t() for output in self.outputs]
+        self.deltas = [new(n, n_rows) for n in parameters.layer_units[1:-1]]
+        self.deltas.append(self.outputs[-1])
+        self.terms = new(terms_rows, n_rows)
+
+
+class ClosedFormStep:
+    """Forward pass, loss and gradient by the closed form.
+
+    With a_0 the rows, a_i = f(W_i a_{i-1} + b_i), n the sum of the sample weights s and all of a, delta
+    holding one column a row (Rumelhart, Hinton and Williams, 1986):
+
+        delta_L = s (p - y) / n               (canonical pairs, see `_losses`)
+        delta_i = (W_{i+1}^T delta_{i+1}) * f'(a_i)
+        dW_i = delta_i a_{i-1}^T + alpha / n W_i
+        db_i = sum of the columns of delta_i
+
+    Parameters
+    ----------
+    parameters : FlatParameters
+    activation : Activation
+    loss : Loss
+    alpha : float
+        Strength of the L2 penalty alpha / (2 n) |W|^2.
+    """
+
+    grad_mode = torch.inference_mode
+
+    def __init__(
+        self, parameters: FlatParameters, activation: Activation, loss: Loss, alpha: float
+    ) -> None:
+        self.parameters = parameters
+        self.activation = activation
+        self.loss = loss
+        self.alpha = alpha
+        self._apply_output_ = OUTPUT_ACTIVATIONS[loss.output_activation].apply_
+        self._terms_rows = loss.rows_of_terms(parameters.layer_units[-1])
+        self._weights_t = [weight.t() for weight in parameters.weights]
+        self._bias_columns = [bias.unsqueeze(1) for bias in parameters.biases]
+        self._workspaces: dict[int, _Workspace] = {}
+
+    def __call__(self, batch: Batch, terms_slot: torch.Tensor, norm_slot: torch.Tensor) -> None:
+        """Fill the gradient, the sum of the terms and the squared norm of the weights."""
+        work = self._workspaces.get(batch.n_rows)
+        if work is None:
+            work = _Workspace(self.parameters, self._terms_rows, batch.n_rows)
+            self._workspaces[batch.n_rows] = work
+        self._forward(batch, work)
+        delta = work.deltas[-1]
+        self.loss.backward_(delta, batch.y, work.terms)
+        delta.mul_(batch.weight)
+        if isinstance(batch.weight, torch.Tensor):
+            work.terms.mul_(batch.weight)
+        torch.sum(work.terms, (0, 1), out=terms_slot)
+        self._backward(batch, work)
+        if self.alpha:
+            torch.dot(self.parameters.penalized, self.parameters.penalized, out=norm_slot)
+
+    def _forward(self, batch: Batch, work: _Workspace) -> None:
+        weights, biases = self.parameters.weights, self._bias_columns
+        apply_ = self.activation.apply_
+        outputs = work.outputs
+        if isinstance(batch.X, torch.Tensor):
+            torch.addmm(biases[0], weights[0], batch.X.t(), out=outputs[0])
+        else:
+            product = batch.X @ self._weights_t[0].numpy()
+            torch.add(biases[0], torch.from_numpy(product).t(), out=outputs[0])
+        for i in range(1, len(outputs)):
+            apply_(outputs[i - 1])
+            torch.addmm(biases[i], weights[i], outputs[i - 1], out=outputs[i])
+        self._apply_output_(outputs[-1])
+
+    def _backward(self, batch: Batch, work: _Workspace) -> None:
+        parameters, deltas = self.parameters, work.deltas
+        decay = self.alpha / batch.weight_sum
+        for i in range(len(deltas) - 1, -1, -1):
+            delta, gradient = deltas[i], parameters.weight_gradients[i]
+            torch.sum(delta, 1, out=parameters.bias_gradients[i])
+            if i:
+                torch.addmm(
+                    parameters.weights[i], delta, work.outputs_t[i - 1], beta=decay, out=gradient
+                )
+                torch.mm(self._weights_t[i], delta, out=deltas[i - 1])
+                self.activation.backward_(deltas[i - 1], work.outputs[i - 1])
+            elif isinstance(batch.X, torch.Tensor):
+                torch.addmm(parameters.weights[0], delta, batch.X, beta=decay, out=gradient)
+            else:
+                product = batch.X.T @ np.ascontiguousarray(delta.numpy().T)
+                gradient.copy_(torch.from_numpy(product).t())
+                gradient.add_(parameters.weights[0], alpha=decay)
+
+
+class AutogradStep:
+    """The same by torch's automatic differentiation, for anything that torch can differentiate.
+
+    Parameters
+    ----------
+    parameters : FlatParameters
+    module : torch.nn.Module
+        Rows to raw outputs; its parameters are views of `parameters`, layer by layer.
+    loss : Loss
+    alpha : float
+    """
+
+    grad_mode = torch.no_grad
+
+    def __init__(
+        self, parameters: FlatParameters, module: nn.Module, loss: Loss, alpha: float
+    ) -> None:
+        self.parameters = parameters
+        self.module = module
+        self.loss = loss
+        self.alpha = alpha
+        gradients = zip(parameters.weight_gradients, parameters.bias_gradients, strict=True)
+        for parameter, gradient in zip(
+            module.parameters(), [g for pair in gradients for g in pair], strict=True
+        ):
+            parameter.grad = gradient
+
+    def __call__(self, batch: Batch, terms_slot: torch.Tensor, norm_slot: torch.Tensor) -> None:
+        """Fill the gradient, the sum of the terms and the squared norm of the weights."""
+        parameters = self.parameters
+        parameters.gradient.zero_()
+        X = torch.from_numpy(batch.X.toarray()) if scipy.sparse.issparse(batch.X) else batch.X
+        with torch.enable_grad():
+            terms = self.loss.terms(self.module(X).t(), batch.y)
+            if isinstance(batch.weight, torch.Tensor):
+                total = (terms * batch.weight).sum()
+                total.backward()
+            else:
+                total = terms.sum()
+                (total * batch.weight).backward()
+        terms_slot.copy_(total.detach())
+        penalized = parameters.penalized
+        parameters.penalized_gradient.add_(penalized, alpha=self.alpha / batch.weight_sum)
+        norm_slot.copy_(torch.dot(penalized, penalized))
+
+
+class LossMeter:
+    """The loss of an epoch, as scikit-learn reports it, read from the device once.
+
+    The reported loss of a batch is its weighted mean of terms (over outputs too, where the loss says so)
+    plus the penalty alpha / (2 n) |W|^2; that of an epoch is their mean by number of rows.
+
+    Parameters
+    ----------
+    parameters : FlatParameters
+    loss : Loss
+    alpha : float
+    """
+
+    CAPACITY = 256
+
+    def __init__(self, parameters: FlatParameters, loss: Loss, alpha: float) -> None:
+        self._terms_scale = loss.reported_scale(parameters.layer_units[-1])
+        self._norm_scale = 0.5 * alpha
+        self._values = parameters.storage.new_zeros(2, self.CAPACITY)
+        self._slots = list(zip(self._values[0].unbind(), self._values[1].unbind(), strict=True))
+        self._batches: list[Batch] = []
+        self._total = parameters.storage.new_zeros(())
+        self._n_rows = 0
+
+    def slots(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where the step of this batch writes its sum of terms and its squared norm."""
+        if len(self._batches) == self.CAPACITY:
+            self._flush()
+        self._batches.append(batch)
+        return self._slots[len(self._batches) - 1]
+
+    def _flush(self) -> None:
+        scales = [
+            [b.n_rows * self._terms_scale * _scalar_weight(b) for b in self._batches],
+            [b.n_rows * self._norm_scale / b.weight_sum for b in self._batches],
+        ]
+        scale = torch.tensor(scales, dtype=self._values.dtype, device=self._values.device)
+        self._total += (self._values[:, : len(self._batches)] * scale).sum()
+        self._n_rows += sum(b.n_rows for b in self._batches)
+        self._batches.clear()
+
+    def read(self) -> float:
+        """The mean by rows since the last reading; the one point of an epoch that waits for the device."""
+        self._flush()
+        value = self._total.item() / self._n_rows
+        self._total.zero_()
+        self._n_rows = 0
+        return value
+
+
+def _scalar_weight(batch: Batch) -> float:
+    """The weight that the terms of a batch were not yet multiplied by."""
+    return 1.0 if isinstance(batch.weight, torch.Tensor) else batch.weight
+
+
+def flops_per_step(layer_units: tuple[int, ...], n_rows: int) -> int:
+    """Operations in the three products of each layer: forward, and two backward."""
+    return 6 * n_rows * sum(n_in * n_out for n_in, n_out in pairwise(layer_units))

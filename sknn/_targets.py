@@ -1,0 +1,71 @@
+"""Labels and targets to arrays and back, and the scores that early stopping watches."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.metrics import r2_score
+from sklearn.preprocessing import LabelBinarizer
+
+
+def encode_labels(y: np.ndarray, binarizer: LabelBinarizer, dtype: np.dtype) -> np.ndarray:
+    """Labels to what the loss takes.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, 1) of int64
+        Class indices, for a multiclass target.
+    ndarray of shape (n_samples, n_outputs) of `dtype`
+        Zeros and ones, for a binary (one column) or multilabel target.
+    """
+    if binarizer.y_type_ == "multiclass":
+        return np.searchsorted(binarizer.classes_, y).astype(np.int64).reshape(-1, 1)
+    encoded = binarizer.transform(y)
+    # A binary problem of a single class comes out as zeros, in whatever shape.
+    return np.ascontiguousarray(encoded, dtype=dtype).reshape(len(encoded), -1)
+
+
+def decode_labels(prediction: np.ndarray, binarizer: LabelBinarizer) -> np.ndarray:
+    """Probabilities of shape (n_samples, n_outputs) to labels, by the binarizer's thresholds."""
+    if prediction.shape[1] == 1:
+        prediction = prediction.ravel()
+    return binarizer.inverse_transform(prediction)
+
+
+def accuracy(y: np.ndarray, prediction: np.ndarray, sample_weight: np.ndarray | None) -> float:
+    """The accuracy of `sklearn.metrics.accuracy_score`, of encoded labels; NaN for non-finite ones."""
+    if not np.isfinite(prediction).all():
+        return np.nan
+    if y.dtype == np.int64:
+        correct = prediction.argmax(axis=1) == y[:, 0]
+    else:
+        correct = ((prediction > 0.5) == (y == 1)).all(axis=1)
+    return float(np.average(correct, weights=sample_weight))
+
+
+def r_squared(y: np.ndarray, prediction: np.ndarray, sample_weight: np.ndarray | None) -> float:
+    """The coefficient of determination; NaN for non-finite predictions."""
+    if not np.isfinite(prediction).all():
+        return np.nan
+    return float(r2_score(y, prediction, sample_weight=sample_weight))
+
+
+def encode_numbers(y: np.ndarray, loss: str, dtype: np.dtype) -> np.ndarray:
+    """Regression targets as (n_samples, n_outputs) of `dtype`.
+
+    Raises
+    ------
+    ValueError
+        If a target is too large for `dtype`, or negative where the loss is "poisson".
+    """
+    if loss == "poisson" and (y < 0).any():
+        raise ValueError(
+            "Some value(s) of y are out of the valid range of the loss 'poisson': the smallest is"
+            f" {y.min()}, but it needs y >= 0. Use loss='squared_error' for negative targets."
+        )
+    encoded = y.astype(dtype, copy=False).reshape(len(y), -1)
+    if not np.isfinite(encoded).all():
+        raise ValueError(
+            f"Input y contains a value too large for {np.dtype(dtype)!r}: the largest is"
+            f" {np.abs(y).max()}. Scale the target, or use dtype='float64'."
+        )
+    return np.ascontiguousarray(encoded)

@@ -1,0 +1,48 @@
+"""How many of torch's threads a piece of work is worth, for the time of one call.
+
+Small steps belong on one thread: a barrier between two threads costs microseconds, and many times that
+while another library's idle threads still spin on the other core.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+# Floating-point operations of one step from which several threads pay. On two cores: 14-64-64-2 with 200
+# rows (6e6) is slower on two threads, 784-256-128-10 (3e8) is 1.7 times as fast.
+PARALLEL_FROM = 4e7
+
+_lock = threading.Lock()
+_n_active = 0
+_n_outside = 0
+
+
+@contextmanager
+def threads_for(flops: float) -> Iterator[None]:
+    """Run the body on one thread if `flops` a step are too few to share, else leave all as it is.
+
+    Torch's number of threads belongs partly to the process (new threads take it over) and partly
+    to each thread (OpenMP's). So the number from outside is remembered when the first of several overlapping
+    bodies begins, and every body puts that one back in its own thread when it ends.
+    """
+    if flops >= PARALLEL_FROM:
+        yield
+        return
+    global _n_active, _n_outside
+    with _lock:
+        if _n_active == 0:
+            _n_outside = torch.get_num_threads()
+        _n_active += 1
+        if torch.get_num_threads() != 1:
+            torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _lock:
+            _n_active -= 1
+            if _n_outside != 1:
+                torch.set_num_threads(_n_outside)

@@ -1,0 +1,408 @@
+"""From arrays to a trained network: the one door between scikit-learn's face and torch.
+
+What goes in and what comes out are NumPy arrays and plain values; tensors, the module and the skorch net
+live for one call.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.optimize import _check_optimize_result
+
+from sknn._activations import ACTIVATIONS
+from sknn._batches import Batches, multiplies_sparse
+from sknn._devices import resolve_device
+from sknn._inference import link, outputs_of
+from sknn._losses import LOSSES, Criterion
+from sknn._module import FeedForwardModule
+from sknn._net import FeedForwardNet, plain_records
+from sknn._parameters import FlatParameters
+from sknn._solvers import SGD, SOLVERS, Solver, minimize_lbfgs
+from sknn._steps import ClosedFormStep, LossMeter, flops_per_step
+from sknn._stopping import (
+    InverseScaling,
+    KeepFinishedEpoch,
+    Progress,
+    StopOnDivergence,
+    StopOnPlateau,
+    TrackProgress,
+)
+from sknn._threads import threads_for
+
+Score = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], float]
+
+
+class Problem(NamedTuple):
+    """What is to be learned.
+
+    Attributes
+    ----------
+    X : ndarray or CSR matrix of shape (n_samples, n_features)
+        Of the dtype of the computation.
+    y : ndarray of shape (n_samples, n_columns)
+        Encoded targets.
+    sample_weight : ndarray of shape (n_samples,) or None
+    loss : str
+        A key of `LOSSES`.
+    layer_units : tuple of int
+    score : callable
+        Targets, predictions and weights to the score that early stopping watches.
+    train_rows, valid_rows : ndarray of int, or None
+        The validation split; None without early stopping.
+    """
+
+    X: np.ndarray | scipy.sparse.csr_matrix
+    y: np.ndarray
+    sample_weight: np.ndarray | None
+    loss: str
+    layer_units: tuple[int, ...]
+    score: Score
+    train_rows: np.ndarray | None = None
+    valid_rows: np.ndarray | None = None
+
+
+@dataclass
+class State:
+    """A network, and what training needs to go on with it.
+
+    Attributes
+    ----------
+    coefs, intercepts : list of ndarray
+    solver : dict or None
+        Name, numbers, and slots (each a pair of coefs and intercepts) of the last stochastic solver.
+    progress : Progress
+    history : list of dict
+    n_iter : int
+    loss : float
+    device : str
+    """
+
+    coefs: list[np.ndarray]
+    intercepts: list[np.ndarray]
+    solver: dict[str, Any] | None = None
+    progress: Progress = field(default_factory=Progress)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    n_iter: int = 0
+    loss: float = np.nan
+    device: str = "cpu"
+
+
+def train(
+    problem: Problem,
+    state: State,
+    settings: SimpleNamespace,
+    random_state: np.random.RandomState,
+    incremental: bool = False,
+) -> State:
+    """Train the network of `state` on a problem; `state` itself is left as it was.
+
+    Parameters
+    ----------
+    problem : Problem
+    state : State
+        The starting point.
+    settings : SimpleNamespace
+        The estimator's parameters by name.
+    random_state : numpy.random.RandomState
+        Orders the rows; its initial weights and split are drawn already.
+    incremental : bool
+        One epoch, by the solver of the call before.
+
+    Raises
+    ------
+    ValueError
+        If the device is absent, or the weights have become non-finite.
+    """
+    device = resolve_device(settings.device, _torch_dtype(problem.X.dtype))
+    run = _train_lbfgs if settings.solver == "lbfgs" else _train_stochastic
+    with threads_for(flops_per_step(problem.layer_units, _batch_size(problem, settings))):
+        trained = run(problem, state, settings, random_state, incremental, device)
+    if not all(np.isfinite(a).all() for a in (*trained.coefs, *trained.intercepts)):
+        raise ValueError(
+            "Solver produced non-finite parameter weights. The input data may"
+            " contain large values and need to be preprocessed."
+            " Scale the features (for instance with StandardScaler) and a regression target, or lower"
+            f" learning_rate_init (it is {settings.learning_rate_init})."
+        )
+    return trained
+
+
+def net_of(
+    coefs: list[np.ndarray],
+    intercepts: list[np.ndarray],
+    activation: str,
+    loss: str,
+    history: list[dict[str, Any]],
+) -> FeedForwardNet:
+    """The skorch net of a fitted model, with weights of its own, on the CPU."""
+    units = (coefs[0].shape[0], *(len(b) for b in intercepts))
+    parameters = FlatParameters(units, SGD.n_slots, dtype=_torch_dtype(coefs[0].dtype))
+    parameters.write(coefs, intercepts)
+    net = FeedForwardNet(
+        FeedForwardModule(parameters.weights, parameters.biases, activation),
+        Criterion(LOSSES[loss]),
+        SGD,
+        parameters,
+    ).initialize()
+    net.history.extend({**record, "batches": []} for record in history)
+    return net
+
+
+def _torch_dtype(dtype: np.dtype) -> torch.dtype:
+    return torch.float32 if dtype == np.float32 else torch.float64
+
+
+def _n_train(problem: Problem) -> int:
+    return problem.X.shape[0] if problem.train_rows is None else len(problem.train_rows)
+
+
+def _batch_size(problem: Problem, settings: SimpleNamespace) -> int:
+    """Rows of a step: all of them for L-BFGS, never more than there are."""
+    n_samples = _n_train(problem)
+    if settings.solver == "lbfgs":
+        return n_samples
+    return min(200 if settings.batch_size == "auto" else settings.batch_size, n_samples)
+
+
+def _parameters(
+    problem: Problem, state: State, n_slots: int, device: torch.device
+) -> FlatParameters:
+    parameters = FlatParameters(
+        problem.layer_units,
+        n_slots,
+        dtype=_torch_dtype(problem.X.dtype),
+        device=device,
+        input_major=multiplies_sparse(problem.X, device),
+    )
+    parameters.write(state.coefs, state.intercepts)
+    return parameters
+
+
+def _step(
+    problem: Problem, parameters: FlatParameters, settings: SimpleNamespace
+) -> tuple[ClosedFormStep, LossMeter]:
+    loss = LOSSES[problem.loss]
+    step = ClosedFormStep(parameters, ACTIVATIONS[settings.activation], loss, settings.alpha)
+    return step, LossMeter(parameters, loss, settings.alpha)
+
+
+def _train_stochastic(
+    problem: Problem,
+    state: State,
+    settings: SimpleNamespace,
+    random_state: np.random.RandomState,
+    incremental: bool,
+    device: torch.device,
+) -> State:
+    """Epochs of batches, run by skorch."""
+    if settings.batch_size != "auto" and settings.batch_size > _n_train(problem):
+        warnings.warn(
+            "Got `batch_size` less than 1 or larger than "
+            "sample size. It is going to be clipped",
+            stacklevel=2,
+        )
+    resumed = state.solver if incremental else None
+    if resumed is not None and resumed["name"] != settings.solver:
+        resumed = None
+    parameters = _parameters(problem, state, SOLVERS[settings.solver].n_slots, device)
+    progress = state.progress.copy(early_stopping=settings.early_stopping)
+    step, meter = _step(problem, parameters, settings)
+    net = FeedForwardNet(
+        FeedForwardModule(parameters.weights, parameters.biases, settings.activation),
+        Criterion(step.loss),
+        partial(_solver, settings=settings, resumed=resumed),
+        parameters,
+        step,
+        meter,
+        progress,
+        max_epochs=1 if incremental else settings.max_iter,
+        callbacks=_rules(progress, settings),
+        device=str(device),
+    ).initialize()
+    batches = Batches(
+        problem.X,
+        problem.y,
+        problem.sample_weight,
+        problem.train_rows,
+        batch_size=_batch_size(problem, settings),
+        random_state=random_state if settings.shuffle else None,
+        device=device,
+    )
+    net.partial_fit(batches, _validation(problem, parameters, settings))
+    _warn_of_the_end(net, settings, incremental)
+    if settings.early_stopping:
+        parameters.storage[0].copy_(net.best_)
+    return _published(net, state, settings)
+
+
+def _solver(
+    parameters: FlatParameters, settings: SimpleNamespace, resumed: dict[str, Any] | None
+) -> Solver:
+    """The solver, new or as the call before left it."""
+    names = {
+        "adam": ("beta_1", "beta_2", "epsilon"),
+        "sgd": ("momentum", "nesterovs_momentum", "learning_rate", "power_t"),
+    }[settings.solver]
+    solver = SOLVERS[settings.solver](
+        parameters,
+        settings.learning_rate_init,
+        **{name: getattr(settings, name) for name in names},
+    )
+    if resumed is not None:
+        solver.restore(resumed["numbers"])
+        for row, (coefs, intercepts) in enumerate(resumed["slots"], 1):
+            parameters.write(coefs, intercepts, row)
+    return solver
+
+
+def _rules(progress: Progress, settings: SimpleNamespace) -> list[Any]:
+    """The callbacks of an epoch's end, in scikit-learn's order."""
+    tol, verbose = settings.tol, bool(settings.verbose)
+    return [
+        TrackProgress(progress, tol, verbose),
+        StopOnDivergence(),
+        InverseScaling(progress),
+        StopOnPlateau(progress, tol, settings.n_iter_no_change, verbose),
+        KeepFinishedEpoch(),
+    ]
+
+
+def _validation(
+    problem: Problem, parameters: FlatParameters, settings: SimpleNamespace
+) -> Callable[[], float] | None:
+    """The score of the validation rows, as a function of nothing."""
+    rows = problem.valid_rows
+    if rows is None:
+        return None
+    output = link(LOSSES[problem.loss].output_activation)
+    y = problem.y[rows]
+    weight = None if problem.sample_weight is None else problem.sample_weight[rows]
+
+    def score() -> float:
+        prediction = outputs_of(
+            problem.X, parameters.weights, parameters.biases, settings.activation, output, rows
+        )
+        return problem.score(y, prediction, weight)
+
+    return score
+
+
+def _warn_of_the_end(net: FeedForwardNet, settings: SimpleNamespace, incremental: bool) -> None:
+    if net.interrupted_:
+        warnings.warn("Training interrupted by user.", stacklevel=2)
+    elif net.stopped_ is not None:
+        if net.stopped_.diverged and settings.early_stopping:
+            warnings.warn(
+                f"Training diverged in epoch {len(net.history)}: the validation score is NaN, as the network's"
+                " outputs are not finite. The weights of the best validation score are restored."
+                " Scale the data, or lower learning_rate_init"
+                f" (it is {settings.learning_rate_init}).",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+    elif not incremental:
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({settings.max_iter}) "
+            "reached and the optimization hasn't converged yet.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+
+
+def _published(net: FeedForwardNet, state: State, settings: SimpleNamespace) -> State:
+    """What the net has become, in NumPy."""
+    parameters, progress = net.parameters, net.progress
+    coefs, intercepts = parameters.read()
+    return State(
+        coefs,
+        intercepts,
+        solver={
+            "name": settings.solver,
+            "numbers": net.optimizer_.numbers(),
+            "slots": [parameters.read(row) for row in range(1, len(parameters.storage))],
+        },
+        progress=progress,
+        history=state.history + plain_records(net.history, len(state.history)),
+        n_iter=len(net.history),
+        loss=net.history[-1]["train_loss"] if net.history else state.loss,
+        device=net.device,
+    )
+
+
+def _train_lbfgs(
+    problem: Problem,
+    state: State,
+    settings: SimpleNamespace,
+    random_state: np.random.RandomState,
+    incremental: bool,
+    device: torch.device,
+) -> State:
+    """SciPy's L-BFGS-B on the loss of all rows at once."""
+    parameters = _parameters(problem, state, 0, device)
+    step, meter = _step(problem, parameters, settings)
+    (batch,) = Batches(
+        problem.X,
+        problem.y,
+        problem.sample_weight,
+        batch_size=problem.X.shape[0],
+        device=device,
+    )
+    vector = parameters.storage[0]
+    records: list[dict[str, Any]] = []
+    accepted = [vector.cpu().numpy().astype(np.float64)]
+    loss = np.nan
+    begin = perf_counter()
+
+    def objective(point: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal loss
+        vector.copy_(torch.from_numpy(point))
+        step(batch, *meter.slots(batch))
+        loss = meter.read()
+        return loss, parameters.gradient.cpu().numpy().astype(np.float64)
+
+    def record(point: np.ndarray) -> None:
+        # The line search accepts the point that it tried last, so `loss` is the loss there.
+        nonlocal begin
+        end = perf_counter()
+        records.append({"train_loss": loss, "dur": end - begin, "epoch": len(records) + 1})
+        begin = end
+        accepted[0] = point.copy()
+
+    try:
+        with step.grad_mode():
+            result = minimize_lbfgs(
+                objective,
+                accepted[0],
+                max_iter=settings.max_iter,
+                max_fun=settings.max_fun,
+                tol=settings.tol,
+                verbose=bool(settings.verbose),
+                callback=record,
+            )
+        n_iter = _check_optimize_result("lbfgs", result, settings.max_iter)
+        point, loss = result.x, float(result.fun)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=2)
+        n_iter, point = len(records), accepted[0]
+        loss = records[-1]["train_loss"] if records else state.loss
+    vector.copy_(torch.from_numpy(point))
+    coefs, intercepts = parameters.read()
+    return State(
+        coefs,
+        intercepts,
+        history=state.history + plain_records(records, len(state.history)),
+        n_iter=n_iter,
+        loss=loss,
+        device=str(device),
+    )

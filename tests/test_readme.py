@@ -1,0 +1,30 @@
+"""The README's examples run, and its commands are the ones that `.ci/run` relies on."""
+
+import runpy
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+code_blocks = runpy.run_path(str(ROOT / ".ci" / "readme_blocks.py"))["code_blocks"]
+
+
+def test_readme_python_blocks_run_in_order():
+    blocks = code_blocks("python")
+    assert blocks
+    namespace = {"__name__": "readme"}
+    for line, code in blocks:
+        # The blank lines make the line numbers of a traceback those of README.md.
+        exec(compile("\n" * (line - 1) + code, str(ROOT / "README.md"), "exec"), namespace)
+
+
+def test_readme_first_bash_blocks_run_quickstart_then_tests():
+    (_, quickstart), (_, tests) = code_blocks("bash")[:2]
+    assert "examples/quickstart.py" in quickstart
+    assert "-m pytest" in tests
+    for command in (quickstart, tests):
+        assert "-m venv" in command
+        assert "-c constraints.txt" in command
+
+
+def test_quickstart_and_constraints_are_where_the_readme_says():
+    assert (ROOT / "examples" / "quickstart.py").is_file()
+    assert "torch==" in (ROOT / "constraints.txt").read_text(encoding="utf-8")
