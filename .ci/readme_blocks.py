@@ -15,7 +15,8 @@ def code_blocks(language):
     text = README.read_text(encoding="utf-8")
     pattern = re.compile(rf"^```{re.escape(language)}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
     return [
-        (text.count("\n", 0, match.start(1)) + 1, match.group(1)) for match in pattern.finditer(text)
+        (text.count("\n", 0, block.start(1)) + 1, block.group(1))
+        for block in pattern.finditer(text)
     ]
 
 

@@ -1,8 +1,8 @@
 """Tune a network by grid search, then compare it with three of scikit-learn's classifiers.
 
-The data are the handwritten digits that scikit-learn ships: 1797 images of 8 x 8 pixels, ten classes.
-One third of the rows is for the grid search, so that the cross-validation on the other two thirds
-compares the models on rows that took no part in choosing the network's parameters.
+The data are the handwritten digits that scikit-learn ships: 1797 images of 8 x 8 pixels, in ten
+classes. One third of the rows is for the grid search, so that the cross-validation on the other two
+thirds compares the models on rows that took no part in choosing the network's parameters.
 
 Run it with ``python examples/quickstart.py``; it takes less than a minute on two cores.
 """
@@ -81,7 +81,10 @@ def main():
         "FeedForwardClassifier (sknn)": search.best_estimator_,
         reference: with_scaler(MLPClassifier(**chosen, max_iter=MAX_ITER, random_state=SEED)),
         "LogisticRegression": with_scaler(LogisticRegression(max_iter=1000)),
-        "HistGradientBoostingClassifier": HistGradientBoostingClassifier(random_state=SEED),
+        # Fewer and larger steps than by default: the same accuracy here, in a quarter of the time.
+        "HistGradientBoostingClassifier": HistGradientBoostingClassifier(
+            learning_rate=0.3, max_iter=30, random_state=SEED
+        ),
     }
     print(f"Cross-validation on the other {len(X_compare)} rows, {N_FOLDS} folds; seconds are for")
     print("all folds, fitting and scoring; ratio is to the seconds of MLPClassifier.\n")

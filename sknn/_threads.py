@@ -17,6 +17,7 @@ import torch
 PARALLEL_FROM = 4e7
 
 _lock = threading.Lock()
+_in_this_thread = threading.local()
 _n_active = 0
 _n_outside = 0
 
@@ -26,10 +27,11 @@ def threads_for(flops: float) -> Iterator[None]:
     """Run the body on one thread if `flops` a step are too few to share, else leave all as it is.
 
     Torch's number of threads belongs partly to the process (new threads take it over) and partly
-    to each thread (OpenMP's). So the number from outside is remembered when the first of several overlapping
-    bodies begins, and every body puts that one back in its own thread when it ends.
+    to each thread (OpenMP's). So the number from outside is remembered when the first of several
+    overlapping bodies begins, and every body puts that one back in its own thread when it ends. A
+    body inside another of the same thread changes nothing.
     """
-    if flops >= PARALLEL_FROM:
+    if flops >= PARALLEL_FROM or getattr(_in_this_thread, "limited", False):
         yield
         return
     global _n_active, _n_outside
@@ -39,9 +41,11 @@ def threads_for(flops: float) -> Iterator[None]:
         _n_active += 1
         if torch.get_num_threads() != 1:
             torch.set_num_threads(1)
+    _in_this_thread.limited = True
     try:
         yield
     finally:
+        _in_this_thread.limited = False
         with _lock:
             _n_active -= 1
             if _n_outside != 1:

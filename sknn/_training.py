@@ -239,6 +239,8 @@ def _train_stochastic(
         random_state=random_state if settings.shuffle else None,
         device=device,
     )
+    if settings.early_stopping:
+        net.remember_best()
     net.partial_fit(batches, _validation(problem, parameters, settings))
     _warn_of_the_end(net, settings, incremental)
     if settings.early_stopping:

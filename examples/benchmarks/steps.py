@@ -9,11 +9,12 @@ Method. A step is one update of Adam from one batch. Its time is
 
 so that validation, encoding and the making of the network, which a fit pays once, cancel, and
 what an epoch costs (shuffling, keeping the loss, the stop rule) is shared among its steps. The
-table shows the median over the repeats. The peers take turns in one process, in another order
-in each repeat, because what ran just before has an influence (threads of a BLAS that still
-spin, caches); a first round is not counted. All of them get the same arrays, network, batch
-size and learning rate, and shuffle every epoch. All make the same number of steps, except that
-skorch makes a quarter, since it is slow and its time per step does not depend on their number.
+table shows the median over the repeats, marked ~ where the third quartile is more than 1.3 times
+the first: then something else was running, and the number means little. The peers take turns in
+one process, in another order in each repeat, because what ran just before has an influence
+(threads of a BLAS that still spin, caches); a first round is not counted. All of them get the
+same arrays, network, batch size and learning rate, and shuffle every epoch. All make the same
+number of steps, except that skorch, being slow, makes a quarter.
 
 What the peers are: scikit-learn's MLPClassifier; skorch's NeuralNet with its default DataLoader,
 callbacks and validation switched off; and the loop that a torch user would write for speed, with
@@ -26,11 +27,12 @@ losses, so that the same work was timed.
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import numpy as np
@@ -157,19 +159,22 @@ def check_same_work(shape, X, y):
 
 
 def microseconds_per_step(shape, dtype, repeats):
-    """Return {peer: median time of a step in microseconds}."""
+    """Return {peer: (median time of a step in microseconds, whether to trust it)}."""
     X, y = shape.data(dtype)
     check_same_work(shape, X, y)
     times = {peer: [] for peer in PEERS}
     for repeat in range(repeats + 1):
         first = repeat % len(PEERS)
         for peer in PEERS[first:] + PEERS[:first]:
-            epochs = max(1, shape.epochs // 4) if peer == "skorch" else shape.epochs
+            epochs = max(2, shape.epochs // 4) if peer == "skorch" else shape.epochs
             short = seconds(FITS[peer], shape, X, y, 1)
             long = seconds(FITS[peer], shape, X, y, 1 + epochs)
-            if repeat > 0:
+            if repeat > 0:  # the first round is the burn-in
                 times[peer].append(1e6 * (long - short) / (epochs * shape.batches))
-    return {peer: statistics.median(values) for peer, values in times.items()}
+    quartiles = {peer: np.quantile(values, [0.25, 0.5, 0.75]) for peer, values in times.items()}
+    return {
+        peer: (float(mid), bool(high <= 1.3 * low)) for peer, (low, mid, high) in quartiles.items()
+    }
 
 
 def fixed_milliseconds(repeats=100):
@@ -190,14 +195,14 @@ def machine():
     processor = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo") as lines:
-            names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        processor, cores = names[0], len(names)
-    except (OSError, IndexError):
-        cores = os.cpu_count()
+            processor = next(line for line in lines if line.startswith("model name"))
+            processor = processor.split(":")[1].strip()
+    except (OSError, StopIteration):
+        pass  # not Linux, or a processor that Linux does not name
     blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     return {
         "processor": processor,
-        "cores": cores,
+        "cores": os.cpu_count(),
         "torch threads": torch.get_num_threads(),
         "NumPy threads": max(blas, default=1),
         "python": platform.python_version(),
@@ -208,16 +213,47 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a quarter of the steps, 3 repeats")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
-    parser.add_argument("--dtypes", nargs="+", choices=("float32", "float64"))
+    parser.add_argument(
+        "--dtypes", nargs="+", choices=("float32", "float64"), default=["float32", "float64"]
+    )
     parser.add_argument("--repeats", type=int, help="default: 7, or 3 with --quick")
     parser.add_argument("--json", metavar="FILE", help="write the results to this file as well")
-    arguments = parser.parse_args()
-    return arguments
+    return parser.parse_args()
 
 
 def main():
-    ...
+    arguments = parse_arguments()
+    repeats = arguments.repeats or (3 if arguments.quick else 7)
+    facts = machine()
+    print(", ".join(f"{name} {value}" for name, value in facts.items()))
+    print(f"\nmicroseconds per step of Adam, median of {repeats}; ratios are sknn / peer\n")
+    columns = ["network", "rows", "dtype", *PEERS, *(f"/ {peer}" for peer in PEERS[1:])]
+    print("| " + " | ".join(columns) + " |")
+    print("|" + " --- |" * 3 + " ---: |" * (len(columns) - 3))
+    results = []
+    for name in arguments.shapes:
+        shape = SHAPES[name]
+        if arguments.quick:
+            shape = replace(shape, epochs=max(3, shape.epochs // 4))
+        for dtype in arguments.dtypes:
+            steps = microseconds_per_step(shape, dtype, repeats)
+            times = {peer: time for peer, (time, _) in steps.items()}
+            cells = [name, str(shape.batch), dtype]
+            cells += [f"{time:.0f}{'' if steady else '~'}" for time, steady in steps.values()]
+            cells += [f"{times['sknn'] / times[peer]:.2f}" for peer in PEERS[1:]]
+            print("| " + " | ".join(cells) + " |", flush=True)
+            results.append({"network": name, "rows": shape.batch, "dtype": dtype} | times)
+    fixed = fixed_milliseconds()
+    print("\nmilliseconds for a whole fit of one epoch on ten rows (4-100-3, float64): ", end="")
+    print(", ".join(f"{peer} {value:.2f}" for peer, value in fixed.items()))
+    if arguments.json:
+        report = {"machine": facts, "microseconds_per_step": results, "fixed_milliseconds": fixed}
+        with open(arguments.json, "w") as file:
+            json.dump(report, file, indent=2)
 
 
 if __name__ == "__main__":
+    # All peers stop at max_iter by design.
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    torch.manual_seed(0)
     main()

@@ -1,0 +1,45 @@
+"""What several test modules share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_iris,
+    make_multilabel_classification,
+)
+from sklearn.preprocessing import StandardScaler
+
+
+def _targets_by_name() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.RandomState(0)
+    X_iris, y_iris = load_iris(return_X_y=True)
+    X_cancer, y_cancer = load_breast_cancer(return_X_y=True)
+    X_diabetes, y_diabetes = load_diabetes(return_X_y=True, scaled=False)
+    X_diabetes = StandardScaler().fit_transform(X_diabetes)
+    y_diabetes = y_diabetes / 100
+    return {
+        "binary": (StandardScaler().fit_transform(X_cancer), y_cancer),
+        "multiclass": (X_iris, y_iris),
+        "multilabel": make_multilabel_classification(150, n_classes=4, random_state=0),
+        "one output": (X_diabetes, y_diabetes),
+        "two outputs": (X_diabetes, np.c_[y_diabetes, rng.permutation(y_diabetes)]),
+        "counts": (X_diabetes, rng.poisson(y_diabetes).astype(float)),
+    }
+
+
+TARGETS = _targets_by_name()
+
+
+@pytest.fixture(params=["binary", "multiclass", "multilabel"])
+def classification_data(request):
+    """Rows and labels of each kind."""
+    return TARGETS[request.param]
+
+
+@pytest.fixture(params=["one output", "two outputs"])
+def regression_data(request):
+    """Rows and targets of each kind."""
+    return TARGETS[request.param]

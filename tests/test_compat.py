@@ -1,0 +1,77 @@
+"""Private operators and their public fallbacks give the same result."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from sknn import FeedForwardClassifier, _compat, _solvers
+from sknn._parameters import FlatParameters
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "logistic"])
+def test_private_derivative_equals_public_fallback(name, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    delta = torch.randn(4, 5, dtype=torch.float64, generator=generator)
+    output = torch.rand(4, 5, dtype=torch.float64, generator=generator)
+    output[0] = 0.0
+    backward_ = getattr(_compat, f"{name}_backward_")
+    private, public = delta.clone(), delta.clone()
+    assert getattr(_compat, f"_{name}_kernel") is not None
+    backward_(private, output)
+    monkeypatch.setattr(_compat, f"_{name}_kernel", None)
+    backward_(public, output)
+    torch.testing.assert_close(private, public, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("beta_1", [0.9, 0.0])
+def test_fused_adam_equals_public_fallback(beta_1, monkeypatch):
+    assert _compat.has_adam_kernel("cpu")
+    assert not _compat.has_adam_kernel("mps")
+    vectors = []
+    for fused in (True, False):
+        monkeypatch.setattr(_compat, "has_adam_kernel", lambda _, fused=fused: fused)
+        parameters = FlatParameters((3, 4, 2), 2, dtype=torch.float64)
+        solver = _solvers.Adam(parameters, learning_rate_init=0.1, beta_1=beta_1, epsilon=1e-3)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(20):
+            parameters.gradient.normal_(generator=generator)
+            solver.step()
+        vectors.append(parameters.storage.clone())
+    torch.testing.assert_close(*vectors, rtol=1e-12, atol=1e-15)
+
+
+def test_training_without_private_operators_gives_the_same_model(monkeypatch):
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(60, 4), rng.randint(0, 3, 60)
+    parameters = {"max_iter": 5, "random_state": 0, "n_iter_no_change": np.inf}
+
+    def fit():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return FeedForwardClassifier(**parameters).fit(X, y)
+
+    expected = fit()
+    monkeypatch.setattr(_compat, "_ADAM_KERNEL", None)
+    monkeypatch.setattr(_compat, "_relu_kernel", None)
+    np.testing.assert_allclose(fit().loss_curve_, expected.loss_curve_, rtol=1e-12)
+
+
+def test_read_only_array_is_viewed_without_a_warning_or_a_copy():
+    array = np.arange(6.0).reshape(2, 3)
+    array.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tensor = _compat.as_tensor(array)
+    assert tensor.data_ptr() == array.__array_interface__["data"][0]
+    assert not array.flags.writeable
+    del array
+    assert tensor.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_array_of_negative_strides_is_copied():
+    array = np.arange(6.0).reshape(2, 3)[::-1, ::-1]
+    assert _compat.as_tensor(array).tolist() == array.tolist()

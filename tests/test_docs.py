@@ -1,0 +1,63 @@
+"""Documentation and code agree."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+import sknn
+from sknn import FeedForwardClassifier, FeedForwardRegressor
+
+BOTH = [(FeedForwardClassifier, MLPClassifier), (FeedForwardRegressor, MLPRegressor)]
+
+
+def documented(estimator, section):
+    """Names in one section of a numpydoc docstring."""
+    pattern = rf"{section}\n-+\n(.*?)(?:\n\n\S|\Z)"
+    body = re.search(pattern, inspect.cleandoc(estimator.__doc__), re.DOTALL).group(1)
+    return re.findall(r"^(\w+) : ", body, re.MULTILINE)
+
+
+@pytest.mark.parametrize("estimator", [ours for ours, _ in BOTH])
+def test_documented_parameters_are_those_of_the_signature(estimator):
+    assert documented(estimator, "Parameters") == list(inspect.signature(estimator).parameters)
+
+
+@pytest.mark.parametrize("estimator", [ours for ours, _ in BOTH])
+def test_documented_defaults_are_those_of_the_signature(estimator):
+    for name, parameter in inspect.signature(estimator).parameters.items():
+        line = re.search(rf"^{name} : (.*)$", estimator.__doc__, re.MULTILINE).group(1)
+        stated = re.search(r"default=(.*)$", line).group(1)
+        assert eval(stated) == parameter.default, name
+
+
+@pytest.mark.parametrize(("ours", "theirs"), BOTH)
+def test_signature_is_scikit_learns_with_additions_at_the_end(ours, theirs):
+    mine = list(inspect.signature(ours).parameters.values())
+    expected = list(inspect.signature(theirs).parameters.values())
+    assert [(p.name, p.default, p.kind) for p in mine[: len(expected)]] == [
+        (p.name, p.default, p.kind) for p in expected
+    ]
+    added = mine[len(expected) :]
+    assert [p.name for p in added] == ["dtype", "device"]
+    assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in added)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), BOTH)
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "predict", "score"])
+def test_method_signature_is_scikit_learns(ours, theirs, method):
+    mine = inspect.signature(getattr(ours, method))
+    assert list(mine.parameters) == list(inspect.signature(getattr(theirs, method)).parameters)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), BOTH)
+def test_fitted_attributes_of_scikit_learn_are_there_and_documented(ours, theirs):
+    names = documented(ours, "Attributes")
+    assert set(documented(theirs, "Attributes")) <= set(names)
+
+
+def test_public_names_are_the_two_estimators():
+    assert sknn.__all__ == ["FeedForwardClassifier", "FeedForwardRegressor"]
