@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
@@ -59,8 +58,8 @@ def _is_stochastic(estimator: BaseFeedForward) -> bool:
 class BaseFeedForward(BaseEstimator, ABC):
     """What the classifier and the regressor share.
 
-    Subclasses say how targets are checked and encoded (`_check_targets`), which loss they are learned by
-    (`_loss_name`), and how they are scored (`_score_encoded`).
+    Subclasses say how targets are checked and encoded (`_check_targets`), which loss they are
+    learned by (`_loss_name`), and how they are scored (`_score_encoded`).
     """
 
     _numeric_targets: ClassVar[bool]
@@ -133,7 +132,8 @@ class BaseFeedForward(BaseEstimator, ABC):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The rows to learn from. Computed with in float32 if they are float32 and `dtype="auto"`, else in float64.
+            The rows to learn from. With `dtype="auto"` they are computed with in float32 if they
+            are float32, else in float64.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels or a multilabel indicator, for the classifier; numbers, for the regressor.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -216,7 +216,8 @@ class BaseFeedForward(BaseEstimator, ABC):
             sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
             if sample_weight.sum() == 0:
                 raise ValueError(
-                    "The sum of sample_weight is 0. Weights must not cancel, and one must be non-zero."
+                    "The sum of sample_weight is 0. Some weight must be non-zero, and negative"
+                    " weights must not cancel the others."
                 )
         return X, y, sample_weight
 
@@ -225,9 +226,7 @@ class BaseFeedForward(BaseEstimator, ABC):
         from sknn._batches import split_rows
         from sknn._training import Problem
 
-        problem = Problem(
-            X, y, sample_weight, self._loss_name(), units, score=self._score_encoded
-        )
+        problem = Problem(X, y, sample_weight, self._loss_name(), units, score=self._score_encoded)
         if not self.early_stopping or self.solver not in _STOCHASTIC_SOLVERS:
             return problem
         if incremental:
@@ -249,8 +248,8 @@ class BaseFeedForward(BaseEstimator, ABC):
         if shapes != expected:
             raise ValueError(
                 f"The model that is there has coefs_ of shapes {shapes}, but hidden_layer_sizes="
-                f"{self.hidden_layer_sizes} and the data ask for {expected}. Keep them, or fit anew with"
-                " warm_start=False."
+                f"{self.hidden_layer_sizes} and the data ask for {expected}. Keep them, or fit"
+                " anew with warm_start=False."
             )
         progress = {
             name: getattr(self, attribute)
@@ -295,9 +294,7 @@ class BaseFeedForward(BaseEstimator, ABC):
         from sknn._devices import is_present
 
         dtype = self._model_dtype()
-        X = validate_data(
-            self, X, accept_sparse="csr", dtype=dtype, order="C", reset=False
-        )
+        X = validate_data(self, X, accept_sparse="csr", dtype=dtype, order="C", reset=False)
         device = self.device_ if is_present(self.device_) else "cpu"
         outputs = _inference.log_probabilities if log else _inference.link
         return _inference.outputs_of(
@@ -310,7 +307,7 @@ class BaseFeedForward(BaseEstimator, ABC):
 
     @property
     def net_(self) -> FeedForwardNet:
-        """The model as a skorch net, made anew on each access: a copy of the weights, and the history."""
+        """The model as a skorch net with its history, made anew, with its own weights, each time."""
         check_is_fitted(self)
         from sknn._training import net_of
 

@@ -1,8 +1,9 @@
 """Rows in order: the validation split, and the batches of each epoch in scikit-learn's order.
 
 Rows are taken chunk by chunk: one gather fills buffers that hold several batches, and a batch
-is a set of views of these buffers, made once for a fit. So a step of a small network pays for no gather
-and for no view, and memory beyond the data stays at one chunk (or one batch, if that is larger).
+is a set of views of these buffers, made once for a fit. So a step of a small network pays for
+no gather and for no view, and memory beyond the data stays at one chunk (or one batch, if that
+is larger).
 """
 
 from __future__ import annotations
@@ -99,8 +100,8 @@ class Batches:
 
     Notes
     -----
-    A batch is valid until the next chunk is gathered. Batches whose weights sum to zero are left out: they hold no
-    rows, as it were (scikit-learn divides by zero).
+    A batch is valid until the next chunk is gathered. Batches whose weights sum to zero are
+    left out: they hold no rows, as it were (scikit-learn divides by zero).
     """
 
     def __init__(
@@ -165,7 +166,7 @@ class Batches:
         return batches
 
     def _weighted(self, batches: list[Batch], weight: np.ndarray) -> list[Batch]:
-        """Put the weights into the batches of a chunk. Sums are taken on the host, where the order is known."""
+        """Put the weights into a chunk's batches; they and their order are known on the host."""
         starts = np.arange(0, len(weight), self.batch_size)
         sums = np.add.reduceat(weight, starts)
         sizes = np.diff(np.append(starts, len(weight)))

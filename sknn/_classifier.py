@@ -16,9 +16,10 @@ from sknn._docs import document
 class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
     """A feedforward network for classification: binary, multiclass or multilabel.
 
-    Minimizes the cross-entropy, with a logistic output for two classes and for multilabel targets and a
-    softmax for more classes. It stands where :class:`sklearn.neural_network.MLPClassifier` stands: equal
-    parameters, data and `random_state` give the same model.
+    Minimizes the cross-entropy, with a logistic output for two classes and for multilabel
+    targets and a softmax for more classes. It stands where
+    :class:`sklearn.neural_network.MLPClassifier` stands: equal parameters, data and
+    `random_state` give the same model.
 
     {parameters}
 
@@ -109,7 +110,8 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
     _score_encoded = staticmethod(_targets.accuracy)
 
     def _check_targets(self, y, classes, first_pass, dtype):
-        # With partial_fit, `classes` are those of all calls; `warm_start` asks for the same set again.
+        # With partial_fit, `classes` are those of all calls; `warm_start` asks for the same set
+        # again.
         #
         # partial_fit  warm_start  classes_ known   action
         #      no          any          no          learn the classes from y
@@ -178,8 +180,8 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            In the order of `classes_` and the dtype of the weights. The rows sum to one, except for a
-            multilabel target.
+            In the order of `classes_` and the dtype of the weights. The rows sum to one, except
+            for a multilabel target.
         """
         p = self._outputs(X)
         return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
@@ -195,7 +197,8 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`; from log-softmax, so it is finite also where `predict_proba` rounds to 0.
+            In the order of `classes_`; from log-softmax, so it is finite also where
+            `predict_proba` rounds to 0.
         """
         return self._outputs(X, log=True)
 

@@ -39,6 +39,7 @@ def resolve_device(name: str, dtype: torch.dtype) -> torch.device:
     device = torch.device(name)
     if device.type == "mps" and dtype == torch.float64:
         raise ValueError(
-            "The 'device' parameter is 'mps', which has no float64. Set dtype='float32', or device='cpu'."
+            "The 'device' parameter is 'mps', which has no float64."
+            " Set dtype='float32', or device='cpu'."
         )
     return device

@@ -4,7 +4,8 @@ Conventions. Raw outputs `z` (the input of the output activation), predictions `
 are *feature-major*: shape (n_outputs, n_rows), one column a row of the batch. The target of
 "multiclass" is the class index, int64 of shape (1, n_rows); all others are floats shaped
 like `p`. A loss gives *terms*, of shape (n_outputs, n_rows) or (1, n_rows): the loss of a batch is
-the sum over outputs of the terms, averaged over rows by their weights.
+`scale` times the sum over outputs of the terms, averaged over rows by their weights. (A factor or
+a sign left to `scale` is an operation less in every step.)
 
 Every pair of loss and output activation here is canonical, so that d loss / d z = p - y: for
 the logistic and the softmax with cross-entropy, the identity with half the squared error, and the
@@ -16,7 +17,7 @@ clipped to [eps, 1 - eps] of their dtype before the logarithm, which the gradien
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -53,6 +54,8 @@ class Loss(NamedTuple):
     terms : callable
         `(z, y) -> terms`, differentiable: the reference for `backward_`, and the loss that
         `AutogradStep` differentiates.
+    scale : float
+        What the sum of the terms is multiplied by to give the loss.
     rows_of_terms : callable
         Number of rows of `terms` for a number of outputs.
     averages_outputs : bool
@@ -63,34 +66,38 @@ class Loss(NamedTuple):
     output_activation: str
     backward_: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]
     terms: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    scale: float = 1.0
     rows_of_terms: Callable[[int], int] = lambda n_outputs: n_outputs
     averages_outputs: bool = False
 
     def reported_scale(self, n_outputs: int) -> float:
-        """What the sum of terms is multiplied by in the loss that is reported."""
-        return 1.0 / n_outputs if self.averages_outputs else 1.0
+        """`scale`, for the loss that is reported instead of the one that is descended."""
+        return self.scale / n_outputs if self.averages_outputs else self.scale
 
 
-@cache
-def _constant(value: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """A scalar as a tensor, for operators that take no Python number."""
+_EPS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64)}
+
+
+@lru_cache(maxsize=16)
+def _constant(value: float, like: tuple[int, torch.dtype, torch.device]) -> torch.Tensor:
+    """A row of one value, for operators that take no Python number."""
+    n_rows, dtype, device = like
     with torch.inference_mode(False):
-        return torch.tensor(value, dtype=dtype, device=device)
+        return torch.full((1, n_rows), value, dtype=dtype, device=device)
 
 
-def _negative_log_(probability: torch.Tensor) -> None:
-    eps = torch.finfo(probability.dtype).eps
-    probability.clamp_(eps, 1 - eps).log_().neg_()
+def _clipped_log_(probability: torch.Tensor) -> None:
+    eps = _EPS[probability.dtype]
+    probability.clamp_(eps, 1 - eps).log_()
 
 
 def _squared_error_backward_(p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor) -> None:
     p.sub_(y)
     torch.square(p, out=terms)
-    terms.mul_(0.5)
 
 
 def _squared_error_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return 0.5 * (z - y).square()
+    return (z - y).square()
 
 
 def _poisson_backward_(p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor) -> None:
@@ -107,34 +114,38 @@ def _poisson_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 def _binary_backward_(p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor) -> None:
     # The probability of the true label: p where y is 1, 1 - p where y is 0, both exactly.
-    torch.sub(_constant(1.0, p.dtype, p.device), p, out=terms)
+    torch.sub(_constant(1.0, (p.shape[1], p.dtype, p.device)), p, out=terms)
     torch.lerp(terms, p, y, out=terms)
-    _negative_log_(terms)
+    _clipped_log_(terms)
     p.sub_(y)
 
 
 def _binary_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return F.binary_cross_entropy_with_logits(z, y, reduction="none")
+    return -F.binary_cross_entropy_with_logits(z, y, reduction="none")
 
 
 def _multiclass_backward_(p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor) -> None:
     torch.gather(p, 0, y, out=terms)
-    _negative_log_(terms)
-    p.scatter_add_(0, y, _constant(-1.0, p.dtype, p.device).expand(y.shape))
+    _clipped_log_(terms)
+    p.scatter_add_(0, y, _constant(-1.0, (p.shape[1], p.dtype, p.device)))
 
 
 def _multiclass_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return -torch.log_softmax(z, 0).gather(0, y)
+    return torch.log_softmax(z, 0).gather(0, y)
 
 
 LOSSES: dict[str, Loss] = {
     "squared_error": Loss(
-        "identity", _squared_error_backward_, _squared_error_terms, averages_outputs=True
+        "identity", _squared_error_backward_, _squared_error_terms, 0.5, averages_outputs=True
     ),
     "poisson": Loss("exp", _poisson_backward_, _poisson_terms),
-    "binary_log_loss": Loss("logistic", _binary_backward_, _binary_terms),
+    "binary_log_loss": Loss("logistic", _binary_backward_, _binary_terms, -1.0),
     "multiclass_log_loss": Loss(
-        "softmax", _multiclass_backward_, _multiclass_terms, rows_of_terms=lambda n_outputs: 1
+        "softmax",
+        _multiclass_backward_,
+        _multiclass_terms,
+        -1.0,
+        rows_of_terms=lambda n_outputs: 1,
     ),
 }
 

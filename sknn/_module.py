@@ -12,6 +12,20 @@ from torch import nn
 from sknn._activations import ACTIVATIONS
 
 
+class Linear(nn.Linear):
+    """A linear layer around given tensors.
+
+    Torch's own constructor draws initial weights from torch's global generator, which belongs
+    to the user.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        nn.Module.__init__(self)
+        self.out_features, self.in_features = weight.shape
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(bias)
+
+
 class FeedForwardModule(nn.Sequential):
     """Linear layers with an activation between them; returns raw outputs.
 
@@ -34,16 +48,10 @@ class FeedForwardModule(nn.Sequential):
         biases: Sequence[torch.Tensor],
         activation: str = "relu",
     ) -> None:
-        super().__init__()
+        layers: list[nn.Module] = []
         for weight, bias in zip(weights, biases, strict=True):
-            if len(self):
-                self.append(ACTIVATIONS[activation].module())
-            # On the meta device a layer is made without drawing initial weights: torch's
-            # global generator belongs to the user.
-            linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-            linear.weight = nn.Parameter(weight)
-            linear.bias = nn.Parameter(bias)
-            self.append(linear)
+            layers += [Linear(weight, bias), ACTIVATIONS[activation].module()]
+        super().__init__(*layers[:-1])
 
 
 def initial_parameters(

@@ -1,7 +1,7 @@
 """The skorch net: epochs, events, history.
 
-skorch runs the epochs and notifies the callbacks; overridden here are only where the data comes from and
-how one epoch runs.
+skorch runs the epochs and notifies the callbacks; overridden here are only where the data comes
+from and how one epoch runs.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class FeedForwardNet(skorch.NeuralNet):
     Attributes
     ----------
     record_ : dict
-        The last epoch's row of `history`: `epoch`, `train_loss`, `valid_score` (with early stopping) and `dur`.
+        The last epoch's row of `history`: `epoch`, `train_loss`, `valid_score` (with early
+        stopping) and `dur`.
     interrupted_ : bool
         Whether the user's Ctrl-C ended the epochs.
     stopped_ : StopTraining or None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import StrOptions
 
@@ -18,14 +17,14 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
     """A feedforward network for regression, with one output or several.
 
     Minimizes half the squared error or half the Poisson deviance. It stands where
-    :class:`sklearn.neural_network.MLPRegressor` stands: equal parameters, data and `random_state` give
-    the same model.
+    :class:`sklearn.neural_network.MLPRegressor` stands: equal parameters, data and
+    `random_state` give the same model.
 
     Parameters
     ----------
     loss : {'squared_error', 'poisson'}, default='squared_error'
-        Half the squared error, with the identity as output activation, or half the Poisson deviance,
-        with the exponential; the latter needs `y >= 0`.
+        Half the squared error, with the identity as output activation, or half the Poisson
+        deviance, with the exponential; the latter needs `y >= 0`.
     {parameters_without_heading}
 
     Attributes

@@ -1,8 +1,8 @@
 """From a gradient vector to a new parameter vector: scikit-learn's formulas on one flat tensor.
 
 Each stochastic solver is a `torch.optim.Optimizer` over the one vector of `FlatParameters`; what it
-remembers of each parameter lives in the rows of `slots`, and `numbers` / `restore` move the few
-values beside it. L-BFGS is SciPy's.
+remembers of each parameter lives in the rows of `FlatParameters.slots`, and `numbers` /
+`restore` move the few values beside it. L-BFGS is SciPy's.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ class Solver(torch.optim.Optimizer):
     """A first-order update of one flat vector.
 
     Subclasses say in `n_slots` how many values they keep for each parameter and implement `update`.
-    `update` is what the training loop calls: torch wraps every `step` in a profiler's record, which costs
-    as much as the update of a small network.
+    `update` is what the training loop calls: torch wraps every `step` in a profiler's record,
+    which costs as much as the update of a small network.
     """
 
     n_slots: ClassVar[int]
 
     def __init__(self, parameters: FlatParameters, learning_rate_init: float, **defaults: Any):
-        self.slots = parameters.slots
+        # Looked up once: in a small network's step, a view costs as much as an operation.
+        self._vector, self._gradient = parameters.storage[0], parameters.gradient
+        self._slots = list(parameters.slots)
         self.n_updates = 0
         super().__init__(
             [parameters.vector],
@@ -66,8 +68,8 @@ class Solver(torch.optim.Optimizer):
 class SGD(Solver):
     """Stochastic gradient descent with momentum, by scikit-learn's formulas.
 
-    With velocity v, rate r and momentum m: v <- m v - r g, then w <- w + v; with Nesterov's momentum
-    the velocity is applied once more: w <- w + m v - r g (Sutskever et al., 2013).
+    With velocity v, rate r and momentum m: v <- m v - r g, then w <- w + v; with Nesterov's
+    momentum the velocity is applied once more: w <- w + m v - r g (Sutskever et al., 2013).
     """
 
     n_slots = 1
@@ -93,14 +95,13 @@ class SGD(Solver):
 
     def update(self) -> None:
         group = self.param_groups[0]
-        (vector,) = group["params"]
         rate, momentum = group["lr"], group["momentum"]
-        velocity = self.slots[0]
-        velocity.mul_(momentum).add_(vector.grad, alpha=-rate)
+        (velocity,) = self._slots
+        velocity.mul_(momentum).add_(self._gradient, alpha=-rate)
         if group["nesterovs_momentum"]:
-            vector.add_(velocity, alpha=momentum).add_(vector.grad, alpha=-rate)
+            self._vector.add_(velocity, alpha=momentum).add_(self._gradient, alpha=-rate)
         else:
-            vector.add_(velocity)
+            self._vector.add_(velocity)
         self.n_updates += 1
 
 
@@ -108,9 +109,9 @@ class Adam(Solver):
     """Adam (Kingma and Ba, 2014) in scikit-learn's form.
 
     With moments m, v and step t: w <- w - r_t m / (sqrt(v) + epsilon) with the rate
-    r_t = r sqrt(1 - beta_2^t) / (1 - beta_1^t). So epsilon meets the root *before* its bias is corrected.
-    Torch adds its own after: dividing ours by sqrt(1 - beta_2^t) gives the same update, and lets torch's
-    fused kernel, one pass over memory, do the work.
+    r_t = r sqrt(1 - beta_2^t) / (1 - beta_1^t). So epsilon meets the root *before* its bias is
+    corrected. Torch adds its own after: dividing ours by sqrt(1 - beta_2^t) gives the same
+    update, and lets torch's fused kernel, one pass over memory, do the work.
     """
 
     n_slots = 2
@@ -132,16 +133,18 @@ class Adam(Solver):
 
     def update(self) -> None:
         group = self.param_groups[0]
-        (vector,) = group["params"]
         beta_1, beta_2, epsilon = group["beta_1"], group["beta_2"], group["epsilon"]
+        vector, gradient = self._vector, self._gradient
+        mean, square = self._slots
         self.n_updates += 1
         t = self.n_updates
         root = math.sqrt(1 - beta_2**t)
         if self._fused:
             _compat.adam_step_(
                 vector,
-                vector.grad,
-                *self.slots,
+                gradient,
+                mean,
+                square,
                 self._step_count.fill_(t),
                 lr=group["lr"],
                 beta_1=beta_1,
@@ -149,9 +152,8 @@ class Adam(Solver):
                 epsilon=epsilon / root,
             )
             return
-        mean, square = self.slots
-        mean.mul_(beta_1).add_(vector.grad, alpha=1 - beta_1)
-        square.mul_(beta_2).addcmul_(vector.grad, vector.grad, value=1 - beta_2)
+        mean.mul_(beta_1).add_(gradient, alpha=1 - beta_1)
+        square.mul_(beta_2).addcmul_(gradient, gradient, value=1 - beta_2)
         rate = group["lr"] * root / (1 - beta_1**t)
         vector.addcdiv_(mean, square.sqrt().add_(epsilon), value=-rate)
 

@@ -2,8 +2,8 @@
 
 `ClosedFormStep` is the hot path: the textbook's back-propagation, written into buffers made once.
 `AutogradStep` differentiates whatever torch can, and is the reference that the closed form is
-tested against. Both fill the gradient of the same `FlatParameters` and the same two slots of the loss:
-the weighted sum of the loss's terms, and the squared norm of the weights.
+tested against. Both fill the gradient of the same `FlatParameters` and the same two slots of
+the loss: the weighted sum of the loss's terms, and the squared norm of the weights.
 """
 
 from __future__ import annotations
@@ -24,24 +24,43 @@ from sknn._parameters import FlatParameters
 class _Workspace:
     """Buffers for batches of one size, feature-major: a column is a row of the data.
 
-    `outputs[i]` is what layer i gives, `deltas[i]` the derivative of the loss by its input. The last
-    layer's delta takes the place of its output.
+    Layer i gives `outputs[i]`; `deltas[i]` is the derivative of the loss by its input. The last
+    layer's delta takes the place of its output. `forward` and `backward` list what each layer's
+    products read and write, so that the loops of a step look nothing up.
     """
 
     def __init__(self, parameters: FlatParameters, terms_rows: int, n_rows: int) -> None:
         new = parameters.storage.new_empty
-        self.outputs = [new(n, n_rows) for n in parameters.layer_units[1:]]
-        self.outputs_t = [output.t() for output in self.outputs]
-        self.deltas = [new(n, n_rows) for n in parameters.layer_units[1:-1]]
-        self.deltas.append(self.outputs[-1])
+        outputs = [new(n, n_rows) for n in parameters.layer_units[1:]]
+        deltas = [*(new(n, n_rows) for n in parameters.layer_units[1:-1]), outputs[-1]]
+        self.first_output, self.first_delta, self.last = outputs[0], deltas[0], outputs[-1]
         self.terms = new(terms_rows, n_rows)
+        self.flat_terms = self.terms.view(-1)
+        self.ones_of_terms = torch.ones_like(self.flat_terms)
+        self.ones = torch.ones_like(outputs[0][0])
+        biases = [bias.unsqueeze(1) for bias in parameters.biases]
+        weights = parameters.weights
+        self.forward = list(zip(biases[1:], weights[1:], outputs[:-1], outputs[1:], strict=True))
+        self.backward = [
+            (
+                deltas[i],
+                parameters.bias_gradients[i],
+                weights[i],
+                weights[i].t(),
+                parameters.weight_gradients[i],
+                outputs[i - 1],
+                outputs[i - 1].t(),
+                deltas[i - 1],
+            )
+            for i in range(len(outputs) - 1, 0, -1)
+        ]
 
 
 class ClosedFormStep:
     """Forward pass, loss and gradient by the closed form.
 
-    With a_0 the rows, a_i = f(W_i a_{i-1} + b_i), n the sum of the sample weights s and all of a, delta
-    holding one column a row (Rumelhart, Hinton and Williams, 1986):
+    With a_0 the rows, a_i = f(W_i a_{i-1} + b_i), n the sum of the sample weights s and all of
+    a, delta holding one column a row (Rumelhart, Hinton and Williams, 1986):
 
         delta_L = s (p - y) / n               (canonical pairs, see `_losses`)
         delta_i = (W_{i+1}^T delta_{i+1}) * f'(a_i)
@@ -68,8 +87,9 @@ class ClosedFormStep:
         self.alpha = alpha
         self._apply_output_ = OUTPUT_ACTIVATIONS[loss.output_activation].apply_
         self._terms_rows = loss.rows_of_terms(parameters.layer_units[-1])
-        self._weights_t = [weight.t() for weight in parameters.weights]
-        self._bias_columns = [bias.unsqueeze(1) for bias in parameters.biases]
+        self._first_bias = parameters.biases[0].unsqueeze(1)
+        self._first_weight = parameters.weights[0]
+        self._first_gradient = parameters.weight_gradients[0]
         self._workspaces: dict[int, _Workspace] = {}
 
     def __call__(self, batch: Batch, terms_slot: torch.Tensor, norm_slot: torch.Tensor) -> None:
@@ -79,48 +99,45 @@ class ClosedFormStep:
             work = _Workspace(self.parameters, self._terms_rows, batch.n_rows)
             self._workspaces[batch.n_rows] = work
         self._forward(batch, work)
-        delta = work.deltas[-1]
-        self.loss.backward_(delta, batch.y, work.terms)
-        delta.mul_(batch.weight)
+        self.loss.backward_(work.last, batch.y, work.terms)
+        work.last.mul_(batch.weight)
         if isinstance(batch.weight, torch.Tensor):
             work.terms.mul_(batch.weight)
-        torch.sum(work.terms, (0, 1), out=terms_slot)
+        torch.dot(work.flat_terms, work.ones_of_terms, out=terms_slot)
         self._backward(batch, work)
         if self.alpha:
             torch.dot(self.parameters.penalized, self.parameters.penalized, out=norm_slot)
 
     def _forward(self, batch: Batch, work: _Workspace) -> None:
-        weights, biases = self.parameters.weights, self._bias_columns
-        apply_ = self.activation.apply_
-        outputs = work.outputs
         if isinstance(batch.X, torch.Tensor):
-            torch.addmm(biases[0], weights[0], batch.X.t(), out=outputs[0])
+            torch.addmm(self._first_bias, self._first_weight, batch.X.t(), out=work.first_output)
         else:
-            product = batch.X @ self._weights_t[0].numpy()
-            torch.add(biases[0], torch.from_numpy(product).t(), out=outputs[0])
-        for i in range(1, len(outputs)):
-            apply_(outputs[i - 1])
-            torch.addmm(biases[i], weights[i], outputs[i - 1], out=outputs[i])
-        self._apply_output_(outputs[-1])
+            product = batch.X @ self._first_weight.numpy().T
+            torch.add(self._first_bias, torch.from_numpy(product).t(), out=work.first_output)
+        apply_ = self.activation.apply_
+        for bias, weight, previous, output in work.forward:
+            apply_(previous)
+            torch.addmm(bias, weight, previous, out=output)
+        self._apply_output_(work.last)
 
     def _backward(self, batch: Batch, work: _Workspace) -> None:
-        parameters, deltas = self.parameters, work.deltas
         decay = self.alpha / batch.weight_sum
-        for i in range(len(deltas) - 1, -1, -1):
-            delta, gradient = deltas[i], parameters.weight_gradients[i]
-            torch.sum(delta, 1, out=parameters.bias_gradients[i])
-            if i:
-                torch.addmm(
-                    parameters.weights[i], delta, work.outputs_t[i - 1], beta=decay, out=gradient
-                )
-                torch.mm(self._weights_t[i], delta, out=deltas[i - 1])
-                self.activation.backward_(deltas[i - 1], work.outputs[i - 1])
-            elif isinstance(batch.X, torch.Tensor):
-                torch.addmm(parameters.weights[0], delta, batch.X, beta=decay, out=gradient)
-            else:
-                product = batch.X.T @ np.ascontiguousarray(delta.numpy().T)
-                gradient.copy_(torch.from_numpy(product).t())
-                gradient.add_(parameters.weights[0], alpha=decay)
+        ones, backward_ = work.ones, self.activation.backward_
+        for (
+            delta, bias_gradient, weight, weight_t, gradient, previous, previous_t, previous_delta
+        ) in work.backward:  # fmt: skip
+            torch.mv(delta, ones, out=bias_gradient)
+            torch.addmm(weight, delta, previous_t, beta=decay, out=gradient)
+            torch.mm(weight_t, delta, out=previous_delta)
+            backward_(previous_delta, previous)
+        delta, gradient = work.first_delta, self._first_gradient
+        torch.mv(delta, ones, out=self.parameters.bias_gradients[0])
+        if isinstance(batch.X, torch.Tensor):
+            torch.addmm(self._first_weight, delta, batch.X, beta=decay, out=gradient)
+        else:
+            product = batch.X.T @ np.ascontiguousarray(delta.numpy().T)
+            gradient.copy_(torch.from_numpy(product).t())
+            gradient.add_(self._first_weight, alpha=decay)
 
 
 class AutogradStep:
@@ -159,10 +176,10 @@ class AutogradStep:
             terms = self.loss.terms(self.module(X).t(), batch.y)
             if isinstance(batch.weight, torch.Tensor):
                 total = (terms * batch.weight).sum()
-                total.backward()
+                (total * self.loss.scale).backward()
             else:
                 total = terms.sum()
-                (total * batch.weight).backward()
+                (total * self.loss.scale * batch.weight).backward()
         terms_slot.copy_(total.detach())
         penalized = parameters.penalized
         parameters.penalized_gradient.add_(penalized, alpha=self.alpha / batch.weight_sum)
@@ -172,22 +189,27 @@ class AutogradStep:
 class LossMeter:
     """The loss of an epoch, as scikit-learn reports it, read from the device once.
 
-    The reported loss of a batch is its weighted mean of terms (over outputs too, where the loss says so)
-    plus the penalty alpha / (2 n) |W|^2; that of an epoch is their mean by number of rows.
+    The reported loss of a batch is the loss's scale times its weighted mean of terms (over
+    outputs too, where the loss says so) plus the penalty alpha / (2 n) |W|^2; that of an epoch
+    is their mean by number of rows.
 
     Parameters
     ----------
     parameters : FlatParameters
     loss : Loss
     alpha : float
+    n_batches : int
+        Batches of an epoch; up to `CAPACITY` are kept apart before they are summed.
     """
 
     CAPACITY = 256
 
-    def __init__(self, parameters: FlatParameters, loss: Loss, alpha: float) -> None:
+    def __init__(
+        self, parameters: FlatParameters, loss: Loss, alpha: float, n_batches: int = 1
+    ) -> None:
         self._terms_scale = loss.reported_scale(parameters.layer_units[-1])
         self._norm_scale = 0.5 * alpha
-        self._values = parameters.storage.new_zeros(2, self.CAPACITY)
+        self._values = parameters.storage.new_zeros(2, min(n_batches, self.CAPACITY))
         self._slots = list(zip(self._values[0].unbind(), self._values[1].unbind(), strict=True))
         self._batches: list[Batch] = []
         self._total = parameters.storage.new_zeros(())
@@ -195,7 +217,7 @@ class LossMeter:
 
     def slots(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Where the step of this batch writes its sum of terms and its squared norm."""
-        if len(self._batches) == self.CAPACITY:
+        if len(self._batches) == len(self._slots):
             self._flush()
         self._batches.append(batch)
         return self._slots[len(self._batches) - 1]
@@ -211,7 +233,7 @@ class LossMeter:
         self._batches.clear()
 
     def read(self) -> float:
-        """The mean by rows since the last reading; the one point of an epoch that waits for the device."""
+        """The mean by rows since the last reading. Waits for the device, as nothing else does."""
         self._flush()
         value = self._total.item() / self._n_rows
         self._total.zero_()

@@ -32,7 +32,7 @@ def decode_labels(prediction: np.ndarray, binarizer: LabelBinarizer) -> np.ndarr
 
 
 def accuracy(y: np.ndarray, prediction: np.ndarray, sample_weight: np.ndarray | None) -> float:
-    """The accuracy of `sklearn.metrics.accuracy_score`, of encoded labels; NaN for non-finite ones."""
+    """The share of rows whose encoded labels are all right; NaN for non-finite predictions."""
     if not np.isfinite(prediction).all():
         return np.nan
     if y.dtype == np.int64:

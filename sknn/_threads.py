@@ -1,7 +1,7 @@
 """How many of torch's threads a piece of work is worth, for the time of one call.
 
-Small steps belong on one thread: a barrier between two threads costs microseconds, and many times that
-while another library's idle threads still spin on the other core.
+Small steps belong on one thread: a barrier between two threads costs microseconds, and many
+times that while another library's idle threads still spin on the other core.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 import torch
 
-# Floating-point operations of one step from which several threads pay. On two cores: 14-64-64-2 with 200
-# rows (6e6) is slower on two threads, 784-256-128-10 (3e8) is 1.7 times as fast.
+# Floating-point operations of one step from which several threads pay. On two cores: 14-64-64-2
+# with 200 rows (6e6) is slower on two threads, 784-256-128-10 (3e8) is 1.7 times as fast.
 PARALLEL_FROM = 4e7
 
 _lock = threading.Lock()

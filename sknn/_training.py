@@ -1,7 +1,7 @@
 """From arrays to a trained network: the one door between scikit-learn's face and torch.
 
-What goes in and what comes out are NumPy arrays and plain values; tensors, the module and the skorch net
-live for one call.
+What goes in and what comes out are NumPy arrays and plain values; tensors, the module and the
+skorch net live for one call.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class State:
     ----------
     coefs, intercepts : list of ndarray
     solver : dict or None
-        Name, numbers, and slots (each a pair of coefs and intercepts) of the last stochastic solver.
+        Name, numbers, and slots (each a pair of coefs and intercepts) of the last stochastic
+        solver.
     progress : Progress
     history : list of dict
     n_iter : int
@@ -132,8 +133,8 @@ def train(
         raise ValueError(
             "Solver produced non-finite parameter weights. The input data may"
             " contain large values and need to be preprocessed."
-            " Scale the features (for instance with StandardScaler) and a regression target, or lower"
-            f" learning_rate_init (it is {settings.learning_rate_init})."
+            " Scale the features (for instance with StandardScaler) and a regression target,"
+            f" or lower learning_rate_init (it is {settings.learning_rate_init})."
         )
     return trained
 
@@ -194,7 +195,8 @@ def _step(
 ) -> tuple[ClosedFormStep, LossMeter]:
     loss = LOSSES[problem.loss]
     step = ClosedFormStep(parameters, ACTIVATIONS[settings.activation], loss, settings.alpha)
-    return step, LossMeter(parameters, loss, settings.alpha)
+    n_batches = -(-_n_train(problem) // _batch_size(problem, settings))
+    return step, LossMeter(parameters, loss, settings.alpha, n_batches)
 
 
 def _train_stochastic(
@@ -208,8 +210,7 @@ def _train_stochastic(
     """Epochs of batches, run by skorch."""
     if settings.batch_size != "auto" and settings.batch_size > _n_train(problem):
         warnings.warn(
-            "Got `batch_size` less than 1 or larger than "
-            "sample size. It is going to be clipped",
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
             stacklevel=2,
         )
     resumed = state.solver if incremental else None
@@ -306,9 +307,9 @@ def _warn_of_the_end(net: FeedForwardNet, settings: SimpleNamespace, incremental
     elif net.stopped_ is not None:
         if net.stopped_.diverged and settings.early_stopping:
             warnings.warn(
-                f"Training diverged in epoch {len(net.history)}: the validation score is NaN, as the network's"
-                " outputs are not finite. The weights of the best validation score are restored."
-                " Scale the data, or lower learning_rate_init"
+                f"Training diverged in epoch {len(net.history)}: the validation score is NaN, as the"
+                " network's outputs are not finite. The weights of the best validation score are"
+                " restored. Scale the data, or lower learning_rate_init"
                 f" (it is {settings.learning_rate_init}).",
                 ConvergenceWarning,
                 stacklevel=2,

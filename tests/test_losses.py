@@ -55,7 +55,7 @@ def test_delta_is_the_derivative_of_the_terms(name):
     loss = LOSSES[name]
     z, y = make_case(name, 1, np.float64)
     z.requires_grad_()
-    loss.terms(z, y).sum().backward()
+    (loss.scale * loss.terms(z, y).sum()).backward()
     p = z.detach().clone()
     OUTPUT_ACTIVATIONS[loss.output_activation].apply_(p)
     loss.backward_(p, y, torch.empty(loss.rows_of_terms(3), 40, dtype=p.dtype))

@@ -68,8 +68,8 @@ def test_progress_rewinds_to_its_mark():
 
 
 def test_keyboard_interrupt_in_a_rule_is_the_users(monkeypatch):
-    # A rule ends training by an exception of its own, so a KeyboardInterrupt that comes while a rule runs
-    # is still reported.
+    # A rule ends training by an exception of its own, so a KeyboardInterrupt that comes while a
+    # rule runs is still reported.
     def interrupt(self, net, **kwargs):
         raise KeyboardInterrupt
 
