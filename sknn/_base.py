@@ -307,7 +307,7 @@ class BaseFeedForward(BaseEstimator, ABC):
 
     @property
     def net_(self) -> FeedForwardNet:
-        """The model as a skorch net with its history, made anew, with its own weights, each time."""
+        """The model as a skorch net with its history, made anew with weights of its own."""
         check_is_fitted(self)
         from sknn._training import net_of
 

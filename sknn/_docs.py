@@ -23,10 +23,9 @@ learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
 
     - 'constant': `learning_rate_init` throughout;
     - 'invscaling': after each epoch `learning_rate_init / (t + 1) ** power_t`, where t counts
-    rows seen;
+      rows seen;
     - 'adaptive': divided by 5 each time that training would otherwise stop for lack of
-    improvement, until
-      it is at most 1e-6.
+      improvement, until it is at most 1e-6.
 learning_rate_init : float, default=0.001
     The first rate of the stochastic solvers.
 power_t : float, default=0.5
@@ -54,8 +53,7 @@ nesterovs_momentum : bool, default=True
 early_stopping : bool, default=False
     Whether a stochastic solver sets rows aside, stops when their score does not improve, and
     restores the weights of the best score. The score is the accuracy, or R2. The split is
-    stratified for two
-    classes only.
+    stratified for two classes only.
 validation_fraction : float, default=0.1
     Share of the rows set aside, in [0, 1).
 beta_1 : float, default=0.9

@@ -17,7 +17,6 @@ clipped to [eps, 1 - eps] of their dtype before the logarithm, which the gradien
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -42,6 +41,13 @@ OUTPUT_ACTIVATIONS: dict[str, OutputActivation] = {
 }
 
 
+class Constants(NamedTuple):
+    """Rows of one value, (1, n_rows), for operators that take no Python number. Made once."""
+
+    ones: torch.Tensor
+    minus_ones: torch.Tensor
+
+
 class Loss(NamedTuple):
     """A loss with its output activation.
 
@@ -50,7 +56,7 @@ class Loss(NamedTuple):
     output_activation : str
         A key of `OUTPUT_ACTIVATIONS`.
     backward_ : callable
-        `(p, y, terms)`: turns `p` into `delta = d loss / d z` in place and fills `terms`.
+        `(p, y, terms, constants)`: turns `p` into `delta = d loss / d z` in place and fills `terms`.
     terms : callable
         `(z, y) -> terms`, differentiable: the reference for `backward_`, and the loss that
         `AutogradStep` differentiates.
@@ -64,7 +70,7 @@ class Loss(NamedTuple):
     """
 
     output_activation: str
-    backward_: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]
+    backward_: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Constants], None]
     terms: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     scale: float = 1.0
     rows_of_terms: Callable[[int], int] = lambda n_outputs: n_outputs
@@ -78,20 +84,14 @@ class Loss(NamedTuple):
 _EPS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64)}
 
 
-@lru_cache(maxsize=16)
-def _constant(value: float, like: tuple[int, torch.dtype, torch.device]) -> torch.Tensor:
-    """A row of one value, for operators that take no Python number."""
-    n_rows, dtype, device = like
-    with torch.inference_mode(False):
-        return torch.full((1, n_rows), value, dtype=dtype, device=device)
-
-
 def _clipped_log_(probability: torch.Tensor) -> None:
     eps = _EPS[probability.dtype]
     probability.clamp_(eps, 1 - eps).log_()
 
 
-def _squared_error_backward_(p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor) -> None:
+def _squared_error_backward_(
+    p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants
+) -> None:
     p.sub_(y)
     torch.square(p, out=terms)
 
@@ -100,7 +100,9 @@ def _squared_error_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return (z - y).square()
 
 
-def _poisson_backward_(p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor) -> None:
+def _poisson_backward_(
+    p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants
+) -> None:
     torch.div(y, p, out=terms)
     torch.xlogy(y, terms, out=terms)
     p.sub_(y)
@@ -112,9 +114,11 @@ def _poisson_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return torch.xlogy(y, y) - y * z - y + z.exp()
 
 
-def _binary_backward_(p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor) -> None:
+def _binary_backward_(
+    p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants
+) -> None:
     # The probability of the true label: p where y is 1, 1 - p where y is 0, both exactly.
-    torch.sub(_constant(1.0, (p.shape[1], p.dtype, p.device)), p, out=terms)
+    torch.sub(constants.ones, p, out=terms)
     torch.lerp(terms, p, y, out=terms)
     _clipped_log_(terms)
     p.sub_(y)
@@ -124,10 +128,12 @@ def _binary_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return -F.binary_cross_entropy_with_logits(z, y, reduction="none")
 
 
-def _multiclass_backward_(p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor) -> None:
+def _multiclass_backward_(
+    p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants
+) -> None:
     torch.gather(p, 0, y, out=terms)
     _clipped_log_(terms)
-    p.scatter_add_(0, y, _constant(-1.0, (p.shape[1], p.dtype, p.device)))
+    p.scatter_add_(0, y, constants.minus_ones)
 
 
 def _multiclass_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

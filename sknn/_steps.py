@@ -17,7 +17,7 @@ from torch import nn
 
 from sknn._activations import Activation
 from sknn._batches import Batch
-from sknn._losses import OUTPUT_ACTIVATIONS, Loss
+from sknn._losses import OUTPUT_ACTIVATIONS, Constants, Loss
 from sknn._parameters import FlatParameters
 
 
@@ -37,7 +37,9 @@ class _Workspace:
         self.terms = new(terms_rows, n_rows)
         self.flat_terms = self.terms.view(-1)
         self.ones_of_terms = torch.ones_like(self.flat_terms)
-        self.ones = torch.ones_like(outputs[0][0])
+        ones = torch.ones_like(outputs[0][:1])
+        self.constants = Constants(ones, -ones)
+        self.ones = ones[0]
         biases = [bias.unsqueeze(1) for bias in parameters.biases]
         weights = parameters.weights
         self.forward = list(zip(biases[1:], weights[1:], outputs[:-1], outputs[1:], strict=True))
@@ -99,7 +101,7 @@ class ClosedFormStep:
             work = _Workspace(self.parameters, self._terms_rows, batch.n_rows)
             self._workspaces[batch.n_rows] = work
         self._forward(batch, work)
-        self.loss.backward_(work.last, batch.y, work.terms)
+        self.loss.backward_(work.last, batch.y, work.terms, work.constants)
         work.last.mul_(batch.weight)
         if isinstance(batch.weight, torch.Tensor):
             work.terms.mul_(batch.weight)

@@ -307,9 +307,9 @@ def _warn_of_the_end(net: FeedForwardNet, settings: SimpleNamespace, incremental
     elif net.stopped_ is not None:
         if net.stopped_.diverged and settings.early_stopping:
             warnings.warn(
-                f"Training diverged in epoch {len(net.history)}: the validation score is NaN, as the"
-                " network's outputs are not finite. The weights of the best validation score are"
-                " restored. Scale the data, or lower learning_rate_init"
+                f"Training diverged in epoch {len(net.history)}: the validation score is NaN, as"
+                " the network's outputs are not finite. The weights of the best validation score"
+                " are restored. Scale the data, or lower learning_rate_init"
                 f" (it is {settings.learning_rate_init}).",
                 ConvergenceWarning,
                 stacklevel=2,

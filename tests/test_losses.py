@@ -8,7 +8,7 @@ import torch
 from sklearn.neural_network._base import LOSS_FUNCTIONS, inplace_softmax
 from torch.nn import functional as F
 
-from sknn._losses import LOSSES, OUTPUT_ACTIVATIONS, Criterion
+from sknn._losses import LOSSES, OUTPUT_ACTIVATIONS, Constants, Criterion
 
 NAMES = {
     "squared_error": "squared_error",
@@ -30,6 +30,10 @@ def make_case(name, scale, dtype):
     return torch.from_numpy(z), torch.from_numpy(y)
 
 
+def constants(p):
+    return Constants(torch.ones_like(p[:1]), -torch.ones_like(p[:1]))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("scale", [1, 30])
 @pytest.mark.parametrize("name", list(LOSSES))
@@ -45,7 +49,7 @@ def test_loss_equals_scikit_learns_also_where_probabilities_saturate(name, scale
         z, p = z.clamp(-20, 20), p.clamp(np.exp(-20), np.exp(20))
     expected = LOSS_FUNCTIONS[NAMES[name]](target, p.numpy().T.copy())
     terms = torch.empty(loss.rows_of_terms(3), 40, dtype=p.dtype)
-    loss.backward_(p, y, terms)
+    loss.backward_(p, y, terms, constants(p))
     reported = terms.sum(0).mean().item() * loss.reported_scale(3)
     assert reported == pytest.approx(expected, rel=1e-5 if dtype == np.float32 else 1e-12)
 
@@ -58,7 +62,7 @@ def test_delta_is_the_derivative_of_the_terms(name):
     (loss.scale * loss.terms(z, y).sum()).backward()
     p = z.detach().clone()
     OUTPUT_ACTIVATIONS[loss.output_activation].apply_(p)
-    loss.backward_(p, y, torch.empty(loss.rows_of_terms(3), 40, dtype=p.dtype))
+    loss.backward_(p, y, torch.empty(loss.rows_of_terms(3), 40, dtype=p.dtype), constants(p))
     torch.testing.assert_close(p, z.grad, rtol=1e-10, atol=1e-12)
 
 
