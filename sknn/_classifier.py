@@ -43,7 +43,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
     >>> from sknn import FeedForwardClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
-    >>> clf = FeedForwardClassifier(max_iter=500, random_state=0).fit(X_train, y_train)
+    >>> clf = FeedForwardClassifier(max_iter=1000, random_state=0).fit(X_train, y_train)
     >>> clf.predict(X_test[:3])
     array([0, 0, 0])
     >>> bool(clf.score(X_test, y_test) > 0.9)

@@ -56,7 +56,8 @@ class Loss(NamedTuple):
     output_activation : str
         A key of `OUTPUT_ACTIVATIONS`.
     backward_ : callable
-        `(p, y, terms, constants)`: turns `p` into `delta = d loss / d z` in place and fills `terms`.
+        `(p, y, terms, constants)`: turns `p` into `delta = d loss / d z` in place and fills
+        `terms`.
     terms : callable
         `(z, y) -> terms`, differentiable: the reference for `backward_`, and the loss that
         `AutogradStep` differentiates.

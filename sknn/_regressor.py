@@ -47,7 +47,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
     >>> from sknn import FeedForwardRegressor
     >>> X, y = load_diabetes(return_X_y=True, scaled=True)
     >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
-    >>> network = FeedForwardRegressor(solver="lbfgs", alpha=1.0, max_iter=500, random_state=0)
+    >>> network = FeedForwardRegressor(solver="lbfgs", alpha=1.0, max_iter=5000, random_state=0)
     >>> model = TransformedTargetRegressor(network, transformer=StandardScaler())
     >>> bool(model.fit(X_train, y_train).score(X_test, y_test) > 0.3)
     True

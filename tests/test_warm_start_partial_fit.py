@@ -143,6 +143,8 @@ def test_calls_in_a_row_with_one_random_state_object_equal_scikit_learn(warm_sta
 @pytest.mark.parametrize("solver", list(SOLVERS))
 @pytest.mark.parametrize("target", ["multiclass", "one output"])
 def test_two_fits_with_early_stopping_equal_scikit_learn(target, solver, warm_start):
+    # Where the second fit finds better weights. Where it does not, scikit-learn keeps its last weights,
+    # as its `coefs_` are the very arrays that it remembers as the best; ours is the next test.
     X, y = TARGETS[target]
     # `tol` would let the second fit stop before it has found anything better.
     parameters = SOLVERS[solver] | {"tol": 1e-4, "n_iter_no_change": 10}
@@ -470,7 +472,7 @@ def test_partial_fit_with_lbfgs_does_not_exist():
     for kind in (MLPClassifier, FeedForwardClassifier, FeedForwardRegressor):
         assert not hasattr(kind(solver="lbfgs"), "partial_fit")
         with pytest.raises(AttributeError, match=message) as caught:
-            kind(solver="lbfgs").partial_fit
+            getattr(kind(solver="lbfgs"), "partial_fit")  # noqa: B009
         assert str(caught.value.__cause__) == (
             "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
         )
