@@ -243,14 +243,18 @@ class BaseFeedForward(BaseEstimator, ABC):
 
         if first_pass:
             return State(*initial_parameters(units, self.activation, random_state))
-        shapes = [np.shape(coef) for coef in self.coefs_]
-        expected = list(zip(units[:-1], units[1:], strict=True))
-        if shapes != expected:
-            raise ValueError(
-                f"The model that is there has coefs_ of shapes {shapes}, but hidden_layer_sizes="
-                f"{self.hidden_layer_sizes} and the data ask for {expected}. Keep them, or fit"
-                " anew with warm_start=False."
-            )
+        expected = {
+            "coefs_": list(zip(units[:-1], units[1:], strict=True)),
+            "intercepts_": [(n_out,) for n_out in units[1:]],
+        }
+        for name, shapes in expected.items():
+            there = [np.shape(array) for array in getattr(self, name)]
+            if there != shapes:
+                raise ValueError(
+                    f"The model that is there has {name} of shapes {there}, but hidden_layer_sizes="
+                    f"{self.hidden_layer_sizes} and the data ask for {shapes}. Keep them, or fit"
+                    " anew with warm_start=False."
+                )
         progress = {
             name: getattr(self, attribute)
             for attribute, name in _STOCHASTIC_ATTRIBUTES.items()
