@@ -290,8 +290,8 @@ class BaseFeedForward(BaseEstimator, ABC):
         self.device_ = state.device
         self._history = state.history
 
-    def _outputs(self, X, log: bool = False) -> np.ndarray:
-        """The network's outputs for rows, or the logarithms of its probabilities."""
+    def _outputs(self, X, kind: str = "link") -> np.ndarray:
+        """What a function of `sknn._inference` (`kind`) makes of the network's outputs for rows."""
         check_is_fitted(self)
         from sknn import _inference
         from sknn._compat import as_tensor
@@ -300,13 +300,12 @@ class BaseFeedForward(BaseEstimator, ABC):
         dtype = self._model_dtype()
         X = validate_data(self, X, accept_sparse="csr", dtype=dtype, order="C", reset=False)
         device = self.device_ if is_present(self.device_) else "cpu"
-        outputs = _inference.log_probabilities if log else _inference.link
         return _inference.outputs_of(
             X,
             [as_tensor(np.asarray(coef, dtype).T).to(device) for coef in self.coefs_],
             [as_tensor(np.asarray(intercept, dtype)).to(device) for intercept in self.intercepts_],
             self.activation,
-            outputs(self.out_activation_),
+            getattr(_inference, kind)(self.out_activation_),
         )
 
     @property

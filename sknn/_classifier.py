@@ -183,8 +183,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
             In the order of `classes_` and the dtype of the weights. The rows sum to one, except
             for a multilabel target.
         """
-        p = self._outputs(X)
-        return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
+        return self._outputs(X, "probabilities")
 
     def predict_log_proba(self, X):
         """Predict the logarithm of the probability of each class.
@@ -200,7 +199,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
             In the order of `classes_`; from log-softmax, so it is finite also where
             `predict_proba` rounds to 0.
         """
-        return self._outputs(X, log=True)
+        return self._outputs(X, "log_probabilities")
 
     @partial_fit_available
     @_fit_context(prefer_skip_nested_validation=True)

@@ -26,6 +26,22 @@ def link(output_activation: str) -> Outputs:
     return OUTPUT_ACTIVATIONS[output_activation].apply_
 
 
+def probabilities(output_activation: str) -> Outputs:
+    """Raw outputs (n_outputs, n_rows) to the probabilities of all classes, none of them zero.
+
+    The two of a single logistic output are taken from inputs of both signs: 1 - p would be zero
+    from p = 1 - 1e-16 on. What rounds to zero all the same becomes the least normal number, so
+    that the logarithm is finite, as it is in `log_probabilities`.
+    """
+    apply_ = link(output_activation)
+
+    def of_both_or_all(z: torch.Tensor) -> torch.Tensor:
+        p = apply_(torch.cat([-z, z]) if _is_binary(output_activation, z) else z)
+        return p.clamp_(min=torch.finfo(p.dtype).tiny)
+
+    return of_both_or_all
+
+
 def log_probabilities(output_activation: str) -> Outputs:
     """Raw outputs (n_outputs, n_rows) to the logarithms of all classes' probabilities.
 
@@ -33,13 +49,14 @@ def log_probabilities(output_activation: str) -> Outputs:
     """
     log = OUTPUT_ACTIVATIONS[output_activation].log
 
-    def of_both(z: torch.Tensor) -> torch.Tensor:
-        return torch.cat([log(-z), log(z)])
+    def of_both_or_all(z: torch.Tensor) -> torch.Tensor:
+        return log(torch.cat([-z, z]) if _is_binary(output_activation, z) else z)
 
-    def of_one(z: torch.Tensor) -> torch.Tensor:
-        return of_both(z) if output_activation == "logistic" and len(z) == 1 else log(z)
+    return of_both_or_all
 
-    return of_one
+
+def _is_binary(output_activation: str, z: torch.Tensor) -> bool:
+    return output_activation == "logistic" and len(z) == 1
 
 
 def outputs_of(
