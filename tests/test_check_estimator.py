@@ -53,9 +53,7 @@ def _cases():
                 case = f"{estimator_class.__name__}-{variant}-{name}"
                 if variant.get("dtype") == "float32" and name in BEYOND_FLOAT32:
                     continue
-                yield pytest.param(
-                    estimator, check, id=f"{estimator_class.__name__}-{variant}-{name}"
-                )
+                yield pytest.param(estimator, check, id=case)
 
 
 @pytest.mark.long

@@ -57,7 +57,7 @@ def pair(target, **parameters):
         "random_state": 5,
         "max_iter": 4,
         "hidden_layer_sizes": (12,),
-        "batch_size": 60,
+        "batch_size": 40,
     } | parameters
     if target in ("binary", "multiclass", "multilabel"):
         return MLPClassifier(**parameters), FeedForwardClassifier(**parameters)
@@ -143,18 +143,21 @@ def test_calls_in_a_row_with_one_random_state_object_equal_scikit_learn(warm_sta
 @pytest.mark.parametrize("solver", list(SOLVERS))
 @pytest.mark.parametrize("target", ["multiclass", "one output"])
 def test_two_fits_with_early_stopping_equal_scikit_learn(target, solver, warm_start):
-    # Where the second fit finds better weights. Where it does not, scikit-learn keeps its last weights,
-    # as its `coefs_` are the very arrays that it remembers as the best; ours is the next test.
+    # Where the second fit finds better weights. Where it does not, scikit-learn keeps its last
+    # weights, as its `coefs_` are the very arrays that it remembers as the best; we: the next test.
     X, y = TARGETS[target]
     # `tol` would let the second fit stop before it has found anything better.
     parameters = SOLVERS[solver] | {"tol": 1e-4, "n_iter_no_change": 10}
+    parameters["learning_rate_init"] = 0.005
     theirs, ours = pair(
-        target, warm_start=warm_start, early_stopping=True, shuffle=False, **parameters
+        target, warm_start=warm_start, early_stopping=True, shuffle=False, max_iter=3, **parameters
     )
     for _ in range(2):
         for estimator in (theirs, ours):
             estimator.fit(X, y)
     assert_same(ours, theirs, X)
+    if warm_start:
+        assert max(ours.validation_scores_[3:]) > max(ours.validation_scores_[:3])
 
 
 def test_warm_start_with_early_stopping_keeps_the_best_weights_of_all_fits():
