@@ -119,8 +119,13 @@ class Batches:
         self.batch_size = batch_size
         self.random_state = random_state
         self.sample_weight = sample_weight
-        in_order = rows is None and random_state is None
-        self._order = None if in_order else np.arange(self.n_samples) if rows is None else rows
+        # One batch of all rows needs no gathering: its sums do not depend on their order. The
+        # random state is drawn from all the same.
+        is_one_batch = batch_size >= self.n_samples
+        in_order = rows is None and (random_state is None or is_one_batch)
+        self._order = np.arange(self.n_samples) if rows is None else rows
+        # The same memory: shuffling the one reorders the other.
+        self._index = None if in_order else torch.from_numpy(self._order)
         self._X = open_rows(X, device)
         self._y = _DenseRows(y, device)
         itemsize = X.dtype.itemsize * (1 if self._X.is_sparse else X.shape[1])
@@ -143,15 +148,17 @@ class Batches:
     def _chunk(self, start: int, stop: int) -> list[Batch]:
         """The batches of the rows from `start` to `stop`, gathered if they are out of order."""
         n_rows = stop - start
-        if self._order is None:
+        if self._index is None:
             order: slice | np.ndarray = slice(start, stop)
-            batches = self._slice(self._X.slice(start, stop), self._y.slice(start, stop), n_rows)
+            if n_rows < self.n_samples or not self._views:
+                X, y = self._X.slice(start, stop), self._y.slice(start, stop)
+                self._views[n_rows] = self._slice(X, y, n_rows)
         else:
-            order = self._order[start:stop]
-            X, y = self._X.gather(order), self._y.gather(order)
+            order, index = self._order[start:stop], self._index[start:stop]
+            X, y = self._X.gather(index), self._y.gather(index)
             if self._X.is_sparse or n_rows not in self._views:
                 self._views[n_rows] = self._slice(X, y, n_rows)
-            batches = self._views[n_rows]
+        batches = self._views[n_rows]
         if self.sample_weight is None:
             return batches
         return self._weighted(batches, self.sample_weight[order])
@@ -197,13 +204,13 @@ class _DenseRows:
     def slice(self, start: int, stop: int) -> torch.Tensor:
         return self._rows[start:stop]
 
-    def take(self, order: np.ndarray) -> torch.Tensor:
-        return self._rows[torch.from_numpy(order).to(self.device)]
+    def take(self, index: torch.Tensor) -> torch.Tensor:
+        return self._rows[index.to(self.device)]
 
-    def gather(self, order: np.ndarray) -> torch.Tensor:
-        index = torch.from_numpy(order).to(self.device)
-        chunk = self._buffer[: len(order)]
-        return torch.index_select(self._rows, 0, index, out=chunk)
+    def gather(self, index: torch.Tensor) -> torch.Tensor:
+        n_rows = index.shape[0]
+        chunk = self._buffer if n_rows == self._buffer.shape[0] else self._buffer[:n_rows]
+        return torch.index_select(self._rows, 0, index.to(self.device), out=chunk)
 
 
 class _SparseRows:
@@ -221,8 +228,8 @@ class _SparseRows:
     def slice(self, start: int, stop: int) -> scipy.sparse.csr_matrix:
         return self._matrix[start:stop]
 
-    def take(self, order: np.ndarray) -> scipy.sparse.csr_matrix:
-        return self._matrix[order]
+    def take(self, index: torch.Tensor) -> scipy.sparse.csr_matrix:
+        return self._matrix[index.numpy()]
 
     gather = take
 
@@ -239,11 +246,11 @@ class _DensifiedRows(_SparseRows):
     def slice(self, start: int, stop: int) -> torch.Tensor:
         return torch.from_numpy(super().slice(start, stop).toarray()).to(self.device)
 
-    def take(self, order: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(super().take(order).toarray()).to(self.device)
+    def take(self, index: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(super().take(index).toarray()).to(self.device)
 
-    def gather(self, order: np.ndarray) -> torch.Tensor:
-        return self._buffer[: len(order)].copy_(self.take(order))
+    def gather(self, index: torch.Tensor) -> torch.Tensor:
+        return self._buffer[: len(index)].copy_(self.take(index))
 
 
 def open_rows(

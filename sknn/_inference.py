@@ -87,12 +87,13 @@ def outputs_of(
     units = (weights[0].shape[1], *(len(bias) for bias in biases))
     n_rows = X.shape[0] if rows is None else len(rows)
     chunk_rows = max(MIN_CHUNK_ROWS, CHUNK_BYTES // (sum(units) * X.dtype.itemsize))
+    index = None if rows is None else torch.from_numpy(rows)
     source = open_rows(X, weights[0].device)
     with torch.inference_mode(), threads_for(flops_per_step(units, min(n_rows, chunk_rows)) / 3):
         result = None
         for start in range(0, n_rows, chunk_rows):
             stop = min(start + chunk_rows, n_rows)
-            chunk = source.slice(start, stop) if rows is None else source.take(rows[start:stop])
+            chunk = source.slice(start, stop) if rows is None else source.take(index[start:stop])
             values = outputs(_forward(chunk, weights, biases, activation)).t()
             if result is None:
                 result = torch.empty(n_rows, values.shape[1], dtype=values.dtype)

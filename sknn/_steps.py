@@ -39,7 +39,7 @@ class _Workspace:
         self.ones_of_terms = torch.ones_like(self.flat_terms)
         ones = torch.ones_like(outputs[0][:1])
         self.constants = Constants(ones, -ones)
-        self.ones = ones[0]
+        self.equal_shares = ones[0] / n_rows
         biases = [bias.unsqueeze(1) for bias in parameters.biases]
         weights = parameters.weights
         self.forward = list(zip(biases[1:], weights[1:], outputs[:-1], outputs[1:], strict=True))
@@ -102,11 +102,14 @@ class ClosedFormStep:
             self._workspaces[batch.n_rows] = work
         self._forward(batch, work)
         self.loss.backward_(work.last, batch.y, work.terms, work.constants)
-        work.last.mul_(batch.weight)
         if isinstance(batch.weight, torch.Tensor):
+            work.last.mul_(batch.weight)
             work.terms.mul_(batch.weight)
+            shares, scale = work.constants.ones[0], 1.0
+        else:
+            shares, scale = work.equal_shares, batch.weight
         torch.dot(work.flat_terms, work.ones_of_terms, out=terms_slot)
-        self._backward(batch, work)
+        self._backward(batch, work, shares, scale)
         if self.alpha:
             torch.dot(self.parameters.penalized, self.parameters.penalized, out=norm_slot)
 
@@ -122,23 +125,24 @@ class ClosedFormStep:
             torch.addmm(bias, weight, previous, out=output)
         self._apply_output_(work.last)
 
-    def _backward(self, batch: Batch, work: _Workspace) -> None:
+    def _backward(self, batch: Batch, work: _Workspace, shares: torch.Tensor, scale: float) -> None:
+        # Without sample weights the division by n is left to the products, as their `alpha`.
         decay = self.alpha / batch.weight_sum
-        ones, backward_ = work.ones, self.activation.backward_
+        backward_ = self.activation.backward_
         for (
             delta, bias_gradient, weight, weight_t, gradient, previous, previous_t, previous_delta
         ) in work.backward:  # fmt: skip
-            torch.mv(delta, ones, out=bias_gradient)
-            torch.addmm(weight, delta, previous_t, beta=decay, out=gradient)
+            torch.mv(delta, shares, out=bias_gradient)
+            torch.addmm(weight, delta, previous_t, beta=decay, alpha=scale, out=gradient)
             torch.mm(weight_t, delta, out=previous_delta)
             backward_(previous_delta, previous)
         delta, gradient = work.first_delta, self._first_gradient
-        torch.mv(delta, ones, out=self.parameters.bias_gradients[0])
+        torch.mv(delta, shares, out=self.parameters.bias_gradients[0])
         if isinstance(batch.X, torch.Tensor):
-            torch.addmm(self._first_weight, delta, batch.X, beta=decay, out=gradient)
+            torch.addmm(self._first_weight, delta, batch.X, beta=decay, alpha=scale, out=gradient)
         else:
             product = batch.X.T @ np.ascontiguousarray(delta.numpy().T)
-            gradient.copy_(torch.from_numpy(product).t())
+            torch.mul(torch.from_numpy(product).t(), scale, out=gradient)
             gradient.add_(self._first_weight, alpha=decay)
 
 
@@ -214,33 +218,26 @@ class LossMeter:
         self._values = parameters.storage.new_zeros(2, min(n_batches, self.CAPACITY))
         self._slots = list(zip(self._values[0].unbind(), self._values[1].unbind(), strict=True))
         self._batches: list[Batch] = []
-        self._total = parameters.storage.new_zeros(())
-        self._n_rows = 0
+        self._full: list[tuple[torch.Tensor, list[Batch]]] = []
 
     def slots(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Where the step of this batch writes its sum of terms and its squared norm."""
         if len(self._batches) == len(self._slots):
-            self._flush()
+            self._full.append((self._values.clone(), self._batches))
+            self._batches = []
         self._batches.append(batch)
         return self._slots[len(self._batches) - 1]
 
-    def _flush(self) -> None:
-        scales = [
-            [b.n_rows * self._terms_scale * _scalar_weight(b) for b in self._batches],
-            [b.n_rows * self._norm_scale / b.weight_sum for b in self._batches],
-        ]
-        scale = torch.tensor(scales, dtype=self._values.dtype, device=self._values.device)
-        self._total += (self._values[:, : len(self._batches)] * scale).sum()
-        self._n_rows += sum(b.n_rows for b in self._batches)
-        self._batches.clear()
-
     def read(self) -> float:
         """The mean by rows since the last reading. Waits for the device, as nothing else does."""
-        self._flush()
-        value = self._total.item() / self._n_rows
-        self._total.zero_()
-        self._n_rows = 0
-        return value
+        total, n_rows = 0.0, 0
+        for values, batches in [*self._full, (self._values, self._batches)]:
+            for terms, norm, batch in zip(*values.tolist(), batches, strict=False):
+                loss = self._terms_scale * _scalar_weight(batch) * terms
+                total += batch.n_rows * (loss + self._norm_scale / batch.weight_sum * norm)
+                n_rows += batch.n_rows
+        self._full, self._batches = [], []
+        return total / n_rows
 
 
 def _scalar_weight(batch: Batch) -> float:

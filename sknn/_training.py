@@ -275,7 +275,7 @@ def _rules(progress: Progress, settings: SimpleNamespace) -> list[Any]:
     return [
         TrackProgress(progress, tol, verbose),
         StopOnDivergence(),
-        InverseScaling(progress),
+        *([InverseScaling(progress)] if settings.solver == "sgd" else []),
         StopOnPlateau(progress, tol, settings.n_iter_no_change, verbose),
         KeepFinishedEpoch(),
     ]

@@ -31,7 +31,7 @@ def rows(request):
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 5_000, 10**6])
-@pytest.mark.parametrize("batch_size", [1, 10, 47])
+@pytest.mark.parametrize("batch_size", [1, 10, 46])
 def test_batches_come_in_scikit_learns_shuffled_order(rows, batch_size, chunk_bytes, monkeypatch):
     monkeypatch.setattr(_batches, "CHUNK_BYTES", chunk_bytes)
     y = np.arange(47.0).reshape(-1, 1)
@@ -48,6 +48,22 @@ def test_batches_come_in_scikit_learns_shuffled_order(rows, batch_size, chunk_by
             np.testing.assert_array_equal(from_X, indices)
             np.testing.assert_array_equal(from_y, indices)
             assert n_rows == len(indices)
+
+
+def test_one_batch_of_all_rows_is_the_data_and_draws_from_the_random_state():
+    X, y = np.random.RandomState(0).rand(10, 3), np.arange(10.0).reshape(-1, 1)
+    weight = np.arange(1.0, 11.0)
+    random_state = np.random.RandomState(3)
+    batches = Batches(X, y, weight, batch_size=10, random_state=random_state, device=CPU)
+    for _ in range(2):
+        (batch,) = batches
+        assert np.shares_memory(batch.X.numpy(), X)
+        np.testing.assert_array_equal(batch.y.numpy()[0], np.arange(10))
+        np.testing.assert_allclose(batch.weight.numpy(), weight / 55)
+    theirs = np.random.RandomState(3)
+    for _ in range(2):
+        shuffle(np.arange(10), random_state=theirs)
+    assert random_state.rand() == theirs.rand()
 
 
 def test_batches_without_shuffling_are_views_of_the_data():
