@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import assert_all_finite, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -199,26 +199,28 @@ class BaseFeedForward(BaseEstimator, ABC):
 
     def _check_data(self, X, y, sample_weight, first_pass):
         """Rows, targets and weights as arrays; the feature names are noted."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            multi_output=True,
-            y_numeric=self._numeric_targets,
-            dtype=self._compute_dtype(first_pass),
-            order="C",
-            reset=first_pass,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
-            if sample_weight.sum() == 0:
-                raise ValueError(
-                    "The sum of sample_weight is 0. Some weight must be non-zero, and negative"
-                    " weights must not cancel the others."
-                )
+        with np.errstate(over="ignore"):  # what float32 cannot hold is an error of its own
+            X, y = validate_data(
+                self,
+                X,
+                y,
+                accept_sparse="csr",
+                multi_output=True,
+                y_numeric=self._numeric_targets,
+                dtype=self._compute_dtype(first_pass),
+                order="C",
+                reset=first_pass,
+            )
+            if y.ndim == 2 and y.shape[1] == 1:
+                y = column_or_1d(y, warn=True)
+            if sample_weight is not None:
+                sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
+                total = sample_weight.sum()
+                if total == 0 or not np.isfinite(total):
+                    raise ValueError(
+                        f"The sum of sample_weight is {total} in {X.dtype}. It must be finite, and"
+                        " not zero: negative weights must not cancel the others."
+                    )
         return X, y, sample_weight
 
     def _problem(self, X, y, sample_weight, units, random_state, incremental) -> Problem:
@@ -234,6 +236,13 @@ class BaseFeedForward(BaseEstimator, ABC):
         train_rows, valid_rows = split_rows(
             len(y), self.validation_fraction, random_state, self._stratify(y)
         )
+        for name, rows in (("training", train_rows), ("validation", valid_rows)):
+            if sample_weight is not None and sample_weight[rows].sum() == 0:
+                raise ValueError(
+                    "Sample weights must contain at least one non-zero number."
+                    f" Those of the {len(rows)} {name} rows sum to zero: change random_state or"
+                    " validation_fraction, or leave out the rows without weight."
+                )
         return problem._replace(train_rows=train_rows, valid_rows=valid_rows)
 
     def _state(self, units, random_state, first_pass) -> State:
@@ -298,7 +307,11 @@ class BaseFeedForward(BaseEstimator, ABC):
         from sknn._devices import is_present
 
         dtype = self._model_dtype()
-        X = validate_data(self, X, accept_sparse="csr", dtype=dtype, order="C", reset=False)
+        X = validate_data(self, X, accept_sparse="csr", order="C", reset=False)
+        if X.dtype != dtype:
+            with np.errstate(over="ignore"):
+                X = X.astype(dtype)
+            assert_all_finite(X, input_name="X", estimator_name=type(self).__name__)
         device = self.device_ if is_present(self.device_) else "cpu"
         return _inference.outputs_of(
             X,

@@ -58,6 +58,8 @@ class FeedForwardNet(skorch.NeuralNet):
         stopping) and `dur`.
     interrupted_ : bool
         Whether the user's Ctrl-C ended the epochs.
+    best_ : torch.Tensor of shape (n_parameters,) or None
+        The parameters of the best validation score; None without early stopping.
     stopped_ : StopTraining or None
         What ended the epochs before `max_epochs`.
     """
@@ -92,6 +94,7 @@ class FeedForwardNet(skorch.NeuralNet):
         self.progress = progress
         self.interrupted_ = False
         self.stopped_: StopTraining | None = None
+        self.best_: torch.Tensor | None = None
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -168,14 +171,15 @@ class FeedForwardNet(skorch.NeuralNet):
         self.parameters.save()
         solver = self.optimizer_
         numbers = {"lr": solver.param_groups[0]["lr"], "n_updates": solver.n_updates}
-        vars(self)["_saved"] = (len(self.history), self.progress.mark(), numbers)
+        vars(self)["_saved"] = (len(self.history), self.progress.mark(), numbers, self.best_)
 
     def _back_to_saved_epoch(self) -> None:
-        n_epochs, mark, numbers = self._saved
+        n_epochs, mark, numbers, best = self._saved
         del self.history[n_epochs:]
         self.parameters.revert()
         self.progress.rewind(mark)
         self.optimizer_.restore(numbers)
+        self.best_ = best
 
 
 def plain_records(history: list[dict[str, Any]], n_before: int) -> list[dict[str, Any]]:

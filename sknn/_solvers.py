@@ -39,6 +39,11 @@ class Solver(torch.optim.Optimizer):
             {"lr": learning_rate_init, "learning_rate_init": learning_rate_init, **defaults},
         )
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take the one group. Torch's own method imports its compiler, which takes a second."""
+        group = {**self.defaults, **param_group}
+        self.param_groups.append({**group, "params": list(group["params"])})
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Torch's name for `update`; the gradient is the vector's `grad`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import assert_all_finite
 
 
 def encode_labels(y: np.ndarray, binarizer: LabelBinarizer, dtype: np.dtype) -> np.ndarray:
@@ -57,12 +58,14 @@ def encode_numbers(y: np.ndarray, loss: str, dtype: np.dtype) -> np.ndarray:
     ValueError
         If a target is too large for `dtype`, or negative where the loss is "poisson".
     """
+    assert_all_finite(y, input_name="y")
     if loss == "poisson" and (y < 0).any():
         raise ValueError(
             "Some value(s) of y are out of the valid range of the loss 'poisson': the smallest is"
             f" {y.min()}, but it needs y >= 0. Use loss='squared_error' for negative targets."
         )
-    encoded = y.astype(dtype, copy=False).reshape(len(y), -1)
+    with np.errstate(over="ignore"):
+        encoded = y.astype(dtype, copy=False).reshape(len(y), -1)
     if not np.isfinite(encoded).all():
         raise ValueError(
             f"Input y contains a value too large for {np.dtype(dtype)!r}: the largest is"

@@ -1,0 +1,630 @@
+"""The estimators inside scikit-learn's meta-estimators, and on every input that those hand on."""
+
+from __future__ import annotations
+
+import warnings
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+import sklearn
+from conftest import TARGETS
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer, make_column_selector
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    AdaBoostRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
+from sklearn.exceptions import ConvergenceWarning, UnsetMetadataPassedError
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import RFECV, SelectFromModel, SequentialFeatureSelector
+from sklearn.inspection import partial_dependence, permutation_importance
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import (
+    GridSearchCV,
+    RandomizedSearchCV,
+    cross_val_predict,
+    cross_val_score,
+    cross_validate,
+    learning_curve,
+)
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOutputRegressor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from sknn import FeedForwardClassifier, FeedForwardRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+SMALL = {"hidden_layer_sizes": (8,), "max_iter": 6, "random_state": 0, "learning_rate_init": 0.01}
+OURS = {"classifier": FeedForwardClassifier, "regressor": FeedForwardRegressor}
+THEIRS = {"classifier": MLPClassifier, "regressor": MLPRegressor}
+
+
+def network(target, library=OURS, **parameters):
+    kind = "classifier" if target in ("binary", "multiclass", "multilabel") else "regressor"
+    return library[kind](**SMALL | parameters)
+
+
+def frame_of(X):
+    return pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
+
+
+# --- searches and scores ----------------------------------------------------------------------
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_grid_search_in_two_processes_equals_one(target):
+    X, y = TARGETS[target]
+    model = make_pipeline(StandardScaler(), network(target))
+    name = model.steps[-1][0]
+    grid = {f"{name}__alpha": [1e-4, 1.0], f"{name}__hidden_layer_sizes": [(5,), (10, 5)]}
+    one, two = (GridSearchCV(model, grid, cv=2, n_jobs=n_jobs) for n_jobs in (1, 2))
+    one.fit(X, y)
+    two.fit(X, y)
+    assert two.best_params_ == one.best_params_
+    for key in ("split0_test_score", "split1_test_score"):
+        assert_array_equal(two.cv_results_[key], one.cv_results_[key])
+    for actual, expected in zip(
+        two.best_estimator_[-1].coefs_, one.best_estimator_[-1].coefs_, strict=True
+    ):
+        assert_array_equal(actual, expected)
+    assert_array_equal(two.predict(X), one.predict(X))
+
+
+@pytest.mark.parametrize("backend", ["sequential", "threading"])
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_grid_search_equals_that_of_scikit_learns_mlp(target, backend):
+    X, y = TARGETS[target]
+    grid = {"alpha": [1e-4, 10.0], "solver": ["adam", "sgd"], "early_stopping": [False, True]}
+    ours = GridSearchCV(network(target), grid, cv=2, n_jobs=2, error_score="raise")
+    theirs = GridSearchCV(network(target, THEIRS), grid, cv=2)
+    with joblib.parallel_backend(backend, n_jobs=2):
+        ours.fit(X, y)
+    theirs.fit(X, y)
+    assert_allclose(
+        ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"], rtol=1e-6
+    )
+    assert ours.best_params_ == theirs.best_params_
+
+
+def test_randomized_search_draws_parameters():
+    X, y = TARGETS["multiclass"]
+    search = RandomizedSearchCV(
+        network("multiclass"), {"alpha": [0.1, 1.0, 10.0]}, n_iter=2, cv=2, random_state=0
+    )
+    assert search.fit(X, y).best_score_ > 0
+
+
+@pytest.mark.parametrize("target", list(TARGETS))
+def test_cross_val_score_equals_that_of_scikit_learns_mlp(target):
+    X, y = TARGETS[target]
+    ours = cross_val_score(network(target), X, y, cv=3, error_score="raise")
+    theirs = cross_val_score(network(target, THEIRS), X, y, cv=3)
+    assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "scoring", ["roc_auc_ovr", "neg_log_loss", "average_precision", "f1_macro", "accuracy"]
+)
+@pytest.mark.parametrize("target", ["binary", "multiclass"])
+def test_scorers_by_name_equal_those_of_scikit_learns_mlp(target, scoring):
+    X, y = TARGETS[target]
+    ours = cross_val_score(network(target), X, y, cv=2, scoring=scoring, error_score="raise")
+    theirs = cross_val_score(network(target, THEIRS), X, y, cv=2, scoring=scoring)
+    assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_cross_validation_returns_fitted_estimators_and_predictions():
+    X, y = TARGETS["multiclass"]
+    results = cross_validate(network("multiclass"), X, y, cv=2, return_estimator=True)
+    assert all(hasattr(estimator, "coefs_") for estimator in results["estimator"])
+    probability = cross_val_predict(network("multiclass"), X, y, cv=2, method="predict_proba")
+    assert probability.shape == (len(X), 3)
+    assert_allclose(probability.sum(axis=1), 1)
+
+
+def test_learning_curve_with_incremental_learning_equals_that_of_scikit_learns_mlp():
+    X, y = TARGETS["multiclass"]
+    parameters = {
+        "train_sizes": [0.3, 1.0],
+        "cv": 2,
+        "exploit_incremental_learning": True,
+        "shuffle": True,
+        "random_state": 0,
+    }
+    ours = learning_curve(network("multiclass"), X, y, **parameters)
+    theirs = learning_curve(network("multiclass", THEIRS), X, y, **parameters)
+    for actual, expected in zip(ours, theirs, strict=True):
+        assert_allclose(actual, expected)
+
+
+# --- pipelines and meta-estimators ------------------------------------------------------------
+
+
+def assert_equals_scikit_learns(make, target, method="predict"):
+    """Assert that a meta-estimator over ours predicts what one over scikit-learn's MLP does."""
+    X, y = TARGETS[target]
+    ours, theirs = (make(network(target, library)).fit(X, y) for library in (OURS, THEIRS))
+    actual, expected = getattr(ours, method)(X), getattr(theirs, method)(X)
+    assert np.shape(actual) == np.shape(expected)
+    assert_allclose(actual, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("target", list(TARGETS))
+def test_pipeline_equals_one_of_scikit_learns_mlp(target):
+    assert_equals_scikit_learns(lambda net: make_pipeline(StandardScaler(), net), target)
+
+
+def test_pipeline_passes_weights_of_the_rows_on():
+    X, y = TARGETS["binary"]
+    weight = np.random.RandomState(0).uniform(0, 2, len(X))
+    pipeline = Pipeline([("scale", StandardScaler()), ("net", network("binary"))])
+    pipeline.fit(X, y, net__sample_weight=weight)
+    alone = network("binary").fit(StandardScaler().fit_transform(X), y, sample_weight=weight)
+    assert_array_equal(pipeline[-1].coefs_[0], alone.coefs_[0])
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_column_transformer_of_a_frame_with_categories(early_stopping):
+    X, y = TARGETS["multiclass"]
+    frame = frame_of(X)
+    frame["color"] = pd.Categorical(np.array(["red", "green", "blue"])[np.arange(len(X)) % 3])
+    frame["shape"] = np.array(["round", "flat"], dtype=object)[np.arange(len(X)) % 2]
+    columns = ColumnTransformer(
+        [
+            ("numbers", StandardScaler(), make_column_selector(dtype_include="number")),
+            ("words", OneHotEncoder(sparse_output=False), ["color", "shape"]),
+        ]
+    )
+    labels = pd.Series(np.array(["a", "b", "c"])[y])
+    predictions = []
+    for library in (OURS, THEIRS):
+        net = network("multiclass", library, early_stopping=early_stopping)
+        model = make_pipeline(clone(columns), net)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            predictions.append(model.fit(frame, labels).predict_proba(frame))
+    assert_allclose(predictions[0], predictions[1], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_pipeline_that_hands_on_pandas_keeps_feature_names_without_a_warning(early_stopping):
+    X, y = TARGETS["one output"]
+    model = make_pipeline(StandardScaler(), network("one output", early_stopping=early_stopping))
+    model.set_output(transform="pandas")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(frame_of(X), y).predict(frame_of(X))
+    assert_array_equal(model[-1].feature_names_in_, frame_of(X).columns)
+
+
+def test_set_output_is_not_offered():
+    assert not hasattr(FeedForwardClassifier(), "set_output")
+    assert not hasattr(FeedForwardRegressor(), "set_output")
+
+
+@pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
+@pytest.mark.parametrize("target", ["binary", "multiclass"])
+def test_calibration_equals_that_of_scikit_learns_mlp(target, method):
+    assert_equals_scikit_learns(
+        lambda net: CalibratedClassifierCV(net, method=method, cv=2), target, "predict_proba"
+    )
+
+
+@pytest.mark.parametrize("target", ["binary", "multiclass"])
+def test_ada_boost_classifier_equals_that_of_scikit_learns_mlp(target):
+    assert_equals_scikit_learns(
+        lambda net: AdaBoostClassifier(net, n_estimators=3, random_state=0),
+        target,
+        "predict_proba",
+    )
+
+
+def test_ada_boost_regressor_equals_that_of_scikit_learns_mlp():
+    assert_equals_scikit_learns(
+        lambda net: AdaBoostRegressor(net, n_estimators=3, random_state=0), "one output"
+    )
+
+
+@pytest.mark.parametrize("voting", ["soft", "hard"])
+def test_voting_classifier_equals_that_of_scikit_learns_mlp(voting):
+    assert_equals_scikit_learns(
+        lambda net: VotingClassifier([("net", net), ("lr", LogisticRegression())], voting=voting),
+        "multiclass",
+    )
+
+
+def test_voting_regressor_equals_that_of_scikit_learns_mlp():
+    assert_equals_scikit_learns(
+        lambda net: VotingRegressor([("net", net), ("ols", LinearRegression())]), "one output"
+    )
+
+
+@pytest.mark.parametrize("meta", [MultiOutputClassifier, ClassifierChain])
+def test_multi_output_classifier_equals_that_of_scikit_learns_mlp(meta):
+    assert_equals_scikit_learns(meta, "multilabel")
+
+
+def test_multi_output_regressor_equals_that_of_scikit_learns_mlp():
+    assert_equals_scikit_learns(MultiOutputRegressor, "two outputs")
+
+
+def test_multi_output_partial_fit_equals_that_of_scikit_learns_mlp():
+    X, y = TARGETS["multilabel"]
+    ours, theirs = (MultiOutputClassifier(network("multilabel", lib)) for lib in (OURS, THEIRS))
+    for model in (ours, theirs):
+        for _ in range(3):
+            model.partial_fit(X, y, classes=[np.array([0, 1])] * y.shape[1])
+    for actual, expected in zip(ours.predict_proba(X), theirs.predict_proba(X), strict=True):
+        assert_allclose(actual, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("meta", [OneVsRestClassifier, OneVsOneClassifier])
+def test_multiclass_reductions_equal_those_of_scikit_learns_mlp(meta):
+    assert_equals_scikit_learns(meta, "multiclass")
+
+
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_permutation_importance_equals_that_of_scikit_learns_mlp(target):
+    X, y = TARGETS[target]
+    ours, theirs = (
+        permutation_importance(network(target, library).fit(X, y), X, y, random_state=0)
+        for library in (OURS, THEIRS)
+    )
+    assert_allclose(ours.importances, theirs.importances, rtol=1e-6, atol=1e-9)
+
+
+def test_permutation_importance_of_a_frame_does_not_warn():
+    X, y = TARGETS["multiclass"]
+    model = network("multiclass").fit(frame_of(X), y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        permutation_importance(model, frame_of(X), y, n_repeats=2, random_state=0)
+
+
+def test_partial_dependence_equals_that_of_scikit_learns_mlp():
+    X, y = TARGETS["one output"]
+    ours, theirs = (
+        partial_dependence(network("one output", library).fit(X, y), X, [0, 2])
+        for library in (OURS, THEIRS)
+    )
+    assert_allclose(ours["average"], theirs["average"], rtol=1e-6)
+
+
+def test_feature_selection_by_importances_of_the_first_layer():
+    X, y = TARGETS["one output"]
+
+    def importance(estimator):
+        return np.abs(estimator.coefs_[0]).sum(axis=1)
+
+    ours, theirs = (
+        SelectFromModel(network("one output", library), importance_getter=importance).fit(X, y)
+        for library in (OURS, THEIRS)
+    )
+    assert_array_equal(ours.get_support(), theirs.get_support())
+    RFECV(network("one output"), importance_getter=importance, cv=2, step=5).fit(X, y)
+    SequentialFeatureSelector(network("one output"), n_features_to_select=1, cv=2).fit(X[:, :3], y)
+
+
+# --- sparse rows ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_sparse_rows_in_a_pipeline_equal_those_of_scikit_learns_mlp(early_stopping):
+    _, y = TARGETS["multiclass"]
+    words = [" ".join(f"w{(i * j) % 37}" for j in range(1, 4 + i % 5)) for i in range(len(y))]
+    predictions = []
+    for library in (OURS, THEIRS):
+        union = FeatureUnion([("tfidf", TfidfVectorizer()), ("pairs", TfidfVectorizer(min_df=2))])
+        net = network("multiclass", library, early_stopping=early_stopping)
+        predictions.append(make_pipeline(union, net).fit(words, y).predict_proba(words))
+    assert_allclose(predictions[0], predictions[1], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("container", ["csr", "csc", "coo", "lil", "dok", "bsr"])
+@pytest.mark.parametrize("kind", ["matrix", "array"])
+def test_sparse_rows_of_any_format_learn_the_model_of_dense_ones(container, kind):
+    X, y = TARGETS["one output"]
+    X = np.where(np.abs(X) > 1, X, 0)
+    sparse = getattr(scipy.sparse, f"{container}_{kind}")(X)
+    dense = network("one output").fit(X, y)
+    model = network("one output").fit(sparse, y)
+    for actual, expected in zip(model.coefs_, dense.coefs_, strict=True):
+        assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)
+    assert_allclose(model.predict(sparse), dense.predict(X))
+    assert_allclose(model.predict(X), dense.predict(sparse))
+
+
+def test_sparse_rows_with_unsorted_and_repeated_entries_learn_the_model_of_dense_ones():
+    X, y = TARGETS["multiclass"]
+    csr = scipy.sparse.csr_matrix(X)
+    reversed_ = csr[:, ::-1].copy()
+    assert not reversed_.has_sorted_indices
+    halves = scipy.sparse.coo_matrix(
+        (
+            np.r_[X.ravel(), X.ravel()] / 2,
+            (np.tile(np.repeat(np.arange(len(X)), 4), 2), np.tile(np.arange(4), 2 * len(X))),
+        ),
+        shape=X.shape,
+    )
+    for sparse, dense in ((reversed_, X[:, ::-1]), (halves, X)):
+        actual = network("multiclass").fit(sparse, y).predict_proba(sparse)
+        expected = network("multiclass").fit(dense, y).predict_proba(dense)
+        assert_allclose(actual, expected, rtol=1e-9)
+
+
+def test_sparse_rows_are_left_as_they_were():
+    X, y = TARGETS["multiclass"]
+    sparse = scipy.sparse.csr_matrix(X)
+    before = sparse.copy()
+    network("multiclass", early_stopping=True).fit(sparse, y).predict(sparse)
+    assert (sparse != before).nnz == 0
+
+
+# --- metadata routing -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def routing():
+    with sklearn.config_context(enable_metadata_routing=True):
+        yield
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_fit_and_partial_fit_under_metadata_routing_equal_those_without(target, solver):
+    X, y = TARGETS[target]
+    expected = network(target, solver=solver).fit(X, y)
+    if solver != "lbfgs":
+        expected.partial_fit(X, y)
+    with sklearn.config_context(enable_metadata_routing=True):
+        actual = network(target, solver=solver).fit(X, y)
+        if solver != "lbfgs":
+            actual.partial_fit(X, y)
+        assert_array_equal(actual.predict(X), expected.predict(X))
+    for coef, reference in zip(actual.coefs_, expected.coefs_, strict=True):
+        assert_array_equal(coef, reference)
+
+
+@pytest.mark.parametrize("target", ["binary", "multiclass", "one output"])
+def test_routed_weights_reach_fit_through_pipeline_and_grid_search(routing, target):
+    X, y = TARGETS[target]
+    weight = np.random.RandomState(0).uniform(0.1, 2, len(X))
+    results = []
+    for library in (OURS, THEIRS):
+        net = network(target, library).set_fit_request(sample_weight=True)
+        net = net.set_score_request(sample_weight=True)
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        search = GridSearchCV(
+            Pipeline([("scale", scaler), ("net", net)]), {"net__alpha": [0.1, 10.0]}, cv=2
+        )
+        search.fit(X, y, sample_weight=weight)
+        results.append(search)
+    ours, theirs = results
+    assert_allclose(
+        ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"], rtol=1e-6
+    )
+    scaled = StandardScaler().fit_transform(X)
+    alone = network(target).set_params(alpha=ours.best_params_["net__alpha"])
+    alone.fit(scaled, y, sample_weight=weight)
+    assert_array_equal(ours.best_estimator_[-1].coefs_[0], alone.coefs_[0])
+
+
+def test_weights_that_nobody_asked_for_raise_under_metadata_routing(routing):
+    X, y = TARGETS["multiclass"]
+    search = GridSearchCV(network("multiclass"), {"alpha": [0.1]}, cv=2)
+    with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+        search.fit(X, y, sample_weight=np.ones(len(X)))
+
+
+def test_metadata_requests_are_those_of_scikit_learns_mlp(routing):
+    for target in ("multiclass", "one output"):
+        ours, theirs = (network(target, library) for library in (OURS, THEIRS))
+        assert repr(ours.get_metadata_routing()) == repr(theirs.get_metadata_routing())
+        for method in ("set_fit_request", "set_partial_fit_request", "set_score_request"):
+            assert hasattr(ours, method)
+
+
+def test_requests_survive_clone(routing):
+    estimator = network("multiclass").set_fit_request(sample_weight=True)
+    assert clone(estimator).get_metadata_routing().fit.requests == {"sample_weight": True}
+
+
+# --- memory -----------------------------------------------------------------------------------
+
+LAYOUTS = {
+    "Fortran order": np.asfortranarray,
+    "every other column": lambda X: np.repeat(X, 2, axis=1)[:, ::2],
+    "every other row": lambda X: np.repeat(X, 2, axis=0)[::2],
+    "reversed rows": lambda X: X[::-1].copy()[::-1],
+    "reversed columns": lambda X: X[:, ::-1].copy()[:, ::-1],
+    "transposed": lambda X: X.T.copy().T,
+    "unaligned": lambda X: (
+        np.frombuffer(b"x" + X.tobytes(), dtype=np.uint8)[1:].view(X.dtype).reshape(X.shape)
+    ),
+    "read only": lambda X: np.frombuffer(X.tobytes()).reshape(X.shape),
+    "big endian": lambda X: X.astype(">f8"),
+    "list of lists": lambda X: X.tolist(),
+    "frame": frame_of,
+    "frame of objects": lambda X: frame_of(X).astype(object),
+    "objects": lambda X: X.astype(object),
+    "subclass": lambda X: X.view(np.recarray),
+}
+
+
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+@pytest.mark.parametrize("target", ["binary", "one output"])
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"early_stopping": True}, {"shuffle": False}, {"solver": "lbfgs"}],
+    ids=str,
+)
+def test_memory_layout_of_the_rows_does_not_matter(target, layout, parameters):
+    X, y = TARGETS[target]
+    X = np.ascontiguousarray(X)
+    expected = network(target, **parameters).fit(X, y)
+    other = LAYOUTS[layout](X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        actual = network(target, **parameters).fit(other, y)
+        assert_array_equal(actual.predict(other), expected.predict(X))
+    for coef, reference in zip(actual.coefs_, expected.coefs_, strict=True):
+        assert_array_equal(coef, reference)
+
+
+@pytest.mark.parametrize("layout", ["reversed", "strided", "read only", "series", "list"])
+@pytest.mark.parametrize("target", ["binary", "one output"])
+def test_memory_layout_of_targets_and_weights_does_not_matter(target, layout):
+    X, y = TARGETS[target]
+    weight = np.random.RandomState(0).uniform(0, 2, len(X))
+
+    def laid_out(array):
+        if layout == "reversed":
+            return array[::-1].copy()[::-1]
+        if layout == "strided":
+            return np.repeat(array, 3)[::3]
+        if layout == "series":
+            return pd.Series(array, index=np.arange(len(array))[::-1])
+        if layout == "list":
+            return array.tolist()
+        array = array.copy()
+        array.flags.writeable = False
+        return array
+
+    expected = network(target, early_stopping=True).fit(X, y, sample_weight=weight)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        actual = network(target, early_stopping=True).fit(
+            X, laid_out(y), sample_weight=laid_out(weight)
+        )
+    assert_array_equal(actual.coefs_[0], expected.coefs_[0])
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("target", ["multiclass", "one output", "two outputs", "multilabel"])
+def test_read_only_memory_map_is_taken_without_a_warning(tmp_path, target, solver, shuffle):
+    X, y = TARGETS[target]
+    weight = np.ones(len(X))
+    joblib.dump((X, y, weight), tmp_path / "data")
+    X_map, y_map, weight_map = joblib.load(tmp_path / "data", mmap_mode="r")
+    assert not X_map.flags.writeable
+    net = network(target, solver=solver, shuffle=shuffle)
+    expected = clone(net).fit(X, y, sample_weight=weight)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        actual = clone(net).fit(X_map, y_map, sample_weight=weight_map)
+        assert_array_equal(actual.predict(X_map), expected.predict(X))
+        if solver != "lbfgs":
+            actual.partial_fit(X_map, y_map)
+        actual.score(X_map, y_map, sample_weight=weight_map)
+
+
+def test_model_loaded_as_a_memory_map_predicts_and_goes_on(tmp_path):
+    X, y = TARGETS["multiclass"]
+    model = network("multiclass").fit(X, y)
+    joblib.dump(model, tmp_path / "model")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = joblib.load(tmp_path / "model", mmap_mode="r")
+        assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+        loaded.partial_fit(X, y)
+    assert_array_equal(loaded.coefs_[0], model.partial_fit(X, y).coefs_[0])
+
+
+def test_arrays_are_left_as_they_were():
+    for target, (X, y) in TARGETS.items():
+        weight = np.random.RandomState(0).uniform(0, 2, len(X))
+        copies = X.copy(), y.copy(), weight.copy()
+        for parameters in ({}, {"early_stopping": True}, {"solver": "lbfgs"}, {"shuffle": False}):
+            network(target, **parameters).fit(X, y, sample_weight=weight).predict(X)
+        for array, copy in zip((X, y, weight), copies, strict=True):
+            assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("dtype", ["i4", "i8", "u1", "?", "f2"])
+def test_rows_of_numbers_of_any_type_equal_scikit_learn(dtype):
+    X, y = TARGETS["multiclass"]
+    X = (X > 2).astype(dtype) if dtype == "?" else X.astype(dtype)
+    ours = network("multiclass").fit(X, y)
+    theirs = network("multiclass", THEIRS).fit(X, y)
+    assert ours.coefs_[0].dtype == theirs.coefs_[0].dtype
+    assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-8)
+    assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float64", "boolean", "float32", "int8"])
+def test_frame_of_pandas_types_equals_scikit_learn(dtype):
+    X, y = TARGETS["multiclass"]
+    frame = frame_of(X.round() if dtype != "boolean" else X > 2).astype(dtype)
+    ours = network("multiclass").fit(frame, y)
+    theirs = network("multiclass", THEIRS).fit(frame, y)
+    assert ours.coefs_[0].dtype == theirs.coefs_[0].dtype
+    assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-4 if dtype == "float32" else 1e-8)
+
+
+def test_frame_with_mixed_columns_of_numbers_equals_scikit_learn():
+    X, y = TARGETS["multiclass"]
+    frame = frame_of(X)
+    frame["x0"] = frame["x0"].round().astype(int)
+    frame["x1"] = frame["x1"].astype(object)
+    frame["x2"] = frame["x2"] > 3
+    ours = network("multiclass").fit(frame, y)
+    theirs = network("multiclass", THEIRS).fit(frame, y)
+    assert_allclose(ours.predict_proba(frame), theirs.predict_proba(frame), rtol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "u8", "f4", "f8"])
+def test_two_labels_of_any_type_equal_scikit_learn(dtype):
+    X, y = TARGETS["binary"]
+    ours = network("binary").fit(X, y.astype(dtype))
+    theirs = network("binary", THEIRS).fit(X, y.astype(dtype))
+    assert ours.classes_.dtype == theirs.classes_.dtype
+    assert ours.predict(X).dtype == theirs.predict(X).dtype
+    assert_array_equal(ours.predict(X), theirs.predict(X))
+
+
+@pytest.mark.parametrize("kind", ["booleans", "sparse", "lists", "frame", "floats"])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_multilabel_targets_of_any_kind_equal_scikit_learn(kind, early_stopping):
+    X, y = TARGETS["multilabel"]
+    y = {
+        "booleans": lambda: y.astype(bool),
+        "sparse": lambda: scipy.sparse.csr_matrix(y),
+        "lists": lambda: y.tolist(),
+        "frame": lambda: pd.DataFrame(y),
+        "floats": lambda: y.astype(float),
+    }[kind]()
+    results = []
+    for library in (OURS, THEIRS):
+        try:
+            model = network("multilabel", library, early_stopping=early_stopping).fit(X, y)
+        except (TypeError, ValueError) as error:
+            results.append(type(error))
+        else:
+            results.append(model)
+    ours, theirs = results
+    if isinstance(theirs, type):
+        assert ours is theirs
+        return
+    assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-8)
+    actual, expected = ours.predict(X), theirs.predict(X)
+    assert type(actual) is type(expected)
+    if kind == "sparse":
+        actual, expected = actual.toarray(), expected.toarray()
+    assert_array_equal(actual, expected)

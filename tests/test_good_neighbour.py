@@ -1,0 +1,807 @@
+"""What a call leaves as it was: torch, NumPy, the warning filters, the terminal, the model."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+import threading
+import warnings
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import torch
+from conftest import TARGETS
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+import sknn._net
+import sknn._stopping
+import sknn._training
+from sknn import FeedForwardClassifier, FeedForwardRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+SMALL = {"hidden_layer_sizes": (8,), "max_iter": 4, "random_state": 0, "batch_size": 40}
+KINDS = {
+    "binary": (MLPClassifier, FeedForwardClassifier),
+    "multiclass": (MLPClassifier, FeedForwardClassifier),
+    "multilabel": (MLPClassifier, FeedForwardClassifier),
+    "one output": (MLPRegressor, FeedForwardRegressor),
+}
+CONFIGURATIONS = [
+    {"solver": "adam"},
+    {"solver": "sgd", "learning_rate": "adaptive"},
+    {"solver": "lbfgs"},
+    {"solver": "adam", "early_stopping": True},
+    {"solver": "adam", "dtype": "float32"},
+]
+
+
+def pair(target, **parameters):
+    """scikit-learn's estimator and ours."""
+    theirs, ours = KINDS[target]
+    shared = {k: v for k, v in parameters.items() if k not in ("dtype", "device")}
+    return theirs(**SMALL | shared), ours(**SMALL | parameters)
+
+
+def ours_for(target, **parameters):
+    return pair(target, **parameters)[1]
+
+
+def learned(estimator):
+    """What a fit has learned, bit by bit; durations left out."""
+
+    def plain(value):
+        if isinstance(value, np.ndarray):
+            return value.dtype.str, value.shape, value.tolist()
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items() if k != "dur"}
+        if isinstance(value, list | tuple):
+            return [plain(v) for v in value]
+        if hasattr(value, "y_type_"):
+            return plain(vars(value))
+        return value
+
+    parameters = estimator.get_params(deep=False)
+    return {k: plain(v) for k, v in vars(estimator).items() if k not in parameters}
+
+
+def assert_bit_equal(left, right):
+    left, right = learned(left), learned(right)
+    assert set(left) == set(right)
+    for name in left:
+        assert repr(left[name]) == repr(right[name]), name
+
+
+# --- global state -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported():
+    """Import what torch itself imports in a first fit: sympy, which adds a warning filter."""
+    ours_for("multiclass").fit(*TARGETS["multiclass"])
+
+
+def filters():
+    return list(warnings.filters), warnings.showwarning
+
+
+def torch_state():
+    return {
+        "threads": torch.get_num_threads(),
+        "interop threads": torch.get_num_interop_threads(),
+        "dtype": torch.get_default_dtype(),
+        "generator": torch.get_rng_state().tolist(),
+        "gradients": torch.is_grad_enabled(),
+        "inference": torch.is_inference_mode_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "matmul": torch.get_float32_matmul_precision(),
+        "anomaly": torch.is_anomaly_enabled(),
+        "denormal": torch.tensor(1e-310, dtype=torch.float64).mul(1.0).item(),
+    }
+
+
+def numpy_state():
+    name, keys, *rest = np.random.get_state()
+    return name, keys.tolist(), rest, np.geterr(), np.get_printoptions()
+
+
+@pytest.fixture(params=[1, 2, 3], ids=["1 thread", "2 threads", "3 threads"])
+def n_threads(request):
+    """A thread count that a user of torch has set."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=str)
+def default_dtype(request):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(request.param)
+    yield request.param
+    torch.set_default_dtype(before)
+
+
+class StateIsKept:
+    """Asserts that the body leaves torch's, NumPy's and the warnings' state as it was."""
+
+    def __enter__(self):
+        np.random.seed(12)
+        torch.manual_seed(34)
+        self.before = torch_state(), numpy_state(), filters()
+
+    def __exit__(self, *exception):
+        after = torch_state(), numpy_state(), filters()
+        assert after[0] == self.before[0]
+        assert after[1] == self.before[1]
+        assert after[2] == self.before[2]
+
+
+def with_nan(X):
+    X = X.copy()
+    X[2, 1] = np.nan
+    return X
+
+
+@pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_global_state_is_kept_by_every_method(target, parameters, n_threads):
+    X, y = TARGETS[target]
+    estimator = ours_for(target, **parameters)
+    with StateIsKept():
+        estimator.fit(X, y)
+    methods = ["predict"]
+    if target == "multiclass":
+        methods += ["predict_proba", "predict_log_proba"]
+    for method in methods:
+        with StateIsKept():
+            getattr(estimator, method)(X)
+    with StateIsKept():
+        estimator.score(X, y)
+    with StateIsKept():
+        pickle.loads(pickle.dumps(estimator)).predict(X)
+    with StateIsKept():
+        repr(estimator.net_)
+    if estimator.solver != "lbfgs" and not estimator.early_stopping:
+        with StateIsKept():
+            estimator.partial_fit(X, y)
+
+
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_default_dtype_of_torch_does_not_matter(target, default_dtype):
+    X, y = TARGETS[target]
+    estimators = []
+    for dtype in (torch.float32, torch.float64):
+        torch.set_default_dtype(dtype)
+        with StateIsKept():
+            estimators.append(ours_for(target).fit(X, y))
+            estimators[-1].predict(X)
+    assert estimators[0].coefs_[0].dtype == np.float64
+    assert_bit_equal(*estimators)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda X, y: (with_nan(X), y),
+        lambda X, y: (X, y[:-1]),
+        lambda X, y: (X * 1e300, y),
+    ],
+    ids=["NaN", "lengths", "overflow"],
+)
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_global_state_is_kept_by_a_failing_fit(target, spoil, solver, n_threads):
+    X, y = TARGETS[target]
+    with StateIsKept(), suppress(ValueError):
+        ours_for(target, solver=solver, learning_rate_init=1e200).fit(*spoil(X, y))
+    with StateIsKept(), suppress(ValueError):
+        ours_for(target).fit(X, y).predict(spoil(X, y)[0])
+
+
+class Broken(Exception):
+    """Raised in the middle of training."""
+
+
+def break_step(monkeypatch, error, at):
+    """Raise in the `at`-th step of the next fits, counted from 1."""
+    step = sknn._training.ClosedFormStep
+    call = step.__call__
+    n_calls = 0
+
+    def broken(self, *arguments):
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == at:
+            raise error
+        return call(self, *arguments)
+
+    monkeypatch.setattr(step, "__call__", broken)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("error", [Broken, MemoryError, SystemExit])
+def test_global_state_and_model_are_kept_by_an_error_in_a_step(
+    monkeypatch, error, solver, n_threads
+):
+    X, y = TARGETS["multiclass"]
+    estimator = ours_for("multiclass", solver=solver).fit(X, y)
+    before = repr(learned(estimator))
+    break_step(monkeypatch, error, at=3)
+    with StateIsKept(), pytest.raises(error):
+        estimator.set_params(alpha=0.1).fit(X, y)
+    assert repr(learned(estimator)) == before
+
+
+def test_global_state_is_kept_by_an_interrupt(monkeypatch, n_threads):
+    X, y = TARGETS["multiclass"]
+    break_step(monkeypatch, KeyboardInterrupt, at=3)
+    with StateIsKept(), pytest.warns(UserWarning, match="Training interrupted by user"):
+        ours_for("multiclass").fit(X, y)
+
+
+@pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
+def test_number_of_threads_does_not_change_small_fits(parameters):
+    X, y = TARGETS["multiclass"]
+    before = torch.get_num_threads()
+    fits = []
+    for n in (1, 2):
+        torch.set_num_threads(n)
+        fits.append(ours_for("multiclass", **parameters).fit(X, y))
+    torch.set_num_threads(before)
+    assert_bit_equal(*fits)
+
+
+def test_import_and_init_do_not_start_cuda():
+    code = (
+        "import sys, sknn\n"
+        "sknn.FeedForwardClassifier(device='cuda'); sknn.FeedForwardRegressor(device='cuda:3')\n"
+        "torch = sys.modules.get('torch')\n"
+        "assert torch is None or not torch.cuda.is_initialized()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+# --- random streams ---------------------------------------------------------------------------
+
+
+def assert_same_weights(theirs, ours):
+    for actual, expected in zip(ours.coefs_, theirs.coefs_, strict=True):
+        assert_allclose(actual, expected, rtol=1e-8, atol=1e-10)
+
+
+STREAMS = [
+    {"solver": "adam"},
+    {"solver": "sgd", "shuffle": False},
+    {"solver": "adam", "early_stopping": True},
+    {"solver": "adam", "early_stopping": True, "shuffle": False},
+    {"solver": "lbfgs"},
+    {"solver": "lbfgs", "early_stopping": True},
+]
+
+
+@pytest.mark.parametrize("parameters", STREAMS, ids=str)
+@pytest.mark.parametrize("target", list(KINDS))
+def test_no_random_state_draws_from_numpys_global_generator_as_scikit_learn(target, parameters):
+    X, y = TARGETS[target]
+    theirs, ours = pair(target, random_state=None, **parameters)
+    following = []
+    for estimator in (theirs, ours):
+        np.random.seed(0)
+        estimator.fit(X, y).fit(X, y)
+        following.append(np.random.rand())
+    assert_same_weights(theirs, ours)
+    assert following[0] == following[1]
+
+
+@pytest.mark.parametrize("parameters", STREAMS, ids=str)
+@pytest.mark.parametrize("target", list(KINDS))
+def test_random_state_object_is_advanced_as_scikit_learn_advances_it(target, parameters):
+    X, y = TARGETS[target]
+    streams = [np.random.RandomState(4) for _ in range(2)]
+    theirs, ours = pair(target, **parameters)
+    theirs.set_params(random_state=streams[0]).fit(X, y).fit(X, y)
+    ours.set_params(random_state=streams[1]).fit(X, y).fit(X, y)
+    assert ours.random_state is streams[1]
+    assert_same_weights(theirs, ours)
+    assert_array_equal(streams[0].get_state()[1], streams[1].get_state()[1])
+    assert streams[0].rand() == streams[1].rand()
+
+
+@pytest.mark.parametrize("random_state", [None, "object"])
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_partial_fit_advances_the_stream_as_scikit_learn(target, random_state):
+    X, y = TARGETS[target]
+    first = {"classes": [0, 1, 2]} if target == "multiclass" else {}
+    following = []
+    estimators = pair(target)
+    for estimator in estimators:
+        np.random.seed(7)
+        stream = np.random.RandomState(7) if random_state else None
+        estimator.set_params(random_state=stream)
+        for _ in range(3):
+            estimator.partial_fit(X, y, **first)
+        following.append((stream or np.random).rand())
+    assert_same_weights(*estimators)
+    assert following[0] == following[1]
+
+
+def test_generator_of_torch_does_not_matter():
+    X, y = TARGETS["multiclass"]
+    torch.manual_seed(1)
+    one = ours_for("multiclass").fit(X, y)
+    torch.manual_seed(2)
+    assert_bit_equal(ours_for("multiclass").fit(X, y), one)
+
+
+@pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
+@pytest.mark.parametrize("target", list(KINDS))
+def test_equal_fits_are_bit_equal(target, parameters):
+    X, y = TARGETS[target]
+    estimators = [ours_for(target, **parameters).fit(X, y) for _ in range(3)]
+    estimators.append(estimators[0])
+    for estimator in estimators[1:]:
+        assert_bit_equal(estimator, estimators[0])
+        assert_array_equal(estimator.predict(X), estimators[0].predict(X))
+    refitted = estimators[1].fit(X[: len(X) // 2], y[: len(X) // 2]).fit(X, y)
+    assert_bit_equal(refitted, estimators[0])
+
+
+# --- printing ---------------------------------------------------------------------------------
+
+VERBOSE = [
+    ("multiclass", {"solver": "adam"}),
+    ("multiclass", {"solver": "adam", "early_stopping": True}),
+    (
+        "multiclass",
+        {"solver": "adam", "early_stopping": True, "n_iter_no_change": 1, "max_iter": 100},
+    ),
+    ("multiclass", {"solver": "sgd", "tol": 0.5, "n_iter_no_change": 2, "max_iter": 100}),
+    (
+        "multiclass",
+        {
+            "solver": "sgd",
+            "learning_rate": "adaptive",
+            "tol": 0.5,
+            "n_iter_no_change": 1,
+            "max_iter": 100,
+        },
+    ),
+    (
+        "multiclass",
+        {
+            "solver": "sgd",
+            "learning_rate": "adaptive",
+            "early_stopping": True,
+            "tol": 0.5,
+            "n_iter_no_change": 1,
+            "max_iter": 100,
+        },
+    ),
+    ("one output", {"solver": "sgd", "learning_rate": "invscaling"}),
+    ("one output", {"solver": "adam", "early_stopping": True}),
+    ("one output", {"solver": "lbfgs"}),
+    ("one output", {"n_iter_no_change": np.inf}),
+    ("one output", {"verbose": 5}),
+    ("one output", {"verbose": 0}),
+]
+
+
+@pytest.mark.parametrize(("target", "parameters"), VERBOSE, ids=str)
+def test_verbose_prints_scikit_learns_lines(capsys, target, parameters):
+    X, y = TARGETS[target]
+    printed = []
+    for estimator in pair(target, **{"verbose": True} | parameters):
+        estimator.fit(X, y)
+        printed.append(capsys.readouterr().out.splitlines())
+    assert printed[1] == printed[0]
+    silent = parameters.get("verbose") == 0 or parameters.get("solver") == "lbfgs"
+    assert silent or any(line.startswith("Iteration 1, loss = ") for line in printed[1])
+
+
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_verbose_partial_fit_and_warm_start_print_scikit_learns_lines(capsys, target):
+    X, y = TARGETS[target]
+    first = {"classes": [0, 1, 2]} if target == "multiclass" else {}
+    printed = []
+    for estimator in pair(target, verbose=True, warm_start=True):
+        estimator.partial_fit(X, y, **first).partial_fit(X, y).fit(X, y).fit(X, y)
+        printed.append(capsys.readouterr().out)
+    assert printed[1] == printed[0]
+
+
+@pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
+@pytest.mark.parametrize("target", list(KINDS))
+def test_nothing_is_printed_unless_asked(capfd, target, parameters):
+    X, y = TARGETS[target]
+    estimator = ours_for(target, **parameters).fit(X, y)
+    estimator.predict(X)
+    estimator.score(X, y)
+    with suppress(ValueError):
+        estimator.fit(with_nan(X), y)
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err == ""
+
+
+@pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_no_warning_but_of_convergence(target, parameters):
+    X, y = TARGETS[target]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ours_for(target, **parameters).fit(X, y).predict(X)
+    assert [w.category.__name__ for w in caught] == ["ConvergenceWarning"]
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_convergence_warning_is_in_scikit_learns_words(target, solver):
+    X, y = TARGETS[target]
+    messages = []
+    for estimator in pair(target, solver=solver):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            estimator.fit(X, y)
+        messages.append([(w.category, str(w.message)) for w in caught])
+    assert messages[0] == messages[1]
+
+
+# --- threads ----------------------------------------------------------------------------------
+
+
+def in_threads(*functions):
+    """Call functions at the same time; return their results, or raise."""
+    results, errors = [None] * len(functions), []
+    barrier = threading.Barrier(len(functions))
+
+    def work(i):
+        try:
+            barrier.wait()
+            results[i] = functions[i]()
+        except BaseException as error:  # noqa: BLE001
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(functions))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors, errors
+    return results
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_fits_in_two_threads_equal_fits_in_turn(solver, n_threads):
+    jobs = [("multiclass", 1), ("one output", 2), ("binary", 3), ("multiclass", 4)]
+
+    def job(target, seed):
+        X, y = TARGETS[target]
+        return ours_for(target, solver=solver, random_state=seed, max_iter=20).fit(X, y)
+
+    in_turn = [job(*arguments) for arguments in jobs]
+    together = in_threads(*[lambda a=arguments: job(*a) for arguments in jobs])
+    for actual, expected in zip(together, in_turn, strict=True):
+        assert_bit_equal(actual, expected)
+    assert torch.get_num_threads() == n_threads
+
+
+def test_predictions_in_two_threads_equal_one(n_threads):
+    X, y = TARGETS["multiclass"]
+    estimator = ours_for("multiclass").fit(X, y)
+    expected = estimator.predict_proba(X)
+    calls = [lambda: [estimator.predict_proba(X) for _ in range(20)] for _ in range(4)]
+    for results in in_threads(*calls):
+        for actual in results:
+            assert_array_equal(actual, expected)
+    assert torch.get_num_threads() == n_threads
+
+
+def test_fit_in_a_thread_leaves_gradients_enabled_elsewhere():
+    X, y = TARGETS["multiclass"]
+    weight = torch.ones(3, requires_grad=True)
+
+    def differentiate():
+        for _ in range(200):
+            weight.grad = None
+            weight.square().sum().backward()
+            assert torch.is_grad_enabled()
+        return weight.grad.tolist()
+
+    _, gradient = in_threads(lambda: ours_for("multiclass").fit(X, y), differentiate)
+    assert gradient == [2.0, 2.0, 2.0]
+
+
+# --- the model --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
+@pytest.mark.parametrize("target", list(KINDS))
+def test_predict_writes_no_attribute(target, parameters):
+    X, y = TARGETS[target]
+    estimator = ours_for(target, **parameters).fit(X, y)
+    before = {name: id(value) for name, value in vars(estimator).items()}
+    state = repr(learned(estimator))
+
+    class Frozen(type(estimator)):
+        def __setattr__(self, name, value):
+            raise AssertionError(f"{name} is set")
+
+    kind = type(estimator)
+    estimator.__class__ = Frozen
+    rows = torch.zeros(2, X.shape[1], dtype=torch.from_numpy(estimator.coefs_[0]).dtype)
+    try:
+        estimator.predict(X)
+        estimator.score(X, y)
+        if target != "one output":
+            estimator.predict_proba(X)
+            estimator.predict_log_proba(X)
+        estimator.net_.forward(rows)
+    finally:
+        object.__setattr__(estimator, "__class__", kind)
+    assert {name: id(value) for name, value in vars(estimator).items()} == before
+    assert repr(learned(estimator)) == state
+
+
+@pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
+@pytest.mark.parametrize("target", list(KINDS))
+def test_fitted_attributes_hold_no_torch_object(target, parameters):
+    X, y = TARGETS[target]
+    estimator = ours_for(target, **parameters).fit(X, y)
+    if hasattr(estimator, "partial_fit") and not estimator.early_stopping:
+        estimator.partial_fit(X, y)
+    allowed = (np.ndarray, np.generic, str, int, float, bool, type(None), np.dtype)
+    n_arrays = 0
+
+    def visit(path, value):
+        nonlocal n_arrays
+        kind = type(value)
+        assert kind.__module__.split(".")[0] not in ("torch", "skorch", "sknn"), path
+        n_arrays += isinstance(value, np.ndarray)
+        if isinstance(value, dict):
+            for key, item in value.items():
+                visit(f"{path}[{key!r}]", item)
+        elif isinstance(value, list | tuple | set):
+            for i, item in enumerate(value):
+                visit(f"{path}[{i}]", item)
+        elif hasattr(value, "__dict__") and not isinstance(value, allowed):
+            visit(path, vars(value))
+        else:
+            assert isinstance(value, allowed), (path, kind)
+
+    for name, value in vars(estimator).items():
+        visit(name, value)
+    assert n_arrays >= 4
+
+
+@pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_pickle_names_no_torch_class(target, parameters):
+    X, y = TARGETS[target]
+    data = pickle.dumps(ours_for(target, **parameters).fit(X, y), protocol=2)
+    assert b"torch" not in data
+    assert b"skorch" not in data
+
+
+def test_net_is_a_copy():
+    X, y = TARGETS["multiclass"]
+    estimator = ours_for("multiclass").fit(X, y)
+    before = repr(learned(estimator))
+    net = estimator.net_
+    with torch.no_grad():
+        for parameter in net.module_.parameters():
+            parameter.zero_()
+    net.history.clear()
+    assert repr(learned(estimator)) == before
+    assert net is not estimator.net_
+
+
+# --- Ctrl-C -----------------------------------------------------------------------------------
+
+INTERRUPTED = [
+    {"solver": "adam"},
+    {"solver": "sgd"},
+    {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.05},
+    {
+        "solver": "sgd",
+        "learning_rate": "adaptive",
+        "learning_rate_init": 0.05,
+        "tol": 1.0,
+        "n_iter_no_change": 1,
+    },
+    {"solver": "adam", "early_stopping": True},
+    {"solver": "sgd", "early_stopping": True, "learning_rate": "adaptive"},
+    {"solver": "adam", "shuffle": False},
+]
+
+
+def n_steps_per_epoch(target, early_stopping):
+    n = len(TARGETS[target][1])
+    n -= int(np.ceil(0.1 * n)) if early_stopping else 0
+    return -(-n // SMALL["batch_size"])
+
+
+def fit_interrupted(estimator, X, y):
+    with pytest.warns(UserWarning, match="^Training interrupted by user.$") as caught:
+        estimator.fit(X, y)
+    assert [str(w.message) for w in caught] == ["Training interrupted by user."]
+    return estimator
+
+
+@pytest.mark.parametrize("n_epochs", [1, 2, 3])
+@pytest.mark.parametrize("parameters", INTERRUPTED, ids=str)
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_interrupt_in_a_step_keeps_the_last_finished_epoch(
+    monkeypatch, target, parameters, n_epochs
+):
+    X, y = TARGETS[target]
+    finished = ours_for(target, max_iter=n_epochs, **parameters).fit(X, y)
+    n_steps = n_steps_per_epoch(target, parameters.get("early_stopping", False))
+    with monkeypatch.context() as patch:
+        break_step(patch, KeyboardInterrupt, at=n_epochs * n_steps + 2)
+        interrupted = fit_interrupted(ours_for(target, max_iter=50, **parameters), X, y)
+    assert_bit_equal(interrupted, finished)
+    assert interrupted.n_iter_ == len(interrupted.loss_curve_) == n_epochs
+    if not interrupted.early_stopping:
+        for _ in range(3):
+            assert_bit_equal(interrupted.partial_fit(X, y), finished.partial_fit(X, y))
+
+
+RULES = [
+    "TrackProgress",
+    "StopOnDivergence",
+    "InverseScaling",
+    "StopOnPlateau",
+    "KeepFinishedEpoch",
+]
+
+
+@pytest.mark.parametrize(
+    ("where", "parameters"),
+    [
+        (rule, parameters)
+        for rule in RULES
+        for parameters in INTERRUPTED
+        if rule != "InverseScaling" or parameters.get("learning_rate") == "invscaling"
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+def test_interrupt_at_the_end_of_an_epoch_keeps_a_whole_one(monkeypatch, where, before, parameters):
+    X, y = TARGETS["one output"]
+    rule = getattr(sknn._stopping, where)
+    on_epoch_end = rule.on_epoch_end
+    n_calls = 0
+
+    def interrupted_call(self, net, **arguments):
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == 3 and before:
+            raise KeyboardInterrupt
+        on_epoch_end(self, net, **arguments)
+        if n_calls == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rule, "on_epoch_end", interrupted_call)
+        interrupted = fit_interrupted(ours_for("one output", max_iter=50, **parameters), X, y)
+    assert interrupted.n_iter_ == (3 if where == "KeepFinishedEpoch" and not before else 2)
+    finished = ours_for("one output", max_iter=interrupted.n_iter_, **parameters).fit(X, y)
+    assert_bit_equal(interrupted, finished)
+    if not interrupted.early_stopping:
+        assert_bit_equal(interrupted.partial_fit(X, y), finished.partial_fit(X, y))
+
+
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_interrupt_while_scoring_keeps_the_last_finished_epoch(monkeypatch, target):
+    X, y = TARGETS[target]
+    finished = ours_for(target, early_stopping=True, max_iter=2).fit(X, y)
+    outputs_of = sknn._training.outputs_of
+    n_calls = 0
+
+    def interrupted_call(*arguments):
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == 3:
+            raise KeyboardInterrupt
+        return outputs_of(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sknn._training, "outputs_of", interrupted_call)
+        interrupted = fit_interrupted(ours_for(target, early_stopping=True, max_iter=50), X, y)
+    assert_bit_equal(interrupted, finished)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_interrupt_in_the_first_epoch_keeps_the_initial_weights(
+    monkeypatch, target, solver, early_stopping
+):
+    X, y = TARGETS[target]
+    estimator = ours_for(target, solver=solver, early_stopping=early_stopping)
+    initial = clone(estimator).set_params(learning_rate_init=1e-300, max_iter=1).fit(X, y)
+    with monkeypatch.context() as patch:
+        break_step(patch, KeyboardInterrupt, at=2)
+        fit_interrupted(estimator, X, y)
+    assert estimator.n_iter_ == 0
+    assert estimator.loss_curve_ == []
+    assert estimator.t_ == 0
+    for actual, expected in zip(estimator.coefs_, initial.coefs_, strict=True):
+        assert_array_equal(actual, expected)
+    assert estimator.predict(X).shape == y.shape
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_interrupt_in_partial_fit_keeps_the_model(monkeypatch, solver):
+    X, y = TARGETS["multiclass"]
+    estimator = ours_for("multiclass", solver=solver).fit(X, y)
+    untouched = copy.deepcopy(estimator)
+    with monkeypatch.context() as patch:
+        break_step(patch, KeyboardInterrupt, at=2)
+        with pytest.warns(UserWarning, match="Training interrupted by user"):
+            estimator.partial_fit(X, y)
+    assert estimator.loss_curve_ == untouched.loss_curve_
+    assert estimator.t_ == untouched.t_
+    for actual, expected in zip(estimator.coefs_, untouched.coefs_, strict=True):
+        assert_array_equal(actual, expected)
+    estimator.partial_fit(X, y)
+    untouched.partial_fit(X, y)
+    assert estimator.loss_curve_ == untouched.loss_curve_
+    for actual, expected in zip(estimator.coefs_, untouched.coefs_, strict=True):
+        assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_interrupt_in_a_warm_start_keeps_the_epochs_before(monkeypatch, target):
+    X, y = TARGETS[target]
+    estimator = ours_for(target, warm_start=True).fit(X, y)
+    shorter = copy.deepcopy(estimator).set_params(max_iter=2).fit(X, y)
+    with monkeypatch.context() as patch:
+        break_step(patch, KeyboardInterrupt, at=2 * n_steps_per_epoch(target, False) + 1)
+        fit_interrupted(estimator.set_params(max_iter=2 + 48), X, y)
+    assert_bit_equal(estimator, shorter)
+
+
+@pytest.mark.parametrize("at", [5, 12, 25])
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_interrupt_of_lbfgs_keeps_the_last_finished_iteration(monkeypatch, target, at):
+    X, y = TARGETS[target]
+    parameters = {"solver": "lbfgs", "tol": 0.0}
+    with monkeypatch.context() as patch:
+        break_step(patch, KeyboardInterrupt, at=at)
+        interrupted = fit_interrupted(ours_for(target, max_iter=500, **parameters), X, y)
+    finished = ours_for(target, max_iter=interrupted.n_iter_, **parameters).fit(X, y)
+    assert 1 <= interrupted.n_iter_ == finished.n_iter_ < at
+    assert interrupted.loss_ == finished.loss_
+    for actual, expected in zip(interrupted.coefs_, finished.coefs_, strict=True):
+        assert_array_equal(actual, expected)
+
+
+def test_interrupt_outside_the_epochs_leaves_the_old_model(monkeypatch):
+    X, y = TARGETS["multiclass"]
+    estimator = ours_for("multiclass").fit(X, y)
+    before = repr(learned(estimator))
+
+    def interrupt(*arguments, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sknn._training, "_published", interrupt)
+    with StateIsKept(), pytest.raises(KeyboardInterrupt):
+        estimator.set_params(alpha=1.0).fit(X, y)
+    assert repr(learned(estimator)) == before
+
+
+def test_stopping_rule_is_no_interrupt():
+    # skorch's way to end training early is a KeyboardInterrupt.
+    X, y = TARGETS["multiclass"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimator = ours_for("multiclass", tol=10.0, n_iter_no_change=2, max_iter=50).fit(X, y)
+    assert estimator.n_iter_ < 50
