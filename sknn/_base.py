@@ -6,22 +6,23 @@ torch and skorch are imported where training or prediction begins, not here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from numbers import Integral, Real
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils import assert_all_finite, check_random_state, column_or_1d
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 if TYPE_CHECKING:
     from sknn._net import FeedForwardNet
-    from sknn._training import Problem, State
+    from sknn._problem import Problem, State
 
 _STOCHASTIC_SOLVERS = ("sgd", "adam")
 # Of the fitted attributes, those that only a stochastic solver sets.
@@ -118,10 +119,9 @@ class BaseFeedForward(BaseEstimator, ABC):
     def _stratify(self, y: np.ndarray) -> np.ndarray | None:
         """What the validation split is stratified by."""
 
-    @staticmethod
     @abstractmethod
     def _score_encoded(
-        y: np.ndarray, prediction: np.ndarray, sample_weight: np.ndarray | None
+        self, y: np.ndarray, prediction: np.ndarray, sample_weight: np.ndarray | None
     ) -> float:
         """The score that early stopping watches, of encoded targets and the network's output."""
 
@@ -226,7 +226,7 @@ class BaseFeedForward(BaseEstimator, ABC):
     def _problem(self, X, y, sample_weight, units, random_state, incremental) -> Problem:
         """What is to be learned, its validation rows set aside."""
         from sknn._batches import split_rows
-        from sknn._training import Problem
+        from sknn._problem import Problem
 
         problem = Problem(X, y, sample_weight, self._loss_name(), units, score=self._score_encoded)
         if not self.early_stopping or self.solver not in _STOCHASTIC_SOLVERS:
@@ -248,22 +248,12 @@ class BaseFeedForward(BaseEstimator, ABC):
     def _state(self, units, random_state, first_pass) -> State:
         """Where training starts: new weights, or the model that is there."""
         from sknn._module import initial_parameters
-        from sknn._training import Progress, State
+        from sknn._problem import State
+        from sknn._stopping import Progress
 
         if first_pass:
             return State(*initial_parameters(units, self.activation, random_state))
-        expected = {
-            "coefs_": list(zip(units[:-1], units[1:], strict=True)),
-            "intercepts_": [(n_out,) for n_out in units[1:]],
-        }
-        for name, shapes in expected.items():
-            there = [np.shape(array) for array in getattr(self, name)]
-            if there != shapes:
-                raise ValueError(
-                    f"The model that is there has {name} of shapes {there}, but hidden_layer_sizes="
-                    f"{self.hidden_layer_sizes} and the data ask for {shapes}. Keep them, or fit"
-                    " anew with warm_start=False."
-                )
+        self._check_weights(units)
         progress = {
             name: getattr(self, attribute)
             for attribute, name in _STOCHASTIC_ATTRIBUTES.items()
@@ -299,33 +289,58 @@ class BaseFeedForward(BaseEstimator, ABC):
         self.device_ = state.device
         self._history = state.history
 
-    def _outputs(self, X, kind: str = "link") -> np.ndarray:
-        """What a function of `sknn._inference` (`kind`) makes of the network's outputs for rows."""
+    def _outputs(self, X, of: Callable) -> np.ndarray:
+        """What a function of `sknn._inference` makes of the network's outputs for rows."""
         check_is_fitted(self)
-        from sknn import _inference
         from sknn._compat import as_tensor
         from sknn._devices import is_present
+        from sknn._inference import outputs_of
 
+        X = validate_data(self, X, accept_sparse="csr", reset=False)
         dtype = self._model_dtype()
-        X = validate_data(self, X, accept_sparse="csr", order="C", reset=False)
-        if X.dtype != dtype:
-            with np.errstate(over="ignore"):
-                X = X.astype(dtype)
-            assert_all_finite(X, input_name="X", estimator_name=type(self).__name__)
+        if X.dtype not in (np.float32, np.float64):
+            X = X.astype(dtype)
+        self._check_weights((self.n_features_in_, *(len(b) for b in self.intercepts_)))
         device = self.device_ if is_present(self.device_) else "cpu"
-        return _inference.outputs_of(
+        return outputs_of(
             X,
             [as_tensor(np.asarray(coef, dtype).T).to(device) for coef in self.coefs_],
             [as_tensor(np.asarray(intercept, dtype)).to(device) for intercept in self.intercepts_],
             self.activation,
-            getattr(_inference, kind)(self.out_activation_),
+            of(self.out_activation_),
         )
+
+    def _check_weights(self, units: tuple[int, ...]) -> None:
+        """Refuse `coefs_` and `intercepts_` whose shapes are not those of layers of these units."""
+        expected = {
+            "coefs_": list(pairwise(units)),
+            "intercepts_": [(n_out,) for n_out in units[1:]],
+        }
+        for name, shapes in expected.items():
+            there = [np.shape(array) for array in getattr(self, name)]
+            if there != shapes:
+                raise ValueError(
+                    f"The model that is there has {name} of shapes {there}, but the number of"
+                    f" features, hidden_layer_sizes={self.hidden_layer_sizes} and intercepts_ ask"
+                    f" for {shapes}. Keep them, or fit anew with warm_start=False."
+                )
 
     @property
     def net_(self) -> FeedForwardNet:
-        """The model as a skorch net with its history, made anew with weights of its own."""
+        """The model as a skorch net, for reading: made anew on each access.
+
+        Returns
+        -------
+        FeedForwardNet
+            With a copy of the weights in `module_`, and the training history in `history`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before the first `fit`.
+        """
         check_is_fitted(self)
-        from sknn._training import net_of
+        from sknn._net import net_of
 
         return net_of(
             self.coefs_, self.intercepts_, self.activation, self._loss_name(), self._history

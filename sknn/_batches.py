@@ -128,8 +128,10 @@ class Batches:
         self._index = None if in_order else torch.from_numpy(self._order)
         self._X = open_rows(X, device)
         self._y = _DenseRows(y, device)
-        itemsize = X.dtype.itemsize * (1 if self._X.is_sparse else X.shape[1])
-        fitting = CHUNK_BYTES // max(1, batch_size * itemsize)
+        row_bytes = X.shape[1] * X.dtype.itemsize
+        if self._X.is_sparse:
+            row_bytes = X.nnz * (X.dtype.itemsize + X.indices.itemsize) // X.shape[0]
+        fitting = CHUNK_BYTES // max(1, batch_size * row_bytes)
         batches_per_chunk = min(max(1, fitting), CHUNK_BATCHES)
         self.chunk_size = min(self.n_samples, batch_size * batches_per_chunk)
         if not in_order:

@@ -107,8 +107,6 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         self.dtype = dtype
         self.device = device
 
-    _score_encoded = staticmethod(_targets.accuracy)
-
     def _check_targets(self, y, classes, first_pass, dtype):
         # With partial_fit, `classes` are those of all calls; `warm_start` asks for the same set
         # again.
@@ -143,12 +141,19 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
                 f"`self.classes_` has {self.classes_}. 'y' has {classes}."
             )
 
+    def _is_multiclass(self):
+        return self._label_binarizer.y_type_ == "multiclass"
+
     def _loss_name(self):
-        multiclass = self._label_binarizer.y_type_ == "multiclass"
-        return "multiclass_log_loss" if multiclass else "binary_log_loss"
+        return "multiclass_log_loss" if self._is_multiclass() else "binary_log_loss"
 
     def _n_outputs(self, y):
-        return len(self.classes_) if y.dtype == np.int64 else y.shape[1]
+        return len(self.classes_) if self._is_multiclass() else y.shape[1]
+
+    def _score_encoded(self, y, prediction, sample_weight):
+        if len(self.classes_) == 1:  # whatever the output, it is the label
+            prediction = np.where(np.isfinite(prediction), y, np.nan)
+        return _targets.accuracy(y, prediction, sample_weight)
 
     def _stratify(self, y):
         # As scikit-learn: neither multiclass (it counts one-hot columns) nor multilabel splits are.
@@ -167,7 +172,9 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             Labels of the dtype of `classes_`; zeros and ones for a multilabel target.
         """
-        return _targets.decode_labels(self._outputs(X), self._label_binarizer)
+        from sknn._inference import link
+
+        return _targets.decode_labels(self._outputs(X, link), self._label_binarizer)
 
     def predict_proba(self, X):
         """Predict the probability of each class.
@@ -180,10 +187,12 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            In the order of `classes_` and the dtype of the weights. The rows sum to one, except
-            for a multilabel target.
+            In the order of `classes_` and the dtype of the weights, never exactly zero. The rows
+            sum to one, except for a multilabel target.
         """
-        return self._outputs(X, "probabilities")
+        from sknn._inference import probabilities
+
+        return self._outputs(X, probabilities)
 
     def predict_log_proba(self, X):
         """Predict the logarithm of the probability of each class.
@@ -196,10 +205,12 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`; from log-softmax, so it is finite also where
-            `predict_proba` rounds to 0.
+            In the order of `classes_`; from log-softmax, so it is finite also where a probability
+            is too small for the dtype.
         """
-        return self._outputs(X, "log_probabilities")
+        from sknn._inference import log_probabilities
+
+        return self._outputs(X, log_probabilities)
 
     @partial_fit_available
     @_fit_context(prefer_skip_nested_validation=True)

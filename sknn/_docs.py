@@ -81,8 +81,8 @@ device : str, default='cpu'
 
 ATTRIBUTES = """\
 coefs_ : list of ndarray of shape (n_in, n_out)
-    Weights of each layer, in Fortran order. They may be edited or replaced: prediction,
-    `partial_fit` and a warm start take what is there.
+    Weights of each layer. They may be edited or replaced: prediction, `partial_fit` and a warm
+    start take what is there.
 intercepts_ : list of ndarray of shape (n_out,)
     Biases of each layer.
 loss_ : float
@@ -122,8 +122,7 @@ References
 ----------
 .. [1] Kingma, D. and Ba, J. (2014). Adam: A Method for Stochastic Optimization. arXiv:1412.6980.
 .. [2] Sutskever, I., Martens, J., Dahl, G. and Hinton, G. (2013). On the importance of
-initialization
-   and momentum in deep learning. ICML.
+   initialization and momentum in deep learning. ICML.
 """
 
 

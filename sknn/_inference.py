@@ -71,7 +71,7 @@ def outputs_of(
 
     Parameters
     ----------
-    X : ndarray or CSR matrix of shape (n_samples, n_features), of the weights' dtype
+    X : ndarray or CSR matrix of shape (n_samples, n_features), float32 or float64
     weights : sequence of torch.Tensor of shape (n_out, n_in)
     biases : sequence of torch.Tensor of shape (n_out,)
     activation : str
@@ -94,11 +94,35 @@ def outputs_of(
         for start in range(0, n_rows, chunk_rows):
             stop = min(start + chunk_rows, n_rows)
             chunk = source.slice(start, stop) if rows is None else source.take(index[start:stop])
+            chunk = _cast(chunk, biases[0].dtype)
             values = outputs(_forward(chunk, weights, biases, activation)).t()
             if result is None:
                 result = torch.empty(n_rows, values.shape[1], dtype=values.dtype)
             result[start:stop] = values
         return result.numpy()
+
+
+def _cast(
+    X: torch.Tensor | scipy.sparse.csr_matrix, dtype: torch.dtype
+) -> torch.Tensor | scipy.sparse.csr_matrix:
+    """Rows in the dtype of the weights, in C order; an error if the dtype cannot hold them.
+
+    The order decides on how products round: rows of equal values give equal outputs.
+    """
+    if isinstance(X, torch.Tensor):
+        X = X.contiguous()
+    name = "float32" if dtype == torch.float32 else "float64"
+    if X.dtype in (dtype, np.dtype(name)):
+        return X
+    with np.errstate(over="ignore"):
+        X = X.to(dtype) if isinstance(X, torch.Tensor) else X.astype(name)
+    values = X if isinstance(X, torch.Tensor) else torch.from_numpy(X.data)
+    if not torch.isfinite(values).all():
+        raise ValueError(
+            f"Input X contains infinity or a value too large for dtype('{name}'), the dtype of the"
+            " model. Scale the rows, or fit with dtype='float64'."
+        )
+    return X
 
 
 def _forward(

@@ -31,13 +31,23 @@ class OutputActivation(NamedTuple):
     log: Callable[[torch.Tensor], torch.Tensor] | None
 
 
+def _identity_(z: torch.Tensor) -> torch.Tensor:
+    return z
+
+
+def _softmax_(z: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(z, 0, out=z)
+
+
+def _log_softmax(z: torch.Tensor) -> torch.Tensor:
+    return torch.log_softmax(z, 0)
+
+
 OUTPUT_ACTIVATIONS: dict[str, OutputActivation] = {
-    "identity": OutputActivation(lambda z: z, None),
+    "identity": OutputActivation(_identity_, None),
     "exp": OutputActivation(torch.exp_, None),
     "logistic": OutputActivation(torch.sigmoid_, F.logsigmoid),
-    "softmax": OutputActivation(
-        lambda z: torch.softmax(z, 0, out=z), lambda z: torch.log_softmax(z, 0)
-    ),
+    "softmax": OutputActivation(_softmax_, _log_softmax),
 }
 
 
@@ -63,8 +73,8 @@ class Loss(NamedTuple):
         `AutogradStep` differentiates.
     scale : float
         What the sum of the terms is multiplied by to give the loss.
-    rows_of_terms : callable
-        Number of rows of `terms` for a number of outputs.
+    has_one_term : bool
+        Whether `terms` has one row, instead of one for each output.
     averages_outputs : bool
         Whether the *reported* loss is the mean over outputs. scikit-learn reports the mean of
         squared errors over outputs and yet descends along the gradient of their sum.
@@ -74,7 +84,7 @@ class Loss(NamedTuple):
     backward_: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Constants], None]
     terms: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     scale: float = 1.0
-    rows_of_terms: Callable[[int], int] = lambda n_outputs: n_outputs
+    has_one_term: bool = False
     averages_outputs: bool = False
 
     def reported_scale(self, n_outputs: int) -> float:
@@ -152,7 +162,7 @@ LOSSES: dict[str, Loss] = {
         _multiclass_backward_,
         _multiclass_terms,
         -1.0,
-        rows_of_terms=lambda n_outputs: 1,
+        has_one_term=True,
     ),
 }
 

@@ -9,20 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import skorch
 import torch
 from skorch.callbacks import Callback, EpochTimer
 from skorch.history import History
 
 from sknn._batches import Batches
-from sknn._losses import Criterion
+from sknn._losses import LOSSES, Criterion
 from sknn._module import FeedForwardModule
 from sknn._parameters import FlatParameters
-from sknn._solvers import Solver
+from sknn._solvers import SGD, Solver
 from sknn._steps import AutogradStep, ClosedFormStep, LossMeter
 from sknn._stopping import Progress, StopTraining
-
-Score = Callable[[], float]
 
 
 class EpochHistory(History):
@@ -180,6 +179,29 @@ class FeedForwardNet(skorch.NeuralNet):
         self.progress.rewind(mark)
         self.optimizer_.restore(numbers)
         self.best_ = best
+
+
+def net_of(
+    coefs: list[np.ndarray],
+    intercepts: list[np.ndarray],
+    activation: str,
+    loss: str,
+    history: list[dict[str, Any]],
+) -> FeedForwardNet:
+    """The skorch net of a fitted model, with weights of its own, on the CPU."""
+    units = (len(coefs[0]), *(len(b) for b in intercepts))
+    is_single = np.asarray(coefs[0]).dtype == np.float32
+    dtype = torch.float32 if is_single else torch.float64
+    parameters = FlatParameters(units, SGD.n_slots, dtype=dtype)
+    parameters.write(coefs, intercepts)
+    net = FeedForwardNet(
+        FeedForwardModule(parameters.weights, parameters.biases, activation),
+        Criterion(LOSSES[loss]),
+        SGD,
+        parameters,
+    ).initialize()
+    net.history.extend({**record, "batches": []} for record in history)
+    return net
 
 
 def plain_records(history: list[dict[str, Any]], n_before: int) -> list[dict[str, Any]]:

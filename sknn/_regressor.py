@@ -116,8 +116,6 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         self.dtype = dtype
         self.device = device
 
-    _score_encoded = staticmethod(_targets.r_squared)
-
     def _check_targets(self, y, classes, first_pass, dtype):
         return _targets.encode_numbers(y, self.loss, dtype)
 
@@ -129,6 +127,9 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
 
     def _stratify(self, y):
         return None
+
+    def _score_encoded(self, y, prediction, sample_weight):
+        return _targets.r_squared(y, prediction, sample_weight)
 
     def predict(self, X):
         """Predict targets.
@@ -143,7 +144,9 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             In the dtype of the weights.
         """
-        prediction = self._outputs(X)
+        from sknn._inference import link
+
+        prediction = self._outputs(X, link)
         return prediction.ravel() if prediction.shape[1] == 1 else prediction
 
     @partial_fit_available

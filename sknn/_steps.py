@@ -88,7 +88,7 @@ class ClosedFormStep:
         self.loss = loss
         self.alpha = alpha
         self._apply_output_ = OUTPUT_ACTIVATIONS[loss.output_activation].apply_
-        self._terms_rows = loss.rows_of_terms(parameters.layer_units[-1])
+        self._terms_rows = 1 if loss.has_one_term else parameters.layer_units[-1]
         self._first_bias = parameters.biases[0].unsqueeze(1)
         self._first_weight = parameters.weights[0]
         self._first_gradient = parameters.weight_gradients[0]

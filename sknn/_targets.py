@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import assert_all_finite
@@ -19,6 +20,8 @@ def encode_labels(y: np.ndarray, binarizer: LabelBinarizer, dtype: np.dtype) -> 
         Zeros and ones, for a binary (one column) or multilabel target.
     """
     if binarizer.y_type_ == "multiclass":
+        if y.ndim == 2:
+            raise ValueError("The object was not fitted with multilabel input.")
         return np.searchsorted(binarizer.classes_, y).astype(np.int64).reshape(-1, 1)
     encoded = binarizer.transform(y)
     # A binary problem of a single class comes out as zeros, in whatever shape.
@@ -36,7 +39,7 @@ def accuracy(y: np.ndarray, prediction: np.ndarray, sample_weight: np.ndarray | 
     """The share of rows whose encoded labels are all right; NaN for non-finite predictions."""
     if not np.isfinite(prediction).all():
         return np.nan
-    if y.dtype == np.int64:
+    if y.shape[1] < prediction.shape[1]:  # class indices
         correct = prediction.argmax(axis=1) == y[:, 0]
     else:
         correct = ((prediction > 0.5) == (y == 1)).all(axis=1)
@@ -56,8 +59,13 @@ def encode_numbers(y: np.ndarray, loss: str, dtype: np.dtype) -> np.ndarray:
     Raises
     ------
     ValueError
-        If a target is too large for `dtype`, or negative where the loss is "poisson".
+        If targets are no numbers, too large for `dtype`, or negative where the loss is "poisson".
     """
+    if scipy.sparse.issparse(y) or y.dtype.kind not in "biuf":
+        raise ValueError(
+            "The targets y of a regressor must be a dense array of numbers, got "
+            + ("a sparse matrix. Use y.toarray()." if scipy.sparse.issparse(y) else f"{y.dtype}.")
+        )
     assert_all_finite(y, input_name="y")
     if loss == "poisson" and (y < 0).any():
         raise ValueError(

@@ -27,26 +27,29 @@ def threads_for(flops: float) -> Iterator[None]:
     """Run the body on one thread if `flops` a step are too few to share, else leave all as it is.
 
     Torch's number of threads belongs partly to the process (new threads take it over) and partly
-    to each thread (OpenMP's). So the number from outside is remembered when the first of several
-    overlapping bodies begins, and every body puts that one back in its own thread when it ends. A
-    body inside another of the same thread changes nothing.
+    to each thread (OpenMP's). So every body puts back the number of its own thread. A thread that
+    finds 1 while other bodies run may have taken over theirs: it puts back the number that the
+    first of them found. A body inside another of the same thread changes nothing.
     """
     if flops >= PARALLEL_FROM or getattr(_in_this_thread, "limited", False):
         yield
         return
     global _n_active, _n_outside
-    with _lock:
-        if _n_active == 0:
-            _n_outside = torch.get_num_threads()
-        _n_active += 1
-        if torch.get_num_threads() != 1:
-            torch.set_num_threads(1)
-    _in_this_thread.limited = True
+    entered = False
     try:
+        with _lock:
+            n_before = torch.get_num_threads()
+            if _n_active == 0:
+                _n_outside = n_before
+            elif n_before == 1:
+                n_before = _n_outside
+            _n_active, entered = _n_active + 1, True
+        _in_this_thread.limited = True
+        torch.set_num_threads(1)
         yield
     finally:
         _in_this_thread.limited = False
-        with _lock:
-            _n_active -= 1
-            if _n_outside != 1:
-                torch.set_num_threads(_n_outside)
+        if entered:
+            with _lock:
+                _n_active -= 1
+                torch.set_num_threads(n_before)

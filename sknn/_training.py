@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
-from time import perf_counter
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import scipy.sparse
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.optimize import _check_optimize_result
 
 from sknn._activations import ACTIVATIONS
 from sknn._batches import Batches, multiplies_sparse
 from sknn._devices import resolve_device
 from sknn._inference import link, outputs_of
+from sknn._lbfgs import train_lbfgs
 from sknn._losses import LOSSES, Criterion
 from sknn._module import FeedForwardModule
 from sknn._net import FeedForwardNet, plain_records
 from sknn._parameters import FlatParameters
-from sknn._solvers import SGD, SOLVERS, Solver, minimize_lbfgs
+from sknn._problem import Problem, State
+from sknn._solvers import SOLVERS, Solver
 from sknn._steps import ClosedFormStep, LossMeter, flops_per_step
 from sknn._stopping import (
     InverseScaling,
@@ -39,64 +37,6 @@ from sknn._stopping import (
     TrackProgress,
 )
 from sknn._threads import threads_for
-
-Score = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], float]
-
-
-class Problem(NamedTuple):
-    """What is to be learned.
-
-    Attributes
-    ----------
-    X : ndarray or CSR matrix of shape (n_samples, n_features)
-        Of the dtype of the computation.
-    y : ndarray of shape (n_samples, n_columns)
-        Encoded targets.
-    sample_weight : ndarray of shape (n_samples,) or None
-    loss : str
-        A key of `LOSSES`.
-    layer_units : tuple of int
-    score : callable
-        Targets, predictions and weights to the score that early stopping watches.
-    train_rows, valid_rows : ndarray of int, or None
-        The validation split; None without early stopping.
-    """
-
-    X: np.ndarray | scipy.sparse.csr_matrix
-    y: np.ndarray
-    sample_weight: np.ndarray | None
-    loss: str
-    layer_units: tuple[int, ...]
-    score: Score
-    train_rows: np.ndarray | None = None
-    valid_rows: np.ndarray | None = None
-
-
-@dataclass
-class State:
-    """A network, and what training needs to go on with it.
-
-    Attributes
-    ----------
-    coefs, intercepts : list of ndarray
-    solver : dict or None
-        Name, numbers, and slots (each a pair of coefs and intercepts) of the last stochastic
-        solver.
-    progress : Progress
-    history : list of dict
-    n_iter : int
-    loss : float
-    device : str
-    """
-
-    coefs: list[np.ndarray]
-    intercepts: list[np.ndarray]
-    solver: dict[str, Any] | None = None
-    progress: Progress = field(default_factory=Progress)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    n_iter: int = 0
-    loss: float = np.nan
-    device: str = "cpu"
 
 
 def train(
@@ -126,9 +66,14 @@ def train(
         If the device is absent, or the weights have become non-finite.
     """
     device = resolve_device(settings.device, _torch_dtype(problem.X.dtype))
-    run = _train_lbfgs if settings.solver == "lbfgs" else _train_stochastic
     with threads_for(flops_per_step(problem.layer_units, _batch_size(problem, settings))):
-        trained = run(problem, state, settings, random_state, incremental, device)
+        step, meter = _step(problem, state, settings, device)
+        if settings.solver == "lbfgs":
+            trained = train_lbfgs(problem, state, settings, step, meter)
+        else:
+            trained = _train_stochastic(
+                problem, state, settings, step, meter, random_state, incremental
+            )
     if not all(np.isfinite(a).all() for a in (*trained.coefs, *trained.intercepts)):
         raise ValueError(
             "Solver produced non-finite parameter weights. The input data may"
@@ -137,27 +82,6 @@ def train(
             f" or lower learning_rate_init (it is {settings.learning_rate_init})."
         )
     return trained
-
-
-def net_of(
-    coefs: list[np.ndarray],
-    intercepts: list[np.ndarray],
-    activation: str,
-    loss: str,
-    history: list[dict[str, Any]],
-) -> FeedForwardNet:
-    """The skorch net of a fitted model, with weights of its own, on the CPU."""
-    units = (coefs[0].shape[0], *(len(b) for b in intercepts))
-    parameters = FlatParameters(units, SGD.n_slots, dtype=_torch_dtype(coefs[0].dtype))
-    parameters.write(coefs, intercepts)
-    net = FeedForwardNet(
-        FeedForwardModule(parameters.weights, parameters.biases, activation),
-        Criterion(LOSSES[loss]),
-        SGD,
-        parameters,
-    ).initialize()
-    net.history.extend({**record, "batches": []} for record in history)
-    return net
 
 
 def _torch_dtype(dtype: np.dtype) -> torch.dtype:
@@ -176,23 +100,18 @@ def _batch_size(problem: Problem, settings: SimpleNamespace) -> int:
     return min(200 if settings.batch_size == "auto" else settings.batch_size, n_samples)
 
 
-def _parameters(
-    problem: Problem, state: State, n_slots: int, device: torch.device
-) -> FlatParameters:
+def _step(
+    problem: Problem, state: State, settings: SimpleNamespace, device: torch.device
+) -> tuple[ClosedFormStep, LossMeter]:
+    """The step, over parameters that hold the starting point, and its meter."""
     parameters = FlatParameters(
         problem.layer_units,
-        n_slots,
+        0 if settings.solver == "lbfgs" else SOLVERS[settings.solver].n_slots,
         dtype=_torch_dtype(problem.X.dtype),
         device=device,
         input_major=multiplies_sparse(problem.X, device),
     )
     parameters.write(state.coefs, state.intercepts)
-    return parameters
-
-
-def _step(
-    problem: Problem, parameters: FlatParameters, settings: SimpleNamespace
-) -> tuple[ClosedFormStep, LossMeter]:
     loss = LOSSES[problem.loss]
     step = ClosedFormStep(parameters, ACTIVATIONS[settings.activation], loss, settings.alpha)
     n_batches = -(-_n_train(problem) // _batch_size(problem, settings))
@@ -203,9 +122,10 @@ def _train_stochastic(
     problem: Problem,
     state: State,
     settings: SimpleNamespace,
+    step: ClosedFormStep,
+    meter: LossMeter,
     random_state: np.random.RandomState,
     incremental: bool,
-    device: torch.device,
 ) -> State:
     """Epochs of batches, run by skorch."""
     if settings.batch_size != "auto" and settings.batch_size > _n_train(problem):
@@ -216,9 +136,8 @@ def _train_stochastic(
     resumed = state.solver if incremental else None
     if resumed is not None and resumed["name"] != settings.solver:
         resumed = None
-    parameters = _parameters(problem, state, SOLVERS[settings.solver].n_slots, device)
+    parameters, device = step.parameters, step.parameters.storage.device
     progress = state.progress.copy(early_stopping=settings.early_stopping)
-    step, meter = _step(problem, parameters, settings)
     net = FeedForwardNet(
         FeedForwardModule(parameters.weights, parameters.biases, settings.activation),
         Criterion(step.loss),
@@ -340,72 +259,4 @@ def _published(net: FeedForwardNet, state: State, settings: SimpleNamespace) -> 
         n_iter=len(net.history),
         loss=net.history[-1]["train_loss"] if net.history else state.loss,
         device=net.device,
-    )
-
-
-def _train_lbfgs(
-    problem: Problem,
-    state: State,
-    settings: SimpleNamespace,
-    random_state: np.random.RandomState,
-    incremental: bool,
-    device: torch.device,
-) -> State:
-    """SciPy's L-BFGS-B on the loss of all rows at once."""
-    parameters = _parameters(problem, state, 0, device)
-    step, meter = _step(problem, parameters, settings)
-    (batch,) = Batches(
-        problem.X,
-        problem.y,
-        problem.sample_weight,
-        batch_size=problem.X.shape[0],
-        device=device,
-    )
-    vector = parameters.storage[0]
-    records: list[dict[str, Any]] = []
-    accepted = [vector.cpu().numpy().astype(np.float64)]
-    loss = np.nan
-    begin = perf_counter()
-
-    def objective(point: np.ndarray) -> tuple[float, np.ndarray]:
-        nonlocal loss
-        vector.copy_(torch.from_numpy(point))
-        step(batch, *meter.slots(batch))
-        loss = meter.read()
-        return loss, parameters.gradient.cpu().numpy().astype(np.float64)
-
-    def record(point: np.ndarray) -> None:
-        # The line search accepts the point that it tried last, so `loss` is the loss there.
-        nonlocal begin
-        end = perf_counter()
-        records.append({"train_loss": loss, "dur": end - begin, "epoch": len(records) + 1})
-        begin = end
-        accepted[0] = point.copy()
-
-    try:
-        with step.grad_mode():
-            result = minimize_lbfgs(
-                objective,
-                accepted[0],
-                max_iter=settings.max_iter,
-                max_fun=settings.max_fun,
-                tol=settings.tol,
-                verbose=bool(settings.verbose),
-                callback=record,
-            )
-        n_iter = _check_optimize_result("lbfgs", result, settings.max_iter)
-        point, loss = result.x, float(result.fun)
-    except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=2)
-        n_iter, point = len(records), accepted[0]
-        loss = records[-1]["train_loss"] if records else state.loss
-    vector.copy_(torch.from_numpy(point))
-    coefs, intercepts = parameters.read()
-    return State(
-        coefs,
-        intercepts,
-        history=state.history + plain_records(records, len(state.history)),
-        n_iter=n_iter,
-        loss=loss,
-        device=str(device),
     )

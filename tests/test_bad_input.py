@@ -70,7 +70,7 @@ def no_training(monkeypatch):
     def trained(*args, **kwargs):
         raise AssertionError("training has begun")
 
-    for name in ("_train_stochastic", "_train_lbfgs"):
+    for name in ("_train_stochastic", "train_lbfgs"):
         monkeypatch.setattr(sknn._training, name, trained)
 
 
@@ -515,7 +515,7 @@ def test_target_of_a_regressor_that_is_not_a_number_raises(call, fitted):
     estimator = ours_for("one output")
     if fitted:
         estimator.fit(X, y)
-    fail(estimator, call, X, np.full(len(y), "word"), match="could not convert string to float")
+    fail(estimator, call, X, np.full(len(y), "word"), match="array of numbers, got <U4")
     with_none = np.array([*y[:-1], None], dtype=object)
     fail(estimator, call, X, with_none, match="Input y contains NaN")
 
@@ -785,3 +785,24 @@ def test_diverging_float32_fit_never_returns_nan_predictions(target):
         else:
             assert np.isfinite(estimator.coefs_[0]).all()
             assert np.isfinite(estimator.predict(X)).all()
+
+
+def test_sparse_target_of_a_regressor_raises():
+    X, y = TARGETS["one output"]
+    fail(ours_for("one output"), "fit", X, scipy.sparse.csr_matrix(np.c_[y, y]), match="toarray")
+
+
+def test_multilabel_target_of_a_multiclass_model_raises():
+    X, y = TARGETS["multiclass"]
+    estimator = FeedForwardClassifier(max_iter=2, random_state=0).fit(X, y)
+    labels = np.random.RandomState(0).randint(0, 2, (len(X), 3))
+    fail(estimator, "partial_fit", X, labels, match="not fitted with multilabel input")
+
+
+@pytest.mark.parametrize("name", ["coefs_", "intercepts_"])
+def test_replaced_weights_of_a_wrong_shape_raise_in_predict(name):
+    X, y = TARGETS["multiclass"]
+    estimator = FeedForwardClassifier(max_iter=2, random_state=0).fit(X, y)
+    setattr(estimator, name, [array[:-1] for array in getattr(estimator, name)])
+    with pytest.raises(ValueError, match="of shapes"):
+        estimator.predict(X)

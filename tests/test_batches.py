@@ -113,3 +113,14 @@ def test_split_with_a_single_validation_row_is_an_error():
     with pytest.raises(ValueError, match="The validation set is too small") as error:
         split_rows(5, 0.1, np.random.RandomState(0), None)
     assert "validation_fraction=0.1" in str(error.value)
+
+
+def test_chunk_of_sparse_rows_is_bounded_by_its_values():
+    X = scipy.sparse.random(4000, 1000, 0.05, format="csr", random_state=0)
+    batches = Batches(
+        X, np.zeros((4000, 1)), batch_size=10, random_state=np.random.RandomState(0), device=CPU
+    )
+    next(iter(batches))
+    row_bytes = X.nnz / 4000 * 12
+    assert batches.chunk_size * row_bytes <= 1.1 * _batches.CHUNK_BYTES
+    assert batches.chunk_size * row_bytes >= 0.5 * _batches.CHUNK_BYTES

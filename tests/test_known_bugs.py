@@ -552,3 +552,11 @@ def test_first_partial_fit_that_fails_leaves_the_estimator_unfitted():
     estimator.partial_fit(X, y, classes=[0, 1, 2])
     expected = FeedForwardClassifier(**SMALL).partial_fit(X, y, classes=[0, 1, 2])
     assert_bit_equal(estimator, expected)
+
+
+def test_early_stopping_with_a_single_class_scores_as_scikit_learn():
+    X, _ = TARGETS["multiclass"]
+    parameters = {"early_stopping": True, "max_iter": 4, "random_state": 0}
+    ours = FeedForwardClassifier(**parameters).fit(X, np.zeros(len(X), int))
+    theirs = MLPClassifier(**parameters).fit(X, np.zeros(len(X), int))
+    assert ours.validation_scores_ == theirs.validation_scores_

@@ -95,3 +95,9 @@ def test_history_looks_up_one_epoch_as_skorchs_does():
     ours, theirs = EpochHistory(rows), skorch.history.History(rows)
     for index in (0, -1, slice(0, 2), (0, "epoch"), (slice(None), "epoch")):
         assert ours[index] == theirs[index]
+
+
+def test_net_of_replaced_lists(fitted):
+    expected = fitted.net_.module_[0].weight
+    fitted.coefs_ = [coef.tolist() for coef in fitted.coefs_]
+    assert torch.equal(fitted.net_.module_[0].weight, expected)

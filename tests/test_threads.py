@@ -67,3 +67,25 @@ def test_overlapping_calls_in_two_threads_put_the_number_back_in_both(two_thread
     fresh.start()
     fresh.join()
     assert seen["fresh"] == 2
+
+
+def test_each_thread_gets_its_own_number_back(two_threads):
+    seen = {}
+    inside, leave = threading.Event(), threading.Event()
+
+    def other():
+        torch.set_num_threads(1)
+        with threads_for(1.0):
+            inside.set()
+            leave.wait(10)
+        seen["other"] = torch.get_num_threads()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert inside.wait(10)
+    with threads_for(1.0):
+        pass
+    seen["this"] = torch.get_num_threads()
+    leave.set()
+    thread.join()
+    assert seen == {"this": 2, "other": 1}

@@ -452,9 +452,8 @@ def test_warm_start_by_lbfgs_after_a_stochastic_solver_equals_scikit_learn(targe
     theirs, ours = pair(target, solver=solver, warm_start=True)
     for estimator in (theirs, ours):
         estimator.fit(X, y).set_params(solver="lbfgs").fit(X, y)
-    assert_same(ours, theirs, X, names=["loss_", "n_iter_", "n_layers_"], rtol=1e-6)
-    assert not hasattr(ours, "loss_curve_")
-    assert not hasattr(ours, "best_loss_")
+    names = ["loss_", "n_iter_", "n_layers_", "t_", "loss_curve_", "best_loss_"]
+    assert_same(ours, theirs, X, names=names, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("first", "second"), [("adam", "sgd"), ("sgd", "adam")])
@@ -552,3 +551,16 @@ def test_fit_without_warm_start_learns_new_classes():
         for estimator in (theirs, ours):
             estimator.fit(X_IRIS, y)
         assert_same(ours, theirs, X_IRIS)
+
+
+@pytest.mark.parametrize("learning_rate", ["constant", "invscaling"])
+def test_stochastic_fit_after_a_warm_lbfgs_goes_on_as_in_scikit_learn(learning_rate):
+    X, y = TARGETS["multiclass"]
+    parameters = {"learning_rate": learning_rate, "learning_rate_init": 0.1, "warm_start": True}
+    theirs, ours = pair("multiclass", **parameters)
+    for solver in ("sgd", "lbfgs", "sgd"):
+        for estimator in (theirs, ours):
+            estimator.set_params(solver=solver, max_iter=5).fit(X, y)
+    assert ours.t_ == theirs.t_
+    assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-7)
+    assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-7)
