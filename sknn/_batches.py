@@ -22,8 +22,8 @@ from sknn import _compat
 CHUNK_BYTES = 2**20
 # A batch costs its views in Python: this bounds them when batches are tiny.
 CHUNK_BATCHES = 256
-# Sparse rows above this density are multiplied faster as dense ones (measured: 200 rows of 64
-# features at 0.3 take half the time dense, 5,000 features at 0.05 take less than half sparse).
+# Rows with at least this share of values set are multiplied as dense ones, which is faster from a
+# share of 0.1 to 0.2 on; `examples/benchmarks/choices.py` measures it.
 DENSE_FROM = 0.1
 
 

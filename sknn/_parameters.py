@@ -7,9 +7,8 @@ a row with itself, and a checkpoint of everything is one copy.
 
 The weights of a layer are held (n_out, n_in), as `torch.nn.Linear` has them: together with
 feature-major activations this is the layout in which the products of narrow layers are fastest
-(measured: 64-100-10 with 200 rows takes 122 us a step, 209 us with scikit-learn's). The one
-exception is a first layer that multiplies sparse rows: there a row's products read whole rows
-of the transpose.
+(about half the time; `examples/benchmarks/choices.py` measures it). The one exception is a first
+layer that multiplies sparse rows: there a row's products read whole rows of the transpose.
 """
 
 from __future__ import annotations

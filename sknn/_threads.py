@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 import torch
 
-# Floating-point operations of one step from which several threads pay. On two cores: 14-64-64-2
-# with 200 rows (6e6) is slower on two threads, 784-256-128-10 (3e8) is 1.7 times as fast.
+# Floating-point operations of one step from which several threads pay, on an idle machine of two
+# cores; `examples/benchmarks/choices.py` measures it.
 PARALLEL_FROM = 4e7
 
 _lock = threading.Lock()

@@ -1,0 +1,162 @@
+"""The measurements behind three choices of the engine: layout, threads, sparse or dense rows.
+
+    python examples/benchmarks/choices.py
+
+- *layout*: the products and the softmax of one training step with activations held one row of
+  the data a row, or one a column (feature-major, as sknn holds them). Plain torch.
+- *threads*: sknn's own step on one thread and on all, by the number of operations of a step:
+  `sknn._threads.PARALLEL_FROM` lies where all become faster.
+- *density*: sknn's own step on sparse rows and on the same rows made dense, by the share of
+  values that are set: `sknn._batches.DENSE_FROM` lies where dense becomes faster.
+
+Times are medians over repetitions, in microseconds, after a burn-in. Nothing is asserted.
+"""
+
+import statistics
+import time
+
+import numpy as np
+import scipy.sparse
+import torch
+
+from sknn._activations import ACTIVATIONS
+from sknn._batches import DENSE_FROM, Batches
+from sknn._losses import LOSSES
+from sknn._module import initial_parameters
+from sknn._parameters import FlatParameters
+from sknn._solvers import Adam
+from sknn._steps import ClosedFormStep, LossMeter, flops_per_step
+from sknn._threads import PARALLEL_FROM
+
+SHAPES = [
+    ((4, 100, 3), 150),
+    ((64, 100, 10), 200),
+    ((14, 64, 64, 2), 200),
+    ((64, 200, 10), 200),
+    ((64, 200, 100, 10), 200),
+    ((100, 200, 100, 10), 300),
+    ((200, 200, 100, 10), 400),
+    ((784, 256, 128, 10), 200),
+]
+
+
+def microseconds(function, seconds=0.15, repeats=5):
+    """Median time of a call, over repetitions of about `seconds` each."""
+    start = time.perf_counter()
+    n_calls = 0
+    while time.perf_counter() - start < seconds:
+        function()
+        n_calls += 1
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for _ in range(n_calls):
+            function()
+        times.append(1e6 * (time.perf_counter() - start) / n_calls)
+    return statistics.median(times)
+
+
+def training_step(X, units, input_major=False):
+    """sknn's step and update on the first batch of some rows, as a function of nothing."""
+    dtype = torch.float32 if X.dtype == np.float32 else torch.float64
+    parameters = FlatParameters(units, 2, dtype=dtype, input_major=input_major)
+    parameters.write(*initial_parameters(units, "relu", np.random.RandomState(0)))
+    loss = LOSSES["multiclass_log_loss"]
+    step = ClosedFormStep(parameters, ACTIVATIONS["relu"], loss, 1e-4)
+    meter, solver = LossMeter(parameters, loss, 1e-4), Adam(parameters)
+    y = np.random.RandomState(1).randint(0, units[-1], (X.shape[0], 1))
+    (batch,) = Batches(X, y, batch_size=X.shape[0], device=torch.device("cpu"))
+    slots = meter.slots(batch)
+
+    def run():
+        with torch.inference_mode():
+            step(batch, *slots)
+            solver.update()
+
+    return run
+
+
+def products(units, n_rows, feature_major):
+    """The products of a step and its softmax in one of the two layouts, in plain torch."""
+    n_in, n_hidden, n_out = units
+    new = torch.randn
+    if feature_major:
+        X, h, z = new(n_in, n_rows), new(n_hidden, n_rows), new(n_out, n_rows)
+        W, V = new(n_hidden, n_in), new(n_out, n_hidden)
+        pairs = [(W, X, h), (V, h, z), (z, h.t(), V), (V.t(), z, h), (h, X.t(), W)]
+    else:
+        X, h, z = new(n_rows, n_in), new(n_rows, n_hidden), new(n_rows, n_out)
+        W, V = new(n_in, n_hidden), new(n_hidden, n_out)
+        pairs = [(X, W, h), (h, V, z), (h.t(), z, V), (z, V.t(), h), (X.t(), h, W)]
+    outs = [torch.empty_like(out) for _, _, out in pairs]
+    p = torch.empty_like(z)
+
+    def run():
+        with torch.inference_mode():
+            for (left, right, _), out in zip(pairs, outs, strict=True):
+                torch.mm(left, right, out=out)
+            torch.softmax(z, 0 if feature_major else 1, out=p)
+
+    return run
+
+
+def print_layout():
+    print("\nlayout, float32, one thread: products and softmax of a step")
+    torch.set_num_threads(1)
+    for units, n_rows in SHAPES:
+        if len(units) == 3:
+            rows = microseconds(products(units, n_rows, feature_major=False))
+            columns = microseconds(products(units, n_rows, feature_major=True))
+            name = "-".join(map(str, units))
+            print(f"{name:<20} rows {rows:8.1f}  columns {columns:8.1f}  {columns / rows:5.2f}")
+
+
+def print_threads(n_threads):
+    print(f"\nthreads, float32: a step on one thread and on {n_threads}")
+    for units, n_rows in SHAPES:
+        run = training_step(np.random.RandomState(0).randn(n_rows, units[0]).astype("f"), units)
+        times = []
+        for number in (1, n_threads):
+            torch.set_num_threads(number)
+            times.append(microseconds(run))
+        flops = flops_per_step(units, n_rows)
+        side = "all" if flops >= PARALLEL_FROM else "one"
+        name = "-".join(map(str, units))
+        print(
+            f"{name:<20} {flops:10.1e} operations  one {times[0]:8.1f}  all {times[1]:8.1f}"
+            f"  {times[1] / times[0]:5.2f}  sknn takes {side}"
+        )
+
+
+def print_density():
+    print("\ndensity, float32, one thread: a step of 200 rows, 1000-100-10")
+    torch.set_num_threads(1)
+    units = (1000, 100, 10)
+    for density in (0.01, 0.03, 0.05, 0.09, 0.15, 0.3):
+        X = scipy.sparse.random(200, 1000, density, "csr", "f", random_state=0)
+        dense = microseconds(training_step(X.toarray(), units))
+        if density < DENSE_FROM:
+            sparse = microseconds(training_step(X, units, input_major=True))
+            print(
+                f"{density:5.2f}  sparse {sparse:8.1f}  dense {dense:8.1f}  {sparse / dense:5.2f}"
+            )
+        else:
+            forward, backward = np.ones((1000, 100), "f"), np.ones((200, 100), "f")
+            products_alone = microseconds(
+                lambda X=X, f=forward, b=backward: (X @ f, X.T @ b)  # what sknn would add to
+            )
+            print(
+                f"{density:5.2f}  sparse products alone {products_alone:8.1f}  dense {dense:8.1f}"
+            )
+
+
+def main():
+    n_threads = torch.get_num_threads()
+    print(f"torch {torch.__version__}, {n_threads} threads, NumPy {np.__version__}")
+    print_layout()
+    print_threads(n_threads)
+    print_density()
+
+
+if __name__ == "__main__":
+    main()
