@@ -7,6 +7,7 @@ from and how one epoch runs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -138,18 +139,20 @@ class FeedForwardNet(skorch.NeuralNet):
             self.record_["valid_score"] = iterator()
         elif isinstance(iterator, Batches):
             step, meter, update = self.step, self.meter, self.optimizer_.update
-            with step.grad_mode():
-                for batch in iterator:
-                    step(batch, *meter.slots(batch))
-                    update()
-                self.record_["train_loss"] = meter.read()
+            for batch in iterator:
+                step(batch, *meter.slots(batch))
+                update()
+            self.record_["train_loss"] = meter.read()
         else:
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """skorch's epochs, told apart: a rule's end, and the user's Ctrl-C."""
+        # Entered once: each entry makes the next operations slower, together by 10 us.
+        grad_mode = nullcontext if self.step is None else self.step.grad_mode
         try:
-            super().fit_loop(X, y, epochs, **fit_params)
+            with grad_mode():
+                super().fit_loop(X, y, epochs, **fit_params)
         except StopTraining as stop:
             self.stopped_ = stop
         except KeyboardInterrupt:
