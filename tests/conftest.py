@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import (
     load_breast_cancer,
     load_diabetes,
@@ -43,3 +44,38 @@ def classification_data(request):
 def regression_data(request):
     """Rows and targets of each kind."""
     return TARGETS[request.param]
+
+
+def fitted_state(estimator):
+    """Everything that a fit sets, except the epochs' durations, as one comparable value."""
+
+    def plain(value):
+        if isinstance(value, np.ndarray):
+            return value.dtype.str, value.shape, value.tolist()
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items() if k != "dur"}
+        if isinstance(value, list | tuple):
+            return [plain(v) for v in value]
+        if hasattr(value, "y_type_"):
+            return plain(vars(value))
+        return value
+
+    parameters = estimator.get_params(deep=False)
+    return {k: plain(v) for k, v in vars(estimator).items() if k not in parameters}
+
+
+def assert_bit_equal(left, right):
+    """Assert that two estimators hold the same model, bit by bit."""
+    left, right = fitted_state(left), fitted_state(right)
+    assert set(left) == set(right)
+    for name in left:
+        assert repr(left[name]) == repr(right[name]), name
+
+
+@pytest.fixture
+def two_threads():
+    """Two threads for torch, whatever the machine has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)

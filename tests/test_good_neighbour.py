@@ -13,7 +13,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import torch
-from conftest import TARGETS
+from conftest import TARGETS, assert_bit_equal, fitted_state
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -50,31 +50,6 @@ def pair(target, **parameters):
 
 def ours_for(target, **parameters):
     return pair(target, **parameters)[1]
-
-
-def learned(estimator):
-    """What a fit has learned, bit by bit; durations left out."""
-
-    def plain(value):
-        if isinstance(value, np.ndarray):
-            return value.dtype.str, value.shape, value.tolist()
-        if isinstance(value, dict):
-            return {k: plain(v) for k, v in value.items() if k != "dur"}
-        if isinstance(value, list | tuple):
-            return [plain(v) for v in value]
-        if hasattr(value, "y_type_"):
-            return plain(vars(value))
-        return value
-
-    parameters = estimator.get_params(deep=False)
-    return {k: plain(v) for k, v in vars(estimator).items() if k not in parameters}
-
-
-def assert_bit_equal(left, right):
-    left, right = learned(left), learned(right)
-    assert set(left) == set(right)
-    for name in left:
-        assert repr(left[name]) == repr(right[name]), name
 
 
 # --- global state -----------------------------------------------------------------------------
@@ -232,11 +207,11 @@ def test_global_state_and_model_are_kept_by_an_error_in_a_step(
 ):
     X, y = TARGETS["multiclass"]
     estimator = ours_for("multiclass", solver=solver).fit(X, y)
-    before = repr(learned(estimator))
+    before = repr(fitted_state(estimator))
     break_step(monkeypatch, error, at=3)
     with StateIsKept(), pytest.raises(error):
         estimator.set_params(alpha=0.1).fit(X, y)
-    assert repr(learned(estimator)) == before
+    assert repr(fitted_state(estimator)) == before
 
 
 def test_global_state_is_kept_by_an_interrupt(monkeypatch, n_threads):
@@ -527,7 +502,7 @@ def test_predict_writes_no_attribute(target, parameters):
     X, y = TARGETS[target]
     estimator = ours_for(target, **parameters).fit(X, y)
     before = {name: id(value) for name, value in vars(estimator).items()}
-    state = repr(learned(estimator))
+    state = repr(fitted_state(estimator))
 
     class Frozen(type(estimator)):
         def __setattr__(self, name, value):
@@ -546,7 +521,7 @@ def test_predict_writes_no_attribute(target, parameters):
     finally:
         object.__setattr__(estimator, "__class__", kind)
     assert {name: id(value) for name, value in vars(estimator).items()} == before
-    assert repr(learned(estimator)) == state
+    assert repr(fitted_state(estimator)) == state
 
 
 @pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
@@ -592,13 +567,13 @@ def test_pickle_names_no_torch_class(target, parameters):
 def test_net_is_a_copy():
     X, y = TARGETS["multiclass"]
     estimator = ours_for("multiclass").fit(X, y)
-    before = repr(learned(estimator))
+    before = repr(fitted_state(estimator))
     net = estimator.net_
     with torch.no_grad():
         for parameter in net.module_.parameters():
             parameter.zero_()
     net.history.clear()
-    assert repr(learned(estimator)) == before
+    assert repr(fitted_state(estimator)) == before
     assert net is not estimator.net_
 
 
@@ -787,7 +762,7 @@ def test_interrupt_of_lbfgs_keeps_the_last_finished_iteration(monkeypatch, targe
 def test_interrupt_outside_the_epochs_leaves_the_old_model(monkeypatch):
     X, y = TARGETS["multiclass"]
     estimator = ours_for("multiclass").fit(X, y)
-    before = repr(learned(estimator))
+    before = repr(fitted_state(estimator))
 
     def interrupt(*arguments, **more):
         raise KeyboardInterrupt
@@ -795,7 +770,7 @@ def test_interrupt_outside_the_epochs_leaves_the_old_model(monkeypatch):
     monkeypatch.setattr(sknn._training, "_published", interrupt)
     with StateIsKept(), pytest.raises(KeyboardInterrupt):
         estimator.set_params(alpha=1.0).fit(X, y)
-    assert repr(learned(estimator)) == before
+    assert repr(fitted_state(estimator)) == before
 
 
 def test_stopping_rule_is_no_interrupt():

@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TARGETS
+from conftest import TARGETS, assert_bit_equal, fitted_state
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
@@ -52,28 +52,6 @@ def estimator_for(target, **parameters):
     if target == "counts":
         parameters["loss"] = "poisson"
     return FeedForwardRegressor(**parameters)
-
-
-def fitted_state(estimator):
-    """Everything that a fit sets, except the epochs' durations, as one comparable value."""
-
-    def plain(value):
-        if isinstance(value, np.ndarray):
-            return value.dtype.str, value.shape, value.tolist()
-        if isinstance(value, dict):
-            return {k: plain(v) for k, v in value.items() if k != "dur"}
-        if isinstance(value, list | tuple):
-            return [plain(v) for v in value]
-        if hasattr(value, "y_type_"):
-            return plain(vars(value))
-        return value
-
-    parameters = estimator.get_params(deep=False)
-    return {k: plain(v) for k, v in vars(estimator).items() if k not in parameters}
-
-
-def assert_bit_equal(left, right):
-    assert repr(fitted_state(left)) == repr(fitted_state(right))
 
 
 # --- early stopping ---------------------------------------------------------------------------

@@ -6,16 +6,11 @@ import threading
 
 import pytest
 import torch
+from conftest import TARGETS
 
+from sknn import FeedForwardClassifier, _inference
+from sknn._steps import ClosedFormStep
 from sknn._threads import PARALLEL_FROM, threads_for
-
-
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_small_work_runs_on_one_thread(two_threads):
@@ -89,3 +84,27 @@ def test_each_thread_gets_its_own_number_back(two_threads):
     leave.set()
     thread.join()
     assert seen == {"this": 2, "other": 1}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_small_network_is_fitted_and_asked_on_one_thread(early_stopping, two_threads, monkeypatch):
+    seen = []
+    step, forward = ClosedFormStep.__call__, _inference._forward
+
+    def recording(function):
+        def recorded(*args):
+            seen.append(torch.get_num_threads())
+            return function(*args)
+
+        return recorded
+
+    monkeypatch.setattr(ClosedFormStep, "__call__", recording(step))
+    monkeypatch.setattr(_inference, "_forward", recording(forward))
+    X, y = TARGETS["multiclass"]
+    estimator = FeedForwardClassifier(max_iter=3, early_stopping=early_stopping).fit(X, y)
+    n_in_fit = len(seen)
+    estimator.predict(X)
+    assert 0 < n_in_fit < len(seen)
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == 2

@@ -1,4 +1,4 @@
-"""The measurements behind three choices of the engine: layout, threads, sparse or dense rows.
+"""The measurements behind the engine: its choices, its limit, and what skorch costs.
 
     python examples/benchmarks/choices.py
 
@@ -8,17 +8,23 @@
   `sknn._threads.PARALLEL_FROM` lies where all become faster.
 - *density*: sknn's own step on sparse rows and on the same rows made dense, by the share of
   values that are set: `sknn._batches.DENSE_FROM` lies where dense becomes faster.
+- *products*: the matrix products of a layer by torch and by NumPy: the limit of large steps.
+- *epoch*: a whole epoch of one batch beside the bare step and update of that batch: what skorch,
+  the rules, shuffling and the saved state cost together; and making and initializing the net.
 
 Times are medians over repetitions, in microseconds, after a burn-in. Nothing is asserted.
 """
 
 import statistics
 import time
+import warnings
 
 import numpy as np
 import scipy.sparse
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
+from sknn import FeedForwardClassifier
 from sknn._activations import ACTIVATIONS
 from sknn._batches import DENSE_FROM, Batches
 from sknn._losses import LOSSES
@@ -150,12 +156,47 @@ def print_density():
             )
 
 
+def print_products(n_threads):
+    print(f"\nproducts on {n_threads} threads: torch, NumPy, and torch / NumPy")
+    torch.set_num_threads(n_threads)
+    for dtype in ("float32", "float64"):
+        for m, k, n in ((256, 784, 200), (1024, 1024, 256), (1024, 256, 1024)):
+            rng = np.random.RandomState(0)
+            left, right = (rng.randn(*shape).astype(dtype) for shape in ((m, k), (k, n)))
+            out = np.empty((m, n), dtype)
+            theirs = microseconds(lambda a=left, b=right, c=out: np.dot(a, b, out=c))
+            time.sleep(0.2)  # until NumPy's idle threads no longer spin
+            tensors = [torch.from_numpy(array) for array in (left, right, out)]
+            ours = microseconds(lambda t=tensors: torch.mm(t[0], t[1], out=t[2]))
+            print(f"{dtype}  {m}x{k}x{n:<6} {ours:9.0f} {theirs:9.0f}  {ours / theirs:5.2f}")
+
+
+def print_epoch():
+    print("\nepoch, float32: 4-100-3, 150 rows in one batch")
+    units, X = (4, 100, 3), np.random.RandomState(0).randn(150, 4).astype("f")
+    y = np.random.RandomState(1).randint(0, 3, 150)
+    torch.set_num_threads(1)
+    step = microseconds(training_step(X, units))
+
+    def fit(max_iter):
+        return FeedForwardClassifier(max_iter=max_iter, tol=0, n_iter_no_change=np.inf).fit(X, y)
+
+    short, long = (microseconds(lambda n=n: fit(n), seconds=0.5) for n in (1, 1001))
+    epoch = (long - short) / 1000
+    print(f"epoch {epoch:8.1f}  step and update {step:8.1f}  the rest {epoch - step:8.1f}")
+    model = fit(1)
+    print(f"a skorch net made, initialized and filled {microseconds(lambda: model.net_):8.1f}")
+
+
 def main():
+    warnings.simplefilter("ignore", ConvergenceWarning)
     n_threads = torch.get_num_threads()
     print(f"torch {torch.__version__}, {n_threads} threads, NumPy {np.__version__}")
     print_layout()
     print_threads(n_threads)
     print_density()
+    print_products(n_threads)
+    print_epoch()
 
 
 if __name__ == "__main__":

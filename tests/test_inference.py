@@ -1,0 +1,69 @@
+"""Rows to outputs: chunk by chunk, with the same result."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse
+from conftest import TARGETS
+
+from sknn import FeedForwardClassifier, FeedForwardRegressor, _inference
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture
+def chunks(monkeypatch):
+    """Chunks of sixteen rows; gives the list of the sizes that were computed at once."""
+    sizes = []
+    forward = _inference._forward
+
+    def recorded(X, *args):
+        sizes.append(X.shape[0])
+        return forward(X, *args)
+
+    monkeypatch.setattr(_inference, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(_inference, "MIN_CHUNK_ROWS", 16)
+    monkeypatch.setattr(_inference, "_forward", recorded)
+    return sizes
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "densified"])
+def test_outputs_of_chunks_are_those_of_all_rows(kind, chunks, monkeypatch):
+    X, y = TARGETS["multiclass"]
+    rows = (
+        X if kind == "dense" else scipy.sparse.csr_matrix(X * (X > (5 if kind == "sparse" else 0)))
+    )
+    model = FeedForwardClassifier(max_iter=5, random_state=0).fit(X, y)
+    chunked = model.predict_proba(rows)
+    assert sum(chunks) == len(X)
+    assert max(chunks) == 16
+    monkeypatch.setattr(_inference, "MIN_CHUNK_ROWS", 10**6)
+    np.testing.assert_allclose(chunked, model.predict_proba(rows), rtol=1e-12)
+    assert chunks[-1] == len(X)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_of_another_dtype_are_cast_by_the_chunk(dtype, chunks, monkeypatch):
+    X, y = TARGETS["one output"]
+    model = FeedForwardRegressor(max_iter=5, random_state=0).fit(X.astype(dtype), y)
+    cast_sizes = []
+    cast = _inference._cast
+
+    def recorded(rows, to):
+        cast_sizes.append(rows.shape[0])
+        return cast(rows, to)
+
+    monkeypatch.setattr(_inference, "_cast", recorded)
+    other = np.float64 if dtype == np.float32 else np.float32
+    prediction = model.predict(X.astype(other))
+    assert prediction.dtype == dtype
+    assert max(cast_sizes) == 16
+    np.testing.assert_allclose(prediction, model.predict(X.astype(dtype)), rtol=1e-4)
+
+
+def test_validation_rows_are_scored_by_the_chunk(chunks):
+    X, y = TARGETS["binary"]
+    FeedForwardClassifier(max_iter=2, early_stopping=True).fit(X, y)
+    assert sum(chunks) == 2 * 57
+    assert max(chunks) == 16
