@@ -8,7 +8,7 @@ is larger).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -50,12 +50,18 @@ def split_rows(
     return train, valid
 
 
-def multiplies_sparse(X: np.ndarray | scipy.sparse.spmatrix, device: torch.device) -> bool:
-    """Whether the rows of `X` stay sparse in a step: they do on a CPU, if few values are set."""
+def multiplies_sparse(
+    X: np.ndarray | scipy.sparse.spmatrix, device: torch.device, batch_size: int
+) -> bool:
+    """Whether the rows of `X` stay sparse in a step.
+
+    They do on a CPU, if few values are set, or if a batch is most of the rows: these are never made
+    dense at once.
+    """
     return (
         scipy.sparse.issparse(X)
         and device.type == "cpu"
-        and X.nnz < DENSE_FROM * X.shape[0] * X.shape[1]
+        and (2 * batch_size > X.shape[0] or X.nnz < DENSE_FROM * X.shape[0] * X.shape[1])
     )
 
 
@@ -64,19 +70,20 @@ class Batch(NamedTuple):
 
     Attributes
     ----------
-    X : torch.Tensor of shape (n_rows, n_features), or scipy.sparse.csr_matrix
+    X : operand of shape (n_rows, n_features), or scipy.sparse.csr_matrix
+        An ndarray or a tensor: what the step's products take.
     y : torch.Tensor of shape (n_outputs, n_rows)
         Feature-major; (1, n_rows) of int64 where targets are class indices.
-    weight : torch.Tensor of shape (n_rows,) or float
-        Sample weights over their sum: a plain 1 / n_rows where there are none.
+    weight : torch.Tensor of shape (n_rows,) or None
+        Sample weights over their sum.
     weight_sum : float
         Sum of the sample weights, or n_rows.
     n_rows : int
     """
 
-    X: torch.Tensor | scipy.sparse.csr_matrix
+    X: np.ndarray | torch.Tensor | scipy.sparse.csr_matrix
     y: torch.Tensor
-    weight: torch.Tensor | float
+    weight: torch.Tensor | None
     weight_sum: float
     n_rows: int
 
@@ -97,6 +104,10 @@ class Batches:
     random_state : numpy.random.RandomState or None
         Shuffles the order of the epoch before, as scikit-learn does; None keeps the order.
     device : torch.device
+    dtype : torch.dtype, default=None
+        Of dense rows in a batch; by default that of `X`.
+    operand : callable, default=None
+        What the products of a step take for a tensor of rows; by default the tensor.
 
     Notes
     -----
@@ -114,6 +125,8 @@ class Batches:
         batch_size: int,
         random_state: np.random.RandomState | None = None,
         device: torch.device,
+        dtype: torch.dtype | None = None,
+        operand: Callable[[torch.Tensor], np.ndarray | torch.Tensor] | None = None,
     ) -> None:
         self.n_samples = X.shape[0] if rows is None else len(rows)
         self.batch_size = batch_size
@@ -124,10 +137,10 @@ class Batches:
         is_one_batch = batch_size >= self.n_samples
         in_order = rows is None and (random_state is None or is_one_batch)
         self._order = np.arange(self.n_samples) if rows is None else rows
-        # The same memory: shuffling the one reorders the other.
-        self._index = None if in_order else torch.from_numpy(self._order)
-        self._X = open_rows(X, device)
+        self._in_order = in_order
+        self._X = open_rows(X, device, batch_size, dtype)
         self._y = _DenseRows(y, device)
+        self._operand = operand
         row_bytes = X.shape[1] * X.dtype.itemsize
         if self._X.is_sparse:
             row_bytes = X.nnz * (X.dtype.itemsize + X.indices.itemsize) // X.shape[0]
@@ -150,14 +163,14 @@ class Batches:
     def _chunk(self, start: int, stop: int) -> list[Batch]:
         """The batches of the rows from `start` to `stop`, gathered if they are out of order."""
         n_rows = stop - start
-        if self._index is None:
+        if self._in_order:
             order: slice | np.ndarray = slice(start, stop)
             if n_rows < self.n_samples or not self._views:
                 X, y = self._X.slice(start, stop), self._y.slice(start, stop)
                 self._views[n_rows] = self._slice(X, y, n_rows)
         else:
-            order, index = self._order[start:stop], self._index[start:stop]
-            X, y = self._X.gather(index), self._y.gather(index)
+            order = self._order[start:stop]
+            X, y = self._X.gather(order), self._y.gather(order)
             if self._X.is_sparse or n_rows not in self._views:
                 self._views[n_rows] = self._slice(X, y, n_rows)
         batches = self._views[n_rows]
@@ -170,8 +183,10 @@ class Batches:
         batches = []
         for start in range(0, n_rows, self.batch_size):
             stop = min(start + self.batch_size, n_rows)
-            size = stop - start
-            batches.append(Batch(X[start:stop], y[start:stop].t(), 1 / size, float(size), size))
+            rows, size = X[start:stop], stop - start
+            if self._operand is not None and isinstance(rows, torch.Tensor):
+                rows = self._operand(rows)
+            batches.append(Batch(rows, y[start:stop].t(), None, float(size), size))
         return batches
 
     def _weighted(self, batches: list[Batch], weight: np.ndarray) -> list[Batch]:
@@ -195,24 +210,35 @@ class _DenseRows:
 
     is_sparse = False
 
-    def __init__(self, array: np.ndarray, device: torch.device) -> None:
+    def __init__(
+        self, array: np.ndarray, device: torch.device, dtype: torch.dtype | None = None
+    ) -> None:
         self.device = device
         self._rows = _compat.as_tensor(array).to(device)
+        self._dtype = self._rows.dtype if dtype is None else dtype
         self._buffer: torch.Tensor
+        self._converted: torch.Tensor
 
     def reserve(self, n_rows: int) -> None:
         self._buffer = self._rows.new_empty((n_rows, *self._rows.shape[1:]))
+        self._converted = self._buffer.to(self._dtype)
 
     def slice(self, start: int, stop: int) -> torch.Tensor:
-        return self._rows[start:stop]
+        return self._rows[start:stop].to(self._dtype)
 
-    def take(self, index: torch.Tensor) -> torch.Tensor:
-        return self._rows[index.to(self.device)]
+    def take(self, order: np.ndarray) -> torch.Tensor:
+        return self._rows[torch.from_numpy(order).to(self.device)].to(self._dtype)
 
-    def gather(self, index: torch.Tensor) -> torch.Tensor:
-        n_rows = index.shape[0]
-        chunk = self._buffer if n_rows == self._buffer.shape[0] else self._buffer[:n_rows]
-        return torch.index_select(self._rows, 0, index.to(self.device), out=chunk)
+    def gather(self, order: np.ndarray) -> torch.Tensor:
+        n_rows = len(order)
+        chunk, converted = self._buffer[:n_rows], self._converted[:n_rows]
+        if self.device.type == "cpu":
+            # NumPy's is the faster gather of narrow rows. Clipping skips a check of the order.
+            np.take(self._rows.numpy(), order, 0, out=chunk.numpy(), mode="clip")
+        else:
+            index = torch.from_numpy(order).to(self.device)
+            torch.index_select(self._rows, 0, index, out=chunk)
+        return chunk if chunk.dtype == converted.dtype else converted.copy_(chunk)
 
 
 class _SparseRows:
@@ -230,8 +256,8 @@ class _SparseRows:
     def slice(self, start: int, stop: int) -> scipy.sparse.csr_matrix:
         return self._matrix[start:stop]
 
-    def take(self, index: torch.Tensor) -> scipy.sparse.csr_matrix:
-        return self._matrix[index.numpy()]
+    def take(self, order: np.ndarray) -> scipy.sparse.csr_matrix:
+        return self._matrix[order]
 
     gather = take
 
@@ -241,24 +267,38 @@ class _DensifiedRows(_SparseRows):
 
     is_sparse = False
 
+    def __init__(
+        self,
+        matrix: scipy.sparse.csr_matrix,
+        device: torch.device,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(matrix, device)
+        self._dtype = _compat.as_tensor(matrix.data[:0]).dtype if dtype is None else dtype
+
     def reserve(self, n_rows: int) -> None:
-        dtype = _compat.as_tensor(self._matrix.data[:0]).dtype
-        self._buffer = torch.empty(n_rows, self._matrix.shape[1], dtype=dtype, device=self.device)
+        shape = (n_rows, self._matrix.shape[1])
+        self._buffer = torch.empty(shape, dtype=self._dtype, device=self.device)
 
     def slice(self, start: int, stop: int) -> torch.Tensor:
-        return torch.from_numpy(super().slice(start, stop).toarray()).to(self.device)
+        return torch.from_numpy(super().slice(start, stop).toarray()).to(self.device, self._dtype)
 
-    def take(self, index: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(super().take(index).toarray()).to(self.device)
+    def take(self, order: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(super().take(order).toarray()).to(self.device, self._dtype)
 
-    def gather(self, index: torch.Tensor) -> torch.Tensor:
-        return self._buffer[: len(index)].copy_(self.take(index))
+    def gather(self, order: np.ndarray) -> torch.Tensor:
+        return self._buffer[: len(order)].copy_(self.take(order))
 
 
 def open_rows(
-    X: np.ndarray | scipy.sparse.csr_matrix, device: torch.device
+    X: np.ndarray | scipy.sparse.csr_matrix,
+    device: torch.device,
+    batch_size: int,
+    dtype: torch.dtype | None = None,
 ) -> _DenseRows | _SparseRows:
     """The rows of `X` as a step on this device takes them."""
     if not scipy.sparse.issparse(X):
-        return _DenseRows(X, device)
-    return (_SparseRows if multiplies_sparse(X, device) else _DensifiedRows)(X, device)
+        return _DenseRows(X, device, dtype)
+    if multiplies_sparse(X, device, batch_size):
+        return _SparseRows(X, device)
+    return _DensifiedRows(X, device, dtype)

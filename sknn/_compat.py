@@ -35,11 +35,43 @@ def as_tensor(array: np.ndarray) -> torch.Tensor:
     warning, which would change the process-wide filters. Negative strides, which torch has
     not, are copied.
     """
-    if any(stride < 0 for stride in array.strides):
+    if min(array.strides, default=0) < 0:
         array = array.copy()
     if not array.flags.writeable:
         array = np.asarray(_Writable(array))
     return torch.from_numpy(array)
+
+
+# In Linux's list of a processor's features: x86's two, and Arm's.
+_BFLOAT16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16"}
+
+
+def _public_has_bfloat16_cpu(features_file: str = "/proc/cpuinfo") -> bool:
+    try:
+        with open(features_file) as lines:
+            return any(
+                not _BFLOAT16_FEATURES.isdisjoint(line.split())
+                for line in lines
+                if line.lower().startswith(("flags", "features"))
+            )
+    except OSError:  # not Linux
+        return False
+
+
+def _torch_has_bfloat16_cpu() -> bool | None:
+    """What torch knows of the processor, or None."""
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    queries = [query for name in names if (query := getattr(torch.cpu, name, None)) is not None]
+    return any(query() for query in queries) if queries else None
+
+
+def has_bfloat16_unit(device_type: str) -> bool:
+    """Whether a device multiplies bfloat16 matrices faster than float32 ones."""
+    if device_type == "cuda":
+        return torch.version.hip is not None or torch.cuda.get_device_capability() >= (8, 0)
+    if device_type == "cpu":
+        return bool(_torch_has_bfloat16_cpu()) or _public_has_bfloat16_cpu()
+    return True
 
 
 def has_adam_kernel(device_type: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import scipy.sparse
@@ -85,21 +86,39 @@ def outputs_of(
     ndarray of shape (n_rows, n_columns), C-contiguous
     """
     units = (weights[0].shape[1], *(len(bias) for bias in biases))
+    device, dtype = biases[0].device, biases[0].dtype
     n_rows = X.shape[0] if rows is None else len(rows)
     chunk_rows = max(MIN_CHUNK_ROWS, CHUNK_BYTES // (sum(units) * X.dtype.itemsize))
-    index = None if rows is None else torch.from_numpy(rows)
-    source = open_rows(X, weights[0].device)
-    with torch.inference_mode(), threads_for(flops_per_step(units, min(n_rows, chunk_rows)) / 3):
-        result = None
-        for start in range(0, n_rows, chunk_rows):
-            stop = min(start + chunk_rows, n_rows)
-            chunk = source.slice(start, stop) if rows is None else source.take(index[start:stop])
-            chunk = _cast(chunk, biases[0].dtype)
-            values = outputs(_forward(chunk, weights, biases, activation)).t()
-            if result is None:
-                result = torch.empty(n_rows, values.shape[1], dtype=values.dtype)
-            result[start:stop] = values
-        return result.numpy()
+    source = open_rows(X, device, chunk_rows)
+
+    def outputs_of_chunk(start: int) -> torch.Tensor:
+        stop = min(start + chunk_rows, n_rows)
+        chunk = source.slice(start, stop) if rows is None else source.take(rows[start:stop])
+        with torch.inference_mode():
+            return outputs(_forward(_cast(chunk, dtype), weights, biases, activation)).t().cpu()
+
+    if n_rows <= chunk_rows:
+        with threads_for(flops_per_step(units, n_rows) / 3):
+            return np.ascontiguousarray(outputs_of_chunk(0).numpy())
+
+    def fill(start: int) -> None:
+        result[start : start + chunk_rows] = outputs_of_chunk(start).numpy()
+
+    # Several chunks go to as many threads, each a chunk of its own: they need not wait for each
+    # other, as torch's threads do at the end of each operation.
+    n_threads = torch.get_num_threads() if device.type == "cpu" else 1
+    with threads_for(0.0):
+        first = outputs_of_chunk(0)
+        result = np.empty((n_rows, first.shape[1]), first.numpy().dtype)
+        result[:chunk_rows] = first.numpy()
+        starts = range(chunk_rows, n_rows, chunk_rows)
+        if n_threads == 1:
+            for start in starts:
+                fill(start)
+        else:
+            with ThreadPoolExecutor(n_threads) as pool:
+                list(pool.map(fill, starts))
+    return result
 
 
 def _cast(

@@ -36,6 +36,8 @@ def train_lbfgs(
         problem.sample_weight,
         batch_size=problem.X.shape[0],
         device=parameters.storage.device,
+        dtype=step.products.dtype,
+        operand=step.products.operand,
     )
     vector = parameters.storage[0]
     records: list[dict[str, Any]] = []
@@ -46,7 +48,7 @@ def train_lbfgs(
     def objective(point: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal loss
         vector.copy_(torch.from_numpy(point))
-        step(batch, *meter.slots(batch))
+        step(batch, meter.slot(batch))
         loss = meter.read()
         return loss, parameters.gradient.cpu().numpy().astype(np.float64)
 

@@ -4,8 +4,9 @@ Conventions. Raw outputs `z` (the input of the output activation), predictions `
 are *feature-major*: shape (n_outputs, n_rows), one column a row of the batch. The target of
 "multiclass" is the class index, int64 of shape (1, n_rows); all others are floats shaped
 like `p`. A loss gives *terms*, of shape (n_outputs, n_rows) or (1, n_rows): the loss of a batch is
-`scale` times the sum over outputs of the terms, averaged over rows by their weights. (A factor or
-a sign left to `scale` is an operation less in every step.)
+`scale` times the sum over outputs of the terms, averaged over rows by their weights. What can wait
+is left to `scale` (a factor, a sign) and to `finish_` (a logarithm), which are applied to the terms
+of many batches at once: an operation less in every step.
 
 Every pair of loss and output activation here is canonical, so that d loss / d z = p - y: for
 the logistic and the softmax with cross-entropy, the identity with half the squared error, and the
@@ -67,7 +68,9 @@ class Loss(NamedTuple):
         A key of `OUTPUT_ACTIVATIONS`.
     backward_ : callable
         `(p, y, terms, constants)`: turns `p` into `delta = d loss / d z` in place and fills
-        `terms`.
+        `terms` with what `finish_` makes the terms of.
+    finish_ : callable
+        Elementwise and in place, on the filled terms of any number of batches.
     terms : callable
         `(z, y) -> terms`, differentiable: the reference for `backward_`, and the loss that
         `AutogradStep` differentiates.
@@ -83,6 +86,7 @@ class Loss(NamedTuple):
     output_activation: str
     backward_: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Constants], None]
     terms: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    finish_: Callable[[torch.Tensor], object] = _identity_
     scale: float = 1.0
     has_one_term: bool = False
     averages_outputs: bool = False
@@ -131,7 +135,6 @@ def _binary_backward_(
     # The probability of the true label: p where y is 1, 1 - p where y is 0, both exactly.
     torch.sub(constants.ones, p, out=terms)
     torch.lerp(terms, p, y, out=terms)
-    _clipped_log_(terms)
     p.sub_(y)
 
 
@@ -143,7 +146,6 @@ def _multiclass_backward_(
     p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants
 ) -> None:
     torch.gather(p, 0, y, out=terms)
-    _clipped_log_(terms)
     p.scatter_add_(0, y, constants.minus_ones)
 
 
@@ -153,15 +155,22 @@ def _multiclass_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 LOSSES: dict[str, Loss] = {
     "squared_error": Loss(
-        "identity", _squared_error_backward_, _squared_error_terms, 0.5, averages_outputs=True
+        "identity",
+        _squared_error_backward_,
+        _squared_error_terms,
+        scale=0.5,
+        averages_outputs=True,
     ),
     "poisson": Loss("exp", _poisson_backward_, _poisson_terms),
-    "binary_log_loss": Loss("logistic", _binary_backward_, _binary_terms, -1.0),
+    "binary_log_loss": Loss(
+        "logistic", _binary_backward_, _binary_terms, _clipped_log_, scale=-1.0
+    ),
     "multiclass_log_loss": Loss(
         "softmax",
         _multiclass_backward_,
         _multiclass_terms,
-        -1.0,
+        _clipped_log_,
+        scale=-1.0,
         has_one_term=True,
     ),
 }

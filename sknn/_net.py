@@ -140,7 +140,7 @@ class FeedForwardNet(skorch.NeuralNet):
         elif isinstance(iterator, Batches):
             step, meter, update = self.step, self.meter, self.optimizer_.update
             for batch in iterator:
-                step(batch, *meter.slots(batch))
+                step(batch, meter.slot(batch))
                 update()
             self.record_["train_loss"] = meter.read()
         else:

@@ -71,10 +71,10 @@ class FlatParameters:
         self.vector.grad = self.gradient
         self.penalized = self.storage[0, :n_weights]
         self.penalized_gradient = self.gradient[:n_weights]
-        self.weights, self.biases = self._views(self.storage[0])
-        self.weight_gradients, self.bias_gradients = self._views(self.gradient)
+        self.weights, self.biases = self.views(self.storage[0])
+        self.weight_gradients, self.bias_gradients = self.views(self.gradient)
 
-    def _views(self, row: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def views(self, row: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """One row as the weights (n_out, n_in) and the biases of each layer."""
         sizes = [n_in * n_out for n_in, n_out in pairwise(self.layer_units)]
         *weights, rest = row.split([*sizes, row.numel() - sum(sizes)])
@@ -89,12 +89,12 @@ class FlatParameters:
 
         On the CPU they share its memory.
         """
-        weights, biases = self._views(self.storage[row])
+        weights, biases = self.views(self.storage[row])
         return [w.t().cpu().numpy() for w in weights], [b.cpu().numpy() for b in biases]
 
     def write(self, coefs: Sequence, intercepts: Sequence, row: int = 0) -> None:
         """Copy coefficients (n_in, n_out) and intercepts into one row of `storage`."""
-        weights, biases = self._views(self.storage[row])
+        weights, biases = self.views(self.storage[row])
         for view, array in zip(weights, coefs, strict=True):
             view.copy_(_compat.as_tensor(np.asarray(array)).t())
         for view, array in zip(biases, intercepts, strict=True):

@@ -2,13 +2,13 @@
 
 `ClosedFormStep` is the hot path: the textbook's back-propagation, written into buffers made once.
 `AutogradStep` differentiates whatever torch can, and is the reference that the closed form is
-tested against. Both fill the gradient of the same `FlatParameters` and the same two slots of
-the loss: the weighted sum of the loss's terms, and the squared norm of the weights.
+tested against. Both fill the gradient of the same `FlatParameters` and the same `Slot` of the loss.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -19,42 +19,80 @@ from sknn._activations import Activation
 from sknn._batches import Batch
 from sknn._losses import OUTPUT_ACTIVATIONS, Constants, Loss
 from sknn._parameters import FlatParameters
+from sknn._products import Operand, TorchProducts
+
+
+class Slot(NamedTuple):
+    """Where a step writes what `LossMeter` makes the loss of.
+
+    Attributes
+    ----------
+    terms : torch.Tensor of shape (n_outputs, n_rows) or (1, n_rows)
+        The terms of the loss, but for what the step leaves to its `finish_`.
+    norm : operand of shape ()
+        The squared norm of the weights.
+    factors : torch.Tensor, shaped like `terms`
+        What the meter multiplies the terms by: the sample weights.
+    """
+
+    terms: torch.Tensor
+    norm: Operand
+    factors: torch.Tensor
 
 
 class _Workspace:
     """Buffers for batches of one size, feature-major: a column is a row of the data.
 
-    Layer i gives `outputs[i]`; `deltas[i]` is the derivative of the loss by its input. The last
-    layer's delta takes the place of its output. `forward` and `backward` list what each layer's
-    products read and write, so that the loops of a step look nothing up.
+    Layer i gives `outputs[i]`; `deltas[i]` is the derivative of the loss by its input, and the last
+    delta takes the place of the last output. `forward` and `backward` list what each layer's
+    operations read and write, as tensors and as operands, so that a step looks nothing up.
+    `last` is what the loss sees: the last output, or its copy in the dtype of the parameters.
     """
 
-    def __init__(self, parameters: FlatParameters, terms_rows: int, n_rows: int) -> None:
-        new = parameters.storage.new_empty
-        outputs = [new(n, n_rows) for n in parameters.layer_units[1:]]
-        deltas = [*(new(n, n_rows) for n in parameters.layer_units[1:-1]), outputs[-1]]
-        self.first_output, self.first_delta, self.last = outputs[0], deltas[0], outputs[-1]
-        self.terms = new(terms_rows, n_rows)
-        self.flat_terms = self.terms.view(-1)
-        self.ones_of_terms = torch.ones_like(self.flat_terms)
-        ones = torch.ones_like(outputs[0][:1])
+    def __init__(self, products: TorchProducts, n_rows: int) -> None:
+        parameters, operand = products.parameters, products.operand
+        units = parameters.layer_units[1:]
+
+        def new(n_units: int) -> torch.Tensor:
+            return parameters.storage.new_empty(n_units, n_rows, dtype=products.dtype)
+
+        outputs = [new(n) for n in units]
+        deltas = [*(new(n) for n in units[:-1]), outputs[-1]]
+        self.raw = outputs[-1]
+        self.last = parameters.storage.new_empty(self.raw.shape)
+        if self.last.dtype == self.raw.dtype:
+            self.last = self.raw
+        ones = torch.ones_like(self.last[:1])
         self.constants = Constants(ones, -ones)
         self.equal_shares = ones[0] / n_rows
-        biases = [bias.unsqueeze(1) for bias in parameters.biases]
-        weights = parameters.weights
-        self.forward = list(zip(biases[1:], weights[1:], outputs[:-1], outputs[1:], strict=True))
+        self.ones = operand(torch.ones_like(self.raw[0]))
+        self.first_output, self.first_output_operand = outputs[0], operand(outputs[0])
+        self.first_delta, self.first_delta_operand = deltas[0], operand(deltas[0])
+        biases = [bias.unsqueeze(1) for bias in products.biases]
+        self.first_bias = biases[0]
+        self.forward = [
+            (
+                outputs[i - 1],
+                operand(outputs[i - 1]),
+                products.weights[i],
+                outputs[i],
+                operand(outputs[i]),
+                biases[i],
+            )
+            for i in range(1, len(units))
+        ]
         self.backward = [
             (
-                deltas[i],
-                parameters.bias_gradients[i],
-                weights[i],
-                weights[i].t(),
-                parameters.weight_gradients[i],
+                operand(deltas[i]),
+                products.bias_gradients[i],
+                products.weight_gradients[i],
+                products.weights[i].T,
                 outputs[i - 1],
-                outputs[i - 1].t(),
+                operand(outputs[i - 1]).T,
                 deltas[i - 1],
+                operand(deltas[i - 1]),
             )
-            for i in range(len(outputs) - 1, 0, -1)
+            for i in range(len(units) - 1, 0, -1)
         ]
 
 
@@ -71,7 +109,8 @@ class ClosedFormStep:
 
     Parameters
     ----------
-    parameters : FlatParameters
+    products : TorchProducts
+        Who multiplies; holds the parameters.
     activation : Activation
     loss : Loss
     alpha : float
@@ -81,69 +120,72 @@ class ClosedFormStep:
     grad_mode = torch.inference_mode
 
     def __init__(
-        self, parameters: FlatParameters, activation: Activation, loss: Loss, alpha: float
+        self, products: TorchProducts, activation: Activation, loss: Loss, alpha: float
     ) -> None:
-        self.parameters = parameters
+        self.products = products
+        self.parameters = products.parameters
         self.activation = activation
         self.loss = loss
         self.alpha = alpha
+        self.finish_ = loss.finish_
+        self._multiply, self._sum_rows = products.multiply, products.sum_rows
         self._apply_output_ = OUTPUT_ACTIVATIONS[loss.output_activation].apply_
-        self._terms_rows = 1 if loss.has_one_term else parameters.layer_units[-1]
-        self._first_bias = parameters.biases[0].unsqueeze(1)
-        self._first_weight = parameters.weights[0]
-        self._first_gradient = parameters.weight_gradients[0]
+        self._penalized = products.operand(self.parameters.penalized)
         self._workspaces: dict[int, _Workspace] = {}
 
-    def __call__(self, batch: Batch, terms_slot: torch.Tensor, norm_slot: torch.Tensor) -> None:
-        """Fill the gradient, the sum of the terms and the squared norm of the weights."""
+    def __call__(self, batch: Batch, slot: Slot) -> None:
+        """Fill the gradient, and the slot of the loss."""
         work = self._workspaces.get(batch.n_rows)
         if work is None:
-            work = _Workspace(self.parameters, self._terms_rows, batch.n_rows)
-            self._workspaces[batch.n_rows] = work
+            work = self._workspaces[batch.n_rows] = _Workspace(self.products, batch.n_rows)
+        parameters, products = self.parameters, self.products
+        products.refresh()
         self._forward(batch, work)
-        self.loss.backward_(work.last, batch.y, work.terms, work.constants)
-        if isinstance(batch.weight, torch.Tensor):
-            work.last.mul_(batch.weight)
-            work.terms.mul_(batch.weight)
-            shares, scale = work.constants.ones[0], 1.0
-        else:
-            shares, scale = work.equal_shares, batch.weight
-        torch.dot(work.flat_terms, work.ones_of_terms, out=terms_slot)
-        self._backward(batch, work, shares, scale)
+        self.loss.backward_(work.last, batch.y, slot.terms, work.constants)
+        work.last.mul_(work.equal_shares if batch.weight is None else batch.weight)
+        self._backward(batch, work)
+        products.collect()
         if self.alpha:
-            torch.dot(self.parameters.penalized, self.parameters.penalized, out=norm_slot)
+            decay = self.alpha / batch.weight_sum
+            parameters.penalized_gradient.add_(parameters.penalized, alpha=decay)
+            self._multiply(self._penalized, self._penalized, out=slot.norm)
 
     def _forward(self, batch: Batch, work: _Workspace) -> None:
-        if isinstance(batch.X, torch.Tensor):
-            torch.addmm(self._first_bias, self._first_weight, batch.X.t(), out=work.first_output)
+        multiply, apply_, X = self._multiply, self.activation.apply_, batch.X
+        if scipy.sparse.issparse(X):
+            product = torch.from_numpy(X @ self.parameters.weights[0].numpy().T).t()
+            torch.add(product, work.first_bias, out=work.first_output)
         else:
-            product = batch.X @ self._first_weight.numpy().T
-            torch.add(self._first_bias, torch.from_numpy(product).t(), out=work.first_output)
-        apply_ = self.activation.apply_
-        for bias, weight, previous, output in work.forward:
+            multiply(self.products.weights[0], X.T, out=work.first_output_operand)
+            work.first_output.add_(work.first_bias)
+        for previous, previous_operand, weight, output, output_operand, bias in work.forward:
             apply_(previous)
-            torch.addmm(bias, weight, previous, out=output)
+            multiply(weight, previous_operand, out=output_operand)
+            output.add_(bias)
+        if work.last is not work.raw:
+            work.last.copy_(work.raw)
         self._apply_output_(work.last)
 
-    def _backward(self, batch: Batch, work: _Workspace, shares: torch.Tensor, scale: float) -> None:
-        # Without sample weights the division by n is left to the products, as their `alpha`.
-        decay = self.alpha / batch.weight_sum
-        backward_ = self.activation.backward_
+    def _backward(self, batch: Batch, work: _Workspace) -> None:
+        multiply, sum_rows, backward_ = self._multiply, self._sum_rows, self.activation.backward_
+        products, ones, X = self.products, work.ones, batch.X
+        if work.last is not work.raw:
+            work.raw.copy_(work.last)
         for (
-            delta, bias_gradient, weight, weight_t, gradient, previous, previous_t, previous_delta
+            delta, bias_gradient, gradient, weight_t,
+            previous, previous_t, previous_delta, previous_delta_operand,
         ) in work.backward:  # fmt: skip
-            torch.mv(delta, shares, out=bias_gradient)
-            torch.addmm(weight, delta, previous_t, beta=decay, alpha=scale, out=gradient)
-            torch.mm(weight_t, delta, out=previous_delta)
+            sum_rows(delta, ones, out=bias_gradient)
+            multiply(delta, previous_t, out=gradient)
+            multiply(weight_t, delta, out=previous_delta_operand)
             backward_(previous_delta, previous)
-        delta, gradient = work.first_delta, self._first_gradient
-        torch.mv(delta, shares, out=self.parameters.bias_gradients[0])
-        if isinstance(batch.X, torch.Tensor):
-            torch.addmm(self._first_weight, delta, batch.X, beta=decay, alpha=scale, out=gradient)
+        sum_rows(work.first_delta_operand, ones, out=products.bias_gradients[0])
+        if scipy.sparse.issparse(X):
+            delta_t = work.first_delta.to(self.parameters.storage.dtype).numpy().T
+            product = X.T @ np.ascontiguousarray(delta_t)
+            torch.as_tensor(products.weight_gradients[0]).copy_(torch.from_numpy(product).t())
         else:
-            product = batch.X.T @ np.ascontiguousarray(delta.numpy().T)
-            torch.mul(torch.from_numpy(product).t(), scale, out=gradient)
-            gradient.add_(self._first_weight, alpha=decay)
+            multiply(work.first_delta_operand, X, out=products.weight_gradients[0])
 
 
 class AutogradStep:
@@ -151,9 +193,10 @@ class AutogradStep:
 
     Parameters
     ----------
-    parameters : FlatParameters
+    products : TorchProducts
+        Holds the parameters; torch itself multiplies.
     module : torch.nn.Module
-        Rows to raw outputs; its parameters are views of `parameters`, layer by layer.
+        Rows to raw outputs; its parameters are views of the parameters, layer by layer.
     loss : Loss
     alpha : float
     """
@@ -161,9 +204,10 @@ class AutogradStep:
     grad_mode = torch.no_grad
 
     def __init__(
-        self, parameters: FlatParameters, module: nn.Module, loss: Loss, alpha: float
+        self, products: TorchProducts, module: nn.Module, loss: Loss, alpha: float
     ) -> None:
-        self.parameters = parameters
+        self.products = products
+        self.parameters = parameters = products.parameters
         self.module = module
         self.loss = loss
         self.alpha = alpha
@@ -173,23 +217,22 @@ class AutogradStep:
         ):
             parameter.grad = gradient
 
-    def __call__(self, batch: Batch, terms_slot: torch.Tensor, norm_slot: torch.Tensor) -> None:
-        """Fill the gradient, the sum of the terms and the squared norm of the weights."""
+    def finish_(self, terms: torch.Tensor) -> None:
+        """Nothing: the terms are complete."""
+
+    def __call__(self, batch: Batch, slot: Slot) -> None:
+        """Fill the gradient, and the slot of the loss."""
         parameters = self.parameters
         parameters.gradient.zero_()
-        X = torch.from_numpy(batch.X.toarray()) if scipy.sparse.issparse(batch.X) else batch.X
+        X = torch.as_tensor(batch.X.toarray() if scipy.sparse.issparse(batch.X) else batch.X)
         with torch.enable_grad():
             terms = self.loss.terms(self.module(X).t(), batch.y)
-            if isinstance(batch.weight, torch.Tensor):
-                total = (terms * batch.weight).sum()
-                (total * self.loss.scale).backward()
-            else:
-                total = terms.sum()
-                (total * self.loss.scale * batch.weight).backward()
-        terms_slot.copy_(total.detach())
+            share = 1 / batch.n_rows if batch.weight is None else batch.weight
+            ((terms * share).sum() * self.loss.scale).backward()
+        slot.terms.copy_(terms.detach())
         penalized = parameters.penalized
         parameters.penalized_gradient.add_(penalized, alpha=self.alpha / batch.weight_sum)
-        norm_slot.copy_(torch.dot(penalized, penalized))
+        torch.as_tensor(slot.norm).copy_(torch.dot(penalized, penalized))
 
 
 class LossMeter:
@@ -201,48 +244,79 @@ class LossMeter:
 
     Parameters
     ----------
-    parameters : FlatParameters
-    loss : Loss
-    alpha : float
-    n_batches : int
-        Batches of an epoch; up to `CAPACITY` are kept apart before they are summed.
+    step : ClosedFormStep or AutogradStep
+    n_samples, batch_size : int
+        Rows of an epoch and of a batch. The terms of as many batches as `MAX_TERMS` and
+        `MAX_BATCHES` allow are kept apart before they are summed.
     """
 
-    CAPACITY = 256
+    MAX_TERMS = 2**16
+    MAX_BATCHES = 256
 
     def __init__(
-        self, parameters: FlatParameters, loss: Loss, alpha: float, n_batches: int = 1
+        self, step: ClosedFormStep | AutogradStep, n_samples: int, batch_size: int
     ) -> None:
-        self._terms_scale = loss.reported_scale(parameters.layer_units[-1])
-        self._norm_scale = 0.5 * alpha
-        self._values = parameters.storage.new_zeros(2, min(n_batches, self.CAPACITY))
-        self._slots = list(zip(self._values[0].unbind(), self._values[1].unbind(), strict=True))
+        loss, n_outputs = step.loss, step.parameters.layer_units[-1]
+        new_ones = step.parameters.storage.new_ones
+        self._finish_ = step.finish_
+        self._operand = step.products.operand
+        self._terms_scale = loss.reported_scale(n_outputs)
+        self._norm_scale = 0.5 * step.alpha
+        self._n_terms = 1 if loss.has_one_term else n_outputs  # of a row
+        n_rows = max(batch_size, min(n_samples, self.MAX_TERMS // self._n_terms))
+        self._terms = new_ones(self._n_terms * n_rows)
+        self._factors = new_ones(self._n_terms * n_rows)
+        # The sum of the terms, then the norm of each batch.
+        self._values = new_ones(1 + min(-(-n_samples // batch_size), self.MAX_BATCHES))
+        self._slots: dict[tuple[int, int, int], Slot] = {}
         self._batches: list[Batch] = []
+        self._n_filled = 0
         self._full: list[tuple[torch.Tensor, list[Batch]]] = []
 
-    def slots(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where the step of this batch writes its sum of terms and its squared norm."""
-        if len(self._batches) == len(self._slots):
-            self._full.append((self._values.clone(), self._batches))
-            self._batches = []
+    def slot(self, batch: Batch) -> Slot:
+        """Where the step of this batch writes."""
+        n_terms = self._n_terms * batch.n_rows
+        if 1 + len(self._batches) == len(self._values) or (
+            self._n_filled + n_terms > len(self._terms)
+        ):
+            self._full.append((self._summed().clone(), self._batches))
+            self._batches, self._n_filled = [], 0
+        key = (len(self._batches), self._n_filled, n_terms)
+        slot = self._slots.get(key)
+        if slot is None:
+            slot = self._slots[key] = self._make_slot(*key)
+        if batch.weight is not None:
+            torch.mul(batch.weight, batch.n_rows, out=slot.factors[0])
+            slot.factors[1:] = slot.factors[0]
+        self._n_filled += n_terms
         self._batches.append(batch)
-        return self._slots[len(self._batches) - 1]
+        return slot
+
+    def _make_slot(self, n_batches: int, start: int, n_terms: int) -> Slot:
+        terms, factors = (
+            values[start : start + n_terms].view(self._n_terms, -1)
+            for values in (self._terms, self._factors)
+        )
+        return Slot(terms, self._operand(self._values[1 + n_batches]), factors)
+
+    def _summed(self) -> torch.Tensor:
+        """Sum the terms that are there."""
+        terms, factors = self._terms[: self._n_filled], self._factors[: self._n_filled]
+        self._finish_(terms)
+        torch.dot(terms, factors, out=self._values[0])
+        return self._values
 
     def read(self) -> float:
         """The mean by rows since the last reading. Waits for the device, as nothing else does."""
         total, n_rows = 0.0, 0
-        for values, batches in [*self._full, (self._values, self._batches)]:
-            for terms, norm, batch in zip(*values.tolist(), batches, strict=False):
-                loss = self._terms_scale * _scalar_weight(batch) * terms
-                total += batch.n_rows * (loss + self._norm_scale / batch.weight_sum * norm)
+        for values, batches in [*self._full, (self._summed(), self._batches)]:
+            terms, *norms = values.tolist()
+            total += self._terms_scale * terms
+            for norm, batch in zip(norms, batches, strict=False):
+                total += self._norm_scale * norm * batch.n_rows / batch.weight_sum
                 n_rows += batch.n_rows
-        self._full, self._batches = [], []
+        self._full, self._batches, self._n_filled = [], [], 0
         return total / n_rows
-
-
-def _scalar_weight(batch: Batch) -> float:
-    """The weight that the terms of a batch were not yet multiplied by."""
-    return 1.0 if isinstance(batch.weight, torch.Tensor) else batch.weight
 
 
 def flops_per_step(layer_units: tuple[int, ...], n_rows: int) -> int:

@@ -1,7 +1,8 @@
-"""How many of torch's threads a piece of work is worth, for the time of one call.
+"""How many threads a piece of work is worth, for the time of one call.
 
 Small steps belong on one thread: a barrier between two threads costs microseconds, and many
-times that while another library's idle threads still spin on the other core.
+times that while another library's idle threads still spin on the other core. That holds for
+torch's threads and for those of NumPy's BLAS.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 # Floating-point operations of one step from which several threads pay, on an idle machine of two
 # cores; `examples/benchmarks/choices.py` measures it.
@@ -20,19 +23,27 @@ _lock = threading.Lock()
 _in_this_thread = threading.local()
 _n_active = 0
 _n_outside = 0
+_n_blas_active = 0
+_blas_limit = None
 
 
 @contextmanager
-def threads_for(flops: float) -> Iterator[None]:
-    """Run the body on one thread if `flops` a step are too few to share, else leave all as it is.
+def threads_for(flops: float) -> Iterator[bool]:
+    """Run the body on one of torch's threads if `flops` a step are too few to share.
 
     Torch's number of threads belongs partly to the process (new threads take it over) and partly
     to each thread (OpenMP's). So every body puts back the number of its own thread. A thread that
     finds 1 while other bodies run may have taken over theirs: it puts back the number that the
     first of them found. A body inside another of the same thread changes nothing.
+
+    Yields
+    ------
+    bool
+        Whether the body is on one thread by this function's doing.
     """
-    if flops >= PARALLEL_FROM or getattr(_in_this_thread, "limited", False):
-        yield
+    limited = getattr(_in_this_thread, "limited", False)
+    if flops >= PARALLEL_FROM or limited:
+        yield limited
         return
     global _n_active, _n_outside
     entered = False
@@ -46,10 +57,37 @@ def threads_for(flops: float) -> Iterator[None]:
             _n_active, entered = _n_active + 1, True
         _in_this_thread.limited = True
         torch.set_num_threads(1)
-        yield
+        yield True
     finally:
         _in_this_thread.limited = False
         if entered:
             with _lock:
                 _n_active -= 1
                 torch.set_num_threads(n_before)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Run the body with NumPy's BLAS on one thread.
+
+    That number belongs to the process: the first of several bodies sets it, in whatever thread,
+    and the last one puts it back.
+    """
+    global _n_blas_active, _blas_limit
+    with _lock:
+        if _n_blas_active == 0:
+            _blas_limit = _blas().limit(limits=1)
+        _n_blas_active += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _n_blas_active -= 1
+            if _n_blas_active == 0:
+                _blas_limit.restore_original_limits()
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The BLAS libraries of the process, looked for once: that takes a millisecond."""
+    return ThreadpoolController().select(user_api="blas")

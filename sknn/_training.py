@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from sknn import _compat
 from sknn._activations import ACTIVATIONS
 from sknn._batches import Batches, multiplies_sparse
 from sknn._devices import resolve_device
@@ -26,6 +28,7 @@ from sknn._module import FeedForwardModule
 from sknn._net import FeedForwardNet, plain_records
 from sknn._parameters import FlatParameters
 from sknn._problem import Problem, State
+from sknn._products import products_for
 from sknn._solvers import SOLVERS, Solver
 from sknn._steps import ClosedFormStep, LossMeter, flops_per_step
 from sknn._stopping import (
@@ -36,7 +39,7 @@ from sknn._stopping import (
     StopOnPlateau,
     TrackProgress,
 )
-from sknn._threads import threads_for
+from sknn._threads import one_blas_thread, threads_for
 
 
 def train(
@@ -66,8 +69,15 @@ def train(
         If the device is absent, or the weights have become non-finite.
     """
     device = resolve_device(settings.device, _torch_dtype(problem.X.dtype))
-    with threads_for(flops_per_step(problem.layer_units, _batch_size(problem, settings))):
-        step, meter = _step(problem, state, settings, device)
+    flops = flops_per_step(problem.layer_units, _batch_size(problem, settings))
+    # A step that diverges is noticed by its loss; NumPy's products would warn of each overflow.
+    with (
+        threads_for(flops) as is_on_one_thread,
+        one_blas_thread() if is_on_one_thread else nullcontext(),
+        np.errstate(all="ignore"),
+    ):
+        step = _step(problem, state, settings, device, is_on_one_thread)
+        meter = LossMeter(step, _n_train(problem), _batch_size(problem, settings))
         if settings.solver == "lbfgs":
             trained = train_lbfgs(problem, state, settings, step, meter)
         else:
@@ -100,22 +110,38 @@ def _batch_size(problem: Problem, settings: SimpleNamespace) -> int:
     return min(200 if settings.batch_size == "auto" else settings.batch_size, n_samples)
 
 
+def _is_mixed(settings: SimpleNamespace, device: torch.device) -> bool:
+    """Whether bfloat16 copies are multiplied. L-BFGS's line search needs exact losses."""
+    if settings.dtype != "bfloat16" or settings.solver == "lbfgs":
+        return False
+    if not _compat.has_bfloat16_unit(device.type):
+        warnings.warn(
+            f"dtype='bfloat16' is slower than dtype='float32' on this {device.type} device, which has"
+            " no unit for bfloat16 products (on a CPU: AMX, AVX512-BF16 or Arm's bf16).",
+            stacklevel=2,
+        )
+    return True
+
+
 def _step(
-    problem: Problem, state: State, settings: SimpleNamespace, device: torch.device
-) -> tuple[ClosedFormStep, LossMeter]:
-    """The step, over parameters that hold the starting point, and its meter."""
+    problem: Problem,
+    state: State,
+    settings: SimpleNamespace,
+    device: torch.device,
+    is_on_one_thread: bool,
+) -> ClosedFormStep:
+    """The step, over parameters that hold the starting point."""
     parameters = FlatParameters(
         problem.layer_units,
         0 if settings.solver == "lbfgs" else SOLVERS[settings.solver].n_slots,
         dtype=_torch_dtype(problem.X.dtype),
         device=device,
-        input_major=multiplies_sparse(problem.X, device),
+        input_major=multiplies_sparse(problem.X, device, _batch_size(problem, settings)),
     )
     parameters.write(state.coefs, state.intercepts)
-    loss = LOSSES[problem.loss]
-    step = ClosedFormStep(parameters, ACTIVATIONS[settings.activation], loss, settings.alpha)
-    n_batches = -(-_n_train(problem) // _batch_size(problem, settings))
-    return step, LossMeter(parameters, loss, settings.alpha, n_batches)
+    products = products_for(parameters, is_on_one_thread, _is_mixed(settings, device))
+    activation, loss = ACTIVATIONS[settings.activation], LOSSES[problem.loss]
+    return ClosedFormStep(products, activation, loss, settings.alpha)
 
 
 def _train_stochastic(
@@ -158,6 +184,8 @@ def _train_stochastic(
         batch_size=_batch_size(problem, settings),
         random_state=random_state if settings.shuffle else None,
         device=device,
+        dtype=step.products.dtype,
+        operand=step.products.operand,
     )
     if settings.early_stopping:
         net.remember_best()

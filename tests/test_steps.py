@@ -12,6 +12,7 @@ from sknn._batches import Batches
 from sknn._losses import LOSSES
 from sknn._module import FeedForwardModule, initial_parameters
 from sknn._parameters import FlatParameters
+from sknn._products import NumPyProducts, TorchProducts
 from sknn._steps import AutogradStep, ClosedFormStep, LossMeter, flops_per_step
 
 CPU = torch.device("cpu")
@@ -39,31 +40,35 @@ def make_problem(loss, activation, *, weighted, hidden=(6, 5), n_rows=12, seed=0
 def run(step, meter, batch):
     """Reported loss and gradient of one batch."""
     with step.grad_mode():
-        step(batch, *meter.slots(batch))
+        step(batch, meter.slot(batch))
         value = meter.read()
     return value, step.parameters.gradient.clone()
 
 
-def closed_form(parameters, loss, activation, batch):
-    loss = LOSSES[loss]
-    step = ClosedFormStep(parameters, ACTIVATIONS[activation], loss, ALPHA)
-    return run(step, LossMeter(parameters, loss, ALPHA), batch)
+def closed_form(parameters, loss, activation, batch, products=NumPyProducts, alpha=ALPHA):
+    step = ClosedFormStep(products(parameters), ACTIVATIONS[activation], LOSSES[loss], alpha)
+    batch = batch._replace(X=operand(step.products, batch.X))
+    return run(step, LossMeter(step, batch.n_rows, batch.n_rows), batch)
+
+
+def operand(products, X):
+    return products.operand(X) if isinstance(X, torch.Tensor) else X
 
 
 def autograd(parameters, loss, activation, batch):
-    loss = LOSSES[loss]
     module = FeedForwardModule(parameters.weights, parameters.biases, activation)
-    step = AutogradStep(parameters, module, loss, ALPHA)
-    return run(step, LossMeter(parameters, loss, ALPHA), batch)
+    step = AutogradStep(TorchProducts(parameters), module, LOSSES[loss], ALPHA)
+    return run(step, LossMeter(step, batch.n_rows, batch.n_rows), batch)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 5)], ids=str)
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
 @pytest.mark.parametrize("loss", list(LOSSES))
-def test_closed_form_equals_autograd(loss, activation, hidden, weighted):
+@pytest.mark.parametrize("products", [NumPyProducts, TorchProducts])
+def test_closed_form_equals_autograd(products, loss, activation, hidden, weighted):
     parameters, batch = make_problem(loss, activation, weighted=weighted, hidden=hidden)
-    value, gradient = closed_form(parameters, loss, activation, batch)
+    value, gradient = closed_form(parameters, loss, activation, batch, products)
     expected_value, expected = autograd(parameters, loss, activation, batch)
     assert value == pytest.approx(expected_value, rel=1e-10)
     torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-10)
@@ -102,12 +107,12 @@ def with_zero_biases(parameters):
 def test_penalty_acts_on_weights_and_not_on_biases():
     parameters, batch = make_problem("squared_error", "tanh", weighted=False)
     _, with_penalty = closed_form(parameters, "squared_error", "tanh", batch)
-    loss = LOSSES["squared_error"]
-    step = ClosedFormStep(parameters, ACTIVATIONS["tanh"], loss, 0.0)
-    _, without = run(step, LossMeter(parameters, loss, 0.0), batch)
-    difference = with_penalty - without
+    _, without = closed_form(parameters, "squared_error", "tanh", batch, alpha=0.0)
     torch.testing.assert_close(
-        difference, ALPHA / batch.n_rows * with_zero_biases(parameters), rtol=1e-9, atol=1e-12
+        with_penalty - without,
+        ALPHA / batch.n_rows * with_zero_biases(parameters),
+        rtol=1e-9,
+        atol=1e-12,
     )
 
 
@@ -132,33 +137,40 @@ def test_step_on_sparse_rows_equals_dense(step, weighted):
         torch.testing.assert_close(sparse, dense, rtol=1e-10, atol=1e-12)
 
 
-def test_epoch_loss_is_the_mean_by_rows_over_more_batches_than_the_meter_holds():
+@pytest.mark.parametrize("limit", ["MAX_BATCHES", "MAX_TERMS"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_epoch_loss_is_the_mean_by_rows_over_more_batches_than_the_meter_holds(
+    weighted, limit, monkeypatch
+):
+    monkeypatch.setattr(LossMeter, limit, 7)
     rng = np.random.RandomState(0)
-    X, y = rng.randn(601, 7), rng.randn(601, 2)
-    units = (7, 3, 2)
-    parameters = FlatParameters(units, dtype=torch.float64)
-    parameters.write(*initial_parameters(units, "tanh", rng))
-    loss = LOSSES["squared_error"]
-    step = ClosedFormStep(parameters, ACTIVATIONS["tanh"], loss, ALPHA)
-    meter = LossMeter(parameters, loss, ALPHA, n_batches=301)
-    total = 0.0
+    X, y = rng.randn(61, 7), rng.randint(0, 2, (61, 2)).astype(float)
+    weight = rng.uniform(0.1, 2, 61) if weighted else None
+    parameters = FlatParameters((7, 3, 2), dtype=torch.float64)
+    parameters.write(*initial_parameters((7, 3, 2), "tanh", rng))
+    loss = LOSSES["binary_log_loss"]
+    step = ClosedFormStep(TorchProducts(parameters), ACTIVATIONS["tanh"], loss, ALPHA)
+    meter, total = LossMeter(step, 61, 2), 0.0
     with step.grad_mode():
-        for batch in Batches(X, y, batch_size=2, device=CPU):
-            total += batch.n_rows * run(step, LossMeter(parameters, loss, ALPHA), batch)[0]
-            step(batch, *meter.slots(batch))
-        assert meter.CAPACITY < 301
-        assert meter.read() == pytest.approx(total / 601, rel=1e-12)
+        for _ in range(2):
+            total = 0.0
+            for batch in Batches(X, y, weight, batch_size=2, device=CPU):
+                total += batch.n_rows * run(step, LossMeter(step, 2, 2), batch)[0]
+                step(batch, meter.slot(batch))
+            assert meter.read() == pytest.approx(total / 61, rel=1e-12)
 
 
-def test_step_makes_no_tensor_of_the_batch_size_after_the_first():
+@pytest.mark.parametrize("products", [NumPyProducts, TorchProducts])
+def test_step_makes_no_tensor_of_the_batch_size_after_the_first(products):
     parameters, batch = make_problem("multiclass_log_loss", "relu", weighted=False)
     loss = LOSSES["multiclass_log_loss"]
-    step = ClosedFormStep(parameters, ACTIVATIONS["relu"], loss, ALPHA)
-    meter = LossMeter(parameters, loss, ALPHA)
+    step = ClosedFormStep(products(parameters), ACTIVATIONS["relu"], loss, ALPHA)
+    batch = batch._replace(X=operand(step.products, batch.X))
+    meter = LossMeter(step, batch.n_rows, batch.n_rows)
     run(step, meter, batch)
     with torch.profiler.profile(profile_memory=True) as profile:
         with step.grad_mode():
-            step(batch, *meter.slots(batch))
+            step(batch, meter.slot(batch))
     allocated = sum(max(0, event.self_cpu_memory_usage) for event in profile.events())
     assert allocated < 8 * batch.n_rows  # scalars only
 

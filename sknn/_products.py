@@ -1,0 +1,116 @@
+"""Who multiplies the matrices of a step: NumPy's BLAS, torch's, or bfloat16 units.
+
+A step is written once, for *operands*: what `operand` makes of a tensor, sharing its memory, and
+what `multiply` takes. Elementwise work and reductions are torch's everywhere.
+
+NumPy's BLAS multiplies small matrices faster than torch's (a third of the time for 4 features and
+100 units, three quarters in float64; `examples/benchmarks/choices.py` measures it), and a call
+costs less; torch's shares one pool of threads with the elementwise work around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from sknn._parameters import FlatParameters
+
+# ndarray or torch.Tensor
+Operand = Any
+
+
+class TorchProducts:
+    """Products by torch, in the dtype and on the device of the parameters.
+
+    Parameters
+    ----------
+    parameters : FlatParameters
+
+    Attributes
+    ----------
+    dtype : torch.dtype
+        Of the rows and of all layers but the last, whose outputs have that of the parameters.
+    weights, weight_gradients : list of operands of shape (n_out, n_in)
+    biases : list of torch.Tensor of shape (n_out,)
+    bias_gradients : list of operands of shape (n_out,)
+    multiply : callable
+        `(left, right, out=...)`, of two matrices.
+    sum_rows : callable
+        `(matrix, ones, out=...)`: the sum of each row, as a product with a vector of ones.
+    """
+
+    multiply: Callable[..., object] = staticmethod(torch.matmul)
+    sum_rows: Callable[..., object] = staticmethod(torch.matmul)
+
+    def __init__(self, parameters: FlatParameters) -> None:
+        self.parameters = parameters
+        self.dtype = parameters.storage.dtype
+        self.weights = [self.operand(w) for w in parameters.weights]
+        self.weight_gradients = [self.operand(g) for g in parameters.weight_gradients]
+        self.biases = parameters.biases
+        self.bias_gradients = [self.operand(g) for g in parameters.bias_gradients]
+
+    def operand(self, tensor: torch.Tensor) -> Operand:
+        """A tensor as `multiply` takes it; it shares the tensor's memory."""
+        return tensor
+
+    def refresh(self) -> None:
+        """Take up the parameters as they are now, before a step."""
+
+    def collect(self) -> None:
+        """Hand the gradient to the parameters, after a step."""
+
+
+class NumPyProducts(TorchProducts):
+    """Products by NumPy's BLAS, on views of tensors on the CPU."""
+
+    multiply = staticmethod(np.dot)
+    sum_rows = staticmethod(np.dot)
+
+    def operand(self, tensor: torch.Tensor) -> Operand:
+        return tensor.numpy()
+
+
+class BFloat16Products(TorchProducts):
+    """Products of bfloat16 copies, which the processor's bfloat16 units add up in float32.
+
+    The parameters, the gradient that the solver sees and all of the solver's state stay in
+    float32 (Micikevicius et al., Mixed Precision Training, 2018). bfloat16 has float32's range, so
+    the loss needs no scaling.
+    """
+
+    def __init__(self, parameters: FlatParameters) -> None:
+        super().__init__(parameters)
+        self.dtype = torch.bfloat16
+        self._vector = parameters.storage[0]
+        self._shadow = torch.empty_like(self._vector, dtype=self.dtype)
+        self.weights, self.biases = parameters.views(self._shadow)
+        gradient = torch.empty_like(self._vector, dtype=self.dtype)
+        self.weight_gradients, _ = parameters.views(gradient)
+        self._weight_gradient = gradient[: len(parameters.penalized)]
+
+    @staticmethod
+    def sum_rows(matrix: torch.Tensor, ones: torch.Tensor, out: torch.Tensor) -> None:
+        torch.sum(matrix, 1, dtype=out.dtype, out=out)
+
+    def refresh(self) -> None:
+        self._shadow.copy_(self._vector)
+
+    def collect(self) -> None:
+        self.parameters.penalized_gradient.copy_(self._weight_gradient)
+
+
+def products_for(
+    parameters: FlatParameters, is_on_one_thread: bool, mixed: bool = False
+) -> TorchProducts:
+    """The products of a step: NumPy's where one thread of the CPU multiplies, else torch's.
+
+    With `mixed`, those of bfloat16 copies.
+    """
+    if mixed:
+        return BFloat16Products(parameters)
+    on_cpu = parameters.storage.device.type == "cpu"
+    return (NumPyProducts if on_cpu and is_on_one_thread else TorchProducts)(parameters)
