@@ -66,10 +66,13 @@ n_iter_no_change : int or inf, default=10
     Training stops after more than this number of epochs in a row without improvement.
 max_fun : int, default=15000
     Most evaluations of the loss by L-BFGS.
-dtype : {'auto', 'float32', 'float64'}, default='auto'
+dtype : {'auto', 'float32', 'float64', 'bfloat16'}, default='auto'
     Precision of the computation and of the weights. 'auto' is that of `X`: float32 if it is
     float32, else float64. The 'auto' of a later `partial_fit`, or of a `fit` with `warm_start`,
-    keeps the model's.
+    keeps the model's. 'bfloat16' is mixed precision [3]_, for wide layers: activations and matrix
+    products of the training are bfloat16; the weights, what the solver keeps, sums, the loss and
+    predictions are float32. A processor without a unit for such products is slower, and a
+    warning says so. With `solver='lbfgs'`, whose line search needs exact losses, it is 'float32'.
 
     .. versionadded:: 0.1
 device : str, default='cpu'
@@ -123,6 +126,7 @@ References
 .. [1] Kingma, D. and Ba, J. (2014). Adam: A Method for Stochastic Optimization. arXiv:1412.6980.
 .. [2] Sutskever, I., Martens, J., Dahl, G. and Hinton, G. (2013). On the importance of
    initialization and momentum in deep learning. ICML.
+.. [3] Micikevicius, P. et al. (2018). Mixed Precision Training. ICLR.
 """
 
 

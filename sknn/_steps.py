@@ -18,7 +18,6 @@ from torch import nn
 from sknn._activations import Activation
 from sknn._batches import Batch
 from sknn._losses import OUTPUT_ACTIVATIONS, Constants, Loss
-from sknn._parameters import FlatParameters
 from sknn._products import Operand, TorchProducts
 
 

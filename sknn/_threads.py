@@ -23,8 +23,7 @@ _lock = threading.Lock()
 _in_this_thread = threading.local()
 _n_active = 0
 _n_outside = 0
-_n_blas_active = 0
-_blas_limit = None
+_blas_is_limited = False
 
 
 @contextmanager
@@ -68,23 +67,23 @@ def threads_for(flops: float) -> Iterator[bool]:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Run the body with NumPy's BLAS on one thread.
+    """Run the body with NumPy's BLAS on one thread, as far as that can be had.
 
-    That number belongs to the process: the first of several bodies sets it, in whatever thread,
-    and the last one puts it back.
+    The number belongs to the process, and threadpoolctl lets one thread of Python control it as
+    long as that lives. So the body that set the limit lifts it; another that it overlaps with
+    may end its work on more threads, which costs time and changes nothing else.
     """
-    global _n_blas_active, _blas_limit
+    global _blas_is_limited
     with _lock:
-        if _n_blas_active == 0:
-            _blas_limit = _blas().limit(limits=1)
-        _n_blas_active += 1
+        limit = None if _blas_is_limited else _blas().limit(limits=1)
+        _blas_is_limited = True
     try:
         yield
     finally:
-        with _lock:
-            _n_blas_active -= 1
-            if _n_blas_active == 0:
-                _blas_limit.restore_original_limits()
+        if limit is not None:
+            with _lock:
+                limit.restore_original_limits()
+                _blas_is_limited = False
 
 
 @cache

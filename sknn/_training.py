@@ -116,8 +116,9 @@ def _is_mixed(settings: SimpleNamespace, device: torch.device) -> bool:
         return False
     if not _compat.has_bfloat16_unit(device.type):
         warnings.warn(
-            f"dtype='bfloat16' is slower than dtype='float32' on this {device.type} device, which has"
-            " no unit for bfloat16 products (on a CPU: AMX, AVX512-BF16 or Arm's bf16).",
+            "dtype='bfloat16' is slower than dtype='float32' here: this"
+            f" {device.type} device has no unit for bfloat16 products"
+            " (on a CPU: AMX, AVX512-BF16 or Arm's bf16).",
             stacklevel=2,
         )
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,3 +76,30 @@ def test_read_only_array_is_viewed_without_a_warning_or_a_copy():
 def test_array_of_negative_strides_is_copied():
     array = np.arange(6.0).reshape(2, 3)[::-1, ::-1]
     assert _compat.as_tensor(array).tolist() == array.tolist()
+
+
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        ("flags\t\t: fpu avx512_bf16 avx512f", True),
+        ("flags\t\t: fpu amx_bf16", True),
+        ("Features\t: fp asimd bf16 i8mm", True),
+        ("flags\t\t: fpu avx512f", False),
+        ("model name\t: the avx512_bf16 processor", False),
+    ],
+)
+def test_bfloat16_unit_is_read_from_the_list_of_features(line, expected, tmp_path):
+    path = tmp_path / "cpuinfo"
+    path.write_text(f"processor\t: 0\n{line}\n")
+    assert _compat._public_has_bfloat16_cpu(str(path)) is expected
+
+
+def test_bfloat16_unit_is_denied_without_a_list_of_features(tmp_path):
+    assert _compat._public_has_bfloat16_cpu(str(tmp_path / "absent")) is False
+
+
+def test_torchs_word_on_bfloat16_agrees_with_the_list_of_features():
+    known = _compat._torch_has_bfloat16_cpu()
+    if known is None or not Path("/proc/cpuinfo").exists():
+        pytest.skip("needs torch's private query, and Linux")
+    assert known == _compat._public_has_bfloat16_cpu()

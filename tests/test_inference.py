@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse
+import torch
 from conftest import TARGETS
+from sklearn.datasets import load_iris
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor, _inference
 
@@ -67,3 +69,51 @@ def test_validation_rows_are_scored_by_the_chunk(chunks):
     FeedForwardClassifier(max_iter=2, early_stopping=True).fit(X, y)
     assert sum(chunks) == 2 * 57
     assert max(chunks) == 16
+
+
+def test_chunks_in_two_threads_are_those_in_one(chunks, two_threads):
+    X, y = TARGETS["multiclass"]
+    model = FeedForwardClassifier(max_iter=5, random_state=0).fit(X, y)
+    in_two = model.predict_proba(X)
+    assert len(chunks) == 10
+    torch.set_num_threads(1)
+    np.testing.assert_array_equal(in_two, model.predict_proba(X))
+
+
+def test_error_in_a_chunk_of_another_thread_is_raised(chunks, two_threads):
+    X, y = TARGETS["multiclass"]
+    model = FeedForwardClassifier(max_iter=5).fit(X.astype(np.float32), y)
+    X = X.copy()
+    X[-1, -1] = 1e300
+    with pytest.raises(ValueError, match="too large for dtype"):
+        model.predict(X)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda X: np.where(X == X[3, 1], np.nan, X),
+        lambda X: X[:, :-1],
+        lambda X: X[0],
+        lambda X: X[:0],
+        lambda X: X.astype(object).astype(str).astype(object) + "a",
+        lambda X: X[None],
+    ],
+)
+def test_short_arrays_are_refused_as_long_ones(spoil):
+    X, y = TARGETS["multiclass"]
+    model = FeedForwardClassifier(max_iter=2).fit(X, y)
+    messages = []
+    for repeats in (1, 100):
+        rows = spoil(X if repeats == 1 else np.tile(X, (repeats, 1)))
+        with pytest.raises(ValueError) as error:
+            model.predict(rows)
+        messages.append(str(error.value).replace("15000", "150"))
+    assert messages[0] == messages[1]
+
+
+def test_short_array_without_the_names_of_the_fit_is_warned_of():
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    model = FeedForwardClassifier(max_iter=2).fit(X, y)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        model.predict(X.to_numpy()[:1])

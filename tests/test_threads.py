@@ -7,10 +7,23 @@ import threading
 import pytest
 import torch
 from conftest import TARGETS
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from sknn import FeedForwardClassifier, _inference
 from sknn._steps import ClosedFormStep
-from sknn._threads import PARALLEL_FROM, threads_for
+from sknn._threads import PARALLEL_FROM, one_blas_thread, threads_for
+
+
+def blas_threads():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+@pytest.fixture
+def two_blas_threads():
+    with threadpool_limits(2, user_api="blas"):
+        if blas_threads() != {2}:
+            pytest.skip("NumPy's BLAS has no two threads")
+        yield
 
 
 def test_small_work_runs_on_one_thread(two_threads):
@@ -84,6 +97,53 @@ def test_each_thread_gets_its_own_number_back(two_threads):
     leave.set()
     thread.join()
     assert seen == {"this": 2, "other": 1}
+
+
+def test_blas_gets_its_threads_back_when_the_call_that_limited_it_ends(two_blas_threads):
+    inside, leave, seen = threading.Event(), threading.Event(), {}
+
+    def other():
+        with one_blas_thread():
+            seen["inside"] = blas_threads()
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    with one_blas_thread():
+        with one_blas_thread():
+            assert blas_threads() == {1}
+        assert blas_threads() == {1}
+        thread.start()
+        assert inside.wait(10)
+    assert blas_threads() == {2}
+    with one_blas_thread():
+        assert blas_threads() == {1}
+        leave.set()
+        thread.join()
+        assert blas_threads() == {1}
+    assert blas_threads() == {2}
+    assert seen == {"inside": {1}}
+
+
+def test_blas_gets_its_threads_back_after_an_error(two_blas_threads):
+    with pytest.raises(KeyError), one_blas_thread():
+        raise KeyError
+    assert blas_threads() == {2}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_blas_of_a_small_fit_has_one_thread(two_blas_threads, monkeypatch):
+    seen = []
+    step = ClosedFormStep.__call__
+
+    def recorded(*args):
+        seen.append(blas_threads())
+        return step(*args)
+
+    monkeypatch.setattr(ClosedFormStep, "__call__", recorded)
+    FeedForwardClassifier(max_iter=2).fit(*TARGETS["multiclass"])
+    assert seen == [{1}, {1}]
+    assert blas_threads() == {2}
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
