@@ -173,7 +173,7 @@ class BaseFeedForward(BaseEstimator, ABC):
             random_state = check_random_state(self.random_state)
             state = self._state(units, random_state, first_pass)
             problem = self._problem(X, y, sample_weight, units, random_state, incremental)
-            settings = SimpleNamespace(**self.get_params(deep=False))
+            settings = SimpleNamespace(**{n: getattr(self, n) for n in self._parameter_constraints})
             self._publish(train(problem, state, settings, random_state, incremental), problem)
         return self
 

@@ -233,6 +233,20 @@ def test_number_of_threads_does_not_change_small_fits(parameters):
     assert_bit_equal(*fits)
 
 
+def test_torch_and_skorch_are_imported_by_the_first_fit_and_not_before():
+    code = (
+        "import sys, sknn\n"
+        "from sklearn.base import clone\n"
+        "from sklearn.model_selection import GridSearchCV\n"
+        "model = clone(sknn.FeedForwardClassifier(max_iter=1))\n"
+        "repr(GridSearchCV(model, {'alpha': [0.1]})); hasattr(model, 'partial_fit')\n"
+        "assert not {'torch', 'skorch'} & set(sys.modules)\n"
+        "model.fit([[0.0], [1.0]], [0, 1])\n"
+        "assert {'torch', 'skorch'} <= set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
+
+
 def test_import_and_init_do_not_start_cuda():
     code = (
         "import sys, sknn\n"
