@@ -54,7 +54,7 @@ def main(arguments=None):
     os.environ["PYTHONWARNINGS"] = "ignore"
     torch.manual_seed(0)
     options = Options(arguments.quick, arguments.repeats, arguments.data)
-    results = {"machine": machine()}
+    results = {"machine": {"run": "quick" if options.quick else "full", **machine()}}
     print(_report.facts(results["machine"]))
     for name in arguments.only:
         benchmark = importlib.import_module(f"examples.benchmarks.{name}")

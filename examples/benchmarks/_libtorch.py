@@ -23,12 +23,15 @@ SOLVERS = ("adam", "sgd")
 
 
 def _command() -> list[str] | None:
-    """The compiler's command, but for the output; None without a compiler."""
+    """The compiler's command, but for the output; None if there is no way to compile."""
     compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
+    try:
+        # Takes a second. Some versions of torch need setuptools for it.
+        from torch.utils.cpp_extension import include_paths, library_paths
+    except ImportError:
+        return None
     if compiler is None:
         return None
-    from torch.utils.cpp_extension import include_paths, library_paths  # takes a second
-
     return [
         *(compiler, "-std=c++20", "-O2", "-fPIC", "-shared"),
         f"-D_GLIBCXX_USE_CXX11_ABI={int(torch._C._GLIBCXX_USE_CXX11_ABI)}",
@@ -59,7 +62,7 @@ def library() -> ctypes.CDLL | None:
     """The compiled library, linked to the libtorch of this process; None if there cannot be one."""
     command = _command()
     if command is None:
-        print("C++ is skipped: no c++, g++ or clang++ was found")
+        print("C++ is skipped: it needs a compiler (c++, g++ or clang++), and setuptools")
         return None
     path = _path(command)
     if not path.exists():

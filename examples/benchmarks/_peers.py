@@ -14,6 +14,7 @@ In bfloat16, which is sknn's alone, they compute in float32. Two classes are one
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse
@@ -58,20 +59,24 @@ class Network:
         """Rows of standard normal noise, sparse if `density` is below 1, and targets.
 
         The targets are those of a random linear teacher with some noise, or with a tenth of the
-        labels wrong.
+        labels wrong. All classes occur.
         """
-        rng = np.random.RandomState(0)
-        if density < 1:
-            X = scipy.sparse.random(n_rows, self.sizes[0], density, "csr", random_state=rng)
-        else:
+        rng = np.random.default_rng(0)
+        if density == 1:
             X = rng.standard_normal((n_rows, self.sizes[0]))
+        else:
+            shape = (n_rows, self.sizes[0])
+            X = scipy.sparse.random(
+                *shape, density, "csr", random_state=rng, data_rvs=rng.standard_normal
+            )
         y = X @ rng.standard_normal((self.sizes[0], self.sizes[-1]))
         if self.loss == "squared error":
             y = y[:, 0] + 0.1 * rng.standard_normal(n_rows)
         else:
             y = y.argmax(axis=1)
             wrong = rng.uniform(size=n_rows) < 0.1
-            y[wrong] = rng.randint(self.sizes[-1], size=wrong.sum())
+            y[wrong] = rng.integers(self.sizes[-1], size=wrong.sum())
+            y[: self.sizes[-1]] = np.arange(self.sizes[-1])
         return X.astype(self.array_dtype), y
 
 
@@ -108,7 +113,7 @@ def fit_sklearn(network, X, y, epochs):
 def torch_module(network):
     """Return the network for torch, and the class of its loss."""
     layers = []
-    for n_in, n_out in zip(network.units[:-1], network.units[1:], strict=True):
+    for n_in, n_out in pairwise(network.units):
         layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
     losses = {
         "squared error": torch.nn.MSELoss,

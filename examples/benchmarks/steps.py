@@ -101,7 +101,7 @@ def microseconds_per_step(case: Case, peers: list[str], repeats: int) -> dict[st
 
     def measure(peer):
         fit, network = FITS[peer], case.network
-        epochs = max(1, case.epochs // 4) if peer == "skorch" else case.epochs
+        epochs = max(2, case.epochs // 4) if peer == "skorch" else case.epochs
         fit(network, X, y, 1)
         short = seconds(fit, network, X, y, 1)
         long = seconds(fit, network, X, y, 1 + epochs)
