@@ -13,7 +13,6 @@ import time
 import warnings
 from pathlib import Path
 
-import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from examples.benchmarks import _report
@@ -52,7 +51,6 @@ def main(arguments=None):
     # All peers stop at max_iter by design; the variable is for the processes that some start.
     warnings.simplefilter("ignore", ConvergenceWarning)
     os.environ["PYTHONWARNINGS"] = "ignore"
-    torch.manual_seed(0)
     options = Options(arguments.quick, arguments.repeats, arguments.data)
     results = {"machine": {"run": "quick" if options.quick else "full", **machine()}}
     print(_report.facts(results["machine"]))

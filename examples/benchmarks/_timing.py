@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_info
 
+SPINNING = 0.15  # seconds after which the idle threads of a BLAS sleep
+
 
 @dataclass(frozen=True)
 class Options:
@@ -65,14 +67,15 @@ def summarize(values: list[float]) -> Summary:
 def take_turns(measure: dict[str, Callable[[], float]], repeats: int) -> dict[str, Summary]:
     """Measure each peer `repeats` times, in another order each time, after a burn-in round.
 
-    What ran just before has an influence (threads of a BLAS that still spin, caches), so no peer
-    always follows the same one.
+    Each turn begins with a pause: NumPy's BLAS leaves threads that spin for a tenth of a second
+    after its last product, and on two cores they double the time of whoever comes next.
     """
     peers = list(measure)
     values = {peer: [] for peer in peers}
     for repeat in range(repeats + 1):
         first = repeat % len(peers)
         for peer in peers[first:] + peers[:first]:
+            time.sleep(SPINNING)
             value = measure[peer]()
             if repeat > 0:
                 values[peer].append(value)

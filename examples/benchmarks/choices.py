@@ -23,7 +23,7 @@ import scipy.sparse
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from examples.benchmarks._timing import microseconds
+from examples.benchmarks._timing import SPINNING, microseconds
 from sknn import FeedForwardClassifier
 from sknn._activations import ACTIVATIONS
 from sknn._batches import DENSE_FROM, Batches
@@ -149,7 +149,7 @@ def print_products(n_threads):
             left, right = (rng.randn(*shape).astype(dtype) for shape in ((m, k), (k, n)))
             out = np.empty((m, n), dtype)
             theirs = microseconds(lambda a=left, b=right, c=out: np.dot(a, b, out=c))
-            time.sleep(0.2)  # until NumPy's idle threads no longer spin
+            time.sleep(SPINNING)
             tensors = [torch.from_numpy(array) for array in (left, right, out)]
             ours = microseconds(lambda t=tensors: torch.mm(t[0], t[1], out=t[2]))
             print(f"{dtype}  {m}x{k}x{n:<6} {ours:9.0f} {theirs:9.0f}  {ours / theirs:5.2f}")

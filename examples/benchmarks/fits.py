@@ -55,7 +55,7 @@ def fixed_cost(options: Options) -> dict:
     X, y = network.data(10)
     fits = {peer: functools.partial(estimator(peer, network, 1).fit, X, y) for peer in PEERS}
     labels = {"what": "10 rows, 1 epoch", "network": network.name, "dtype": "float64", "jobs": 1}
-    return milliseconds(labels, fits, options.count(full=100, quick=20))
+    return milliseconds(labels, fits, options.count(full=30, quick=5))
 
 
 def grid_search(n_jobs: int, options: Options) -> dict:

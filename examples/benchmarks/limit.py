@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from examples.benchmarks._peers import Network, has_bfloat16
-from examples.benchmarks._timing import Options, microseconds
+from examples.benchmarks._timing import SPINNING, Options, microseconds
 from examples.benchmarks.steps import CASES, DTYPES, microseconds_per_step, with_network
 
 NETWORKS = ("64-100-10", "784-256-128-10", "512-1024-1024-10")
@@ -65,7 +65,7 @@ def product_times(product, dtype: torch.dtype, budget: float) -> dict[str, float
     if dtype != torch.bfloat16:
         arrays = [tensor.numpy() for tensor in (left, right, out)]
         times["NumPy"] = microseconds(lambda: np.dot(*arrays[:2], out=arrays[2]), budget, 3)
-        time.sleep(0.2)  # until NumPy's idle threads no longer spin
+        time.sleep(SPINNING)
     return times
 
 
