@@ -1,7 +1,7 @@
 """libtorch.cpp as a function of Python: compiled when first needed, then kept.
 
 Compiling takes half a minute to a minute. The library is kept in a folder of the user under the
-system's temporary one, by the version of torch, the compiler's command and the source.
+system's temporary one, by the version of torch, the compiler's flags and the source.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ SOLVERS = ("adam", "sgd")
 
 
 def _command() -> list[str] | None:
-    """The compiler's command, but for the output; None if there is no way to compile."""
+    """The compiler and its flags; None if there is no way to compile."""
     compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
     try:
         # Takes a second. Some versions of torch need setuptools for it.
@@ -37,7 +37,7 @@ def _command() -> list[str] | None:
         f"-D_GLIBCXX_USE_CXX11_ABI={int(torch._C._GLIBCXX_USE_CXX11_ABI)}",
         *(f"-isystem{path}" for path in include_paths()),
         *(f"-L{path}" for path in library_paths()),
-        *(str(SOURCE), "-ltorch", "-ltorch_cpu", "-lc10"),
+        *("-ltorch", "-ltorch_cpu", "-lc10"),
     ]
 
 
@@ -68,7 +68,9 @@ def library() -> ctypes.CDLL | None:
     if not path.exists():
         print("compiling libtorch.cpp: half a minute or more, this once", flush=True)
         unfinished = path.with_suffix(f".{os.getpid()}")
-        done = subprocess.run([*command, "-o", str(unfinished)], capture_output=True, text=True)
+        compiler, *flags = command
+        command = [compiler, str(SOURCE), *flags, "-o", str(unfinished)]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             print(f"C++ is skipped: the compiler says\n{done.stderr[:1000]}")
             return None

@@ -24,7 +24,7 @@ import torch
 
 from examples.benchmarks import _libtorch
 from examples.benchmarks._peers import FITS, Network, has_bfloat16
-from examples.benchmarks._timing import Options, Summary, compared, seconds, take_turns
+from examples.benchmarks._timing import Options, compared, seconds, take_turns
 
 DTYPES = ("float32", "float64", "bfloat16")
 
@@ -99,19 +99,15 @@ def check_same_work(case: Case, peers: list[str]) -> None:
         np.testing.assert_allclose(losses, losses[0], rtol=rtol)
 
 
-def microseconds_per_step(case: Case, peers: list[str], repeats: int) -> dict[str, Summary]:
-    """Return the time of a step for each of these peers, in microseconds."""
+def step_time(case: Case, peer: str) -> float:
+    """Return the microseconds of a step, measured once."""
     X, y = case.data
-
-    def measure(peer):
-        fit, network = FITS[peer], case.network
-        epochs = max(2, case.epochs // 4) if peer == "skorch" else case.epochs
-        fit(network, X, y, 1)
-        short = seconds(fit, network, X, y, 1)
-        long = seconds(fit, network, X, y, 1 + epochs)
-        return 1e6 * (long - short) / (epochs * case.batches)
-
-    return take_turns({peer: functools.partial(measure, peer) for peer in peers}, repeats)
+    fit, network = FITS[peer], case.network
+    epochs = max(2, case.epochs // 4) if peer == "skorch" else case.epochs
+    fit(network, X, y, 1)
+    short = seconds(fit, network, X, y, 1)
+    long = seconds(fit, network, X, y, 1 + epochs)
+    return 1e6 * (long - short) / (epochs * case.batches)
 
 
 def run(options: Options) -> Iterator[dict]:
@@ -122,5 +118,6 @@ def run(options: Options) -> Iterator[dict]:
             continue
         check_same_work(case, peers)
         repeats = options.count(full=3 if case.network.batch > 1000 else 5, quick=2)
-        times = microseconds_per_step(case, peers, repeats)
+        measure = {peer: functools.partial(step_time, case, peer) for peer in peers}
+        times = take_turns(measure, repeats)
         yield compared(case.labels, {peer: times.get(peer) for peer in FITS})
