@@ -1,5 +1,7 @@
 """Measurements that need a process of their own, and the peak of memory in it."""
 
+import ctypes
+import gc
 import multiprocessing
 import sys
 import warnings
@@ -26,6 +28,7 @@ def megabytes_beyond(function: Callable, *args: Any) -> tuple[float, Any]:
     Memory is what the process holds in RAM, in units of 1e6 bytes, libraries and all. Linux can
     forget an earlier peak; elsewhere, a call whose peak is below an earlier one counts as 0.
     """
+    _return_free_memory()
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
@@ -36,6 +39,13 @@ def megabytes_beyond(function: Callable, *args: Any) -> tuple[float, Any]:
     before = _status("VmRSS")
     result = function(*args)
     return _status("VmHWM") - before, result
+
+
+def _return_free_memory() -> None:
+    """Give the system what the allocator keeps: a call that takes it up would seem to need none."""
+    gc.collect()
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # glibc
+        libc.malloc_trim(0)
 
 
 def _status(name: str) -> float:

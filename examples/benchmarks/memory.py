@@ -3,7 +3,7 @@
 Each estimator is measured in a fresh process, after a small fit and a prediction that load what is
 loaded late. What was there before is all that the process holds: the libraries, X and y, and for
 `predict` the fitted model. So the new weights, the solver's state and copies of the data count for
-`fit`, and the result counts for `predict`. Two epochs; `predict` is of the same rows.
+`fit`, and the result counts for `predict`. One epoch; `predict` is of the same rows.
 """
 
 import pickle
@@ -26,7 +26,7 @@ def measure(peer: str, network: Network, n_rows: int, density: float) -> dict[st
     """Return the megabytes of one estimator. Runs in a process of its own."""
     X, y = network.data(n_rows, density)
     estimator(peer, network, 1).fit(X[:1000], y[:1000]).predict(X[:1000])
-    model = estimator(peer, network, 2)
+    model = estimator(peer, network, 1)
     fit, _ = megabytes_beyond(model.fit, X, y)
     predict, _ = megabytes_beyond(model.predict, X)
     return {"fit": fit, "predict": predict, "pickle": len(pickle.dumps(model)) / 1e6}
