@@ -64,20 +64,22 @@ def summarize(values: list[float]) -> Summary:
     return Summary(float(middle), bool(high <= 1.3 * low))
 
 
-def take_turns(measure: dict[str, Callable[[], float]], repeats: int) -> dict[str, Summary]:
-    """Measure each peer `repeats` times, in another order each time, after a burn-in round.
+def take_turns(
+    measure: dict[str, Callable[[], float]], repeats: int, burn_in: int = 1
+) -> dict[str, Summary]:
+    """Measure each peer `repeats` times, in another order each time, after rounds of burn-in.
 
     Each turn begins with a pause: NumPy's BLAS leaves threads that spin for a tenth of a second
     after its last product, and on two cores they double the time of whoever comes next.
     """
     peers = list(measure)
     values = {peer: [] for peer in peers}
-    for repeat in range(repeats + 1):
-        first = repeat % len(peers)
+    for turn in range(burn_in + repeats):
+        first = turn % len(peers)
         for peer in peers[first:] + peers[:first]:
             time.sleep(SPINNING)
             value = measure[peer]()
-            if repeat > 0:
+            if turn >= burn_in:
                 values[peer].append(value)
     return {peer: summarize(values[peer]) for peer in peers}
 

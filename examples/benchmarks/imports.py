@@ -1,8 +1,9 @@
 """Seconds from the start of Python to the end of a script: what importing costs.
 
-Each script runs in a new interpreter, in turns, after a burn-in that fills the system's file
-cache. *import* ends after the import. sknn loads torch when it first trains or predicts, so what
-it saves at the import it pays there: *first fit* ends after one epoch on ten rows.
+Each script runs in a new interpreter, in turns. The files are in the system's cache: the process
+that starts the scripts has imported them all. *import* ends after the import. sknn loads torch when
+it first trains or predicts, so what it saves at the import it pays there: *first fit* ends after
+one epoch on ten rows.
 """
 
 import functools
@@ -34,7 +35,7 @@ def time_of(script: str) -> float:
 def run(options: Options) -> Iterator[dict]:
     for what, scripts in (("import", IMPORTS), ("first fit", FIRST_FITS)):
         measure = {peer: functools.partial(time_of, script) for peer, script in scripts.items()}
-        results = take_turns(measure, options.count(full=7, quick=1))
+        results = take_turns(measure, options.count(full=7, quick=1), burn_in=0)
         row = compared({"until": what}, {peer: results.get(peer) for peer in IMPORTS})
         del row["/ Python alone"]
         yield row
