@@ -1,6 +1,6 @@
 """The measurements behind the engine: its choices, its limit, and what skorch costs.
 
-    python examples/benchmarks/choices.py
+    python -m examples.benchmarks.choices
 
 - *layout*: the products and the softmax of one training step with activations held one row of
   the data a row, or one a column (feature-major, as sknn holds them). Plain torch.
@@ -15,7 +15,6 @@
 Times are medians over repetitions, in microseconds, after a burn-in. Nothing is asserted.
 """
 
-import statistics
 import time
 import warnings
 
@@ -24,6 +23,7 @@ import scipy.sparse
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from examples.benchmarks._timing import SPINNING, microseconds
 from sknn import FeedForwardClassifier
 from sknn._activations import ACTIVATIONS
 from sknn._batches import DENSE_FROM, Batches
@@ -44,22 +44,6 @@ SHAPES = [
     ((200, 200, 100, 10), 400),
     ((784, 256, 128, 10), 200),
 ]
-
-
-def microseconds(function, seconds=0.15, repeats=5):
-    """Median time of a call, over repetitions of about `seconds` each."""
-    start = time.perf_counter()
-    n_calls = 0
-    while time.perf_counter() - start < seconds:
-        function()
-        n_calls += 1
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        for _ in range(n_calls):
-            function()
-        times.append(1e6 * (time.perf_counter() - start) / n_calls)
-    return statistics.median(times)
 
 
 def training_step(X, units, input_major=False):
@@ -165,7 +149,7 @@ def print_products(n_threads):
             left, right = (rng.randn(*shape).astype(dtype) for shape in ((m, k), (k, n)))
             out = np.empty((m, n), dtype)
             theirs = microseconds(lambda a=left, b=right, c=out: np.dot(a, b, out=c))
-            time.sleep(0.2)  # until NumPy's idle threads no longer spin
+            time.sleep(SPINNING)
             tensors = [torch.from_numpy(array) for array in (left, right, out)]
             ours = microseconds(lambda t=tensors: torch.mm(t[0], t[1], out=t[2]))
             print(f"{dtype}  {m}x{k}x{n:<6} {ours:9.0f} {theirs:9.0f}  {ours / theirs:5.2f}")

@@ -1,0 +1,117 @@
+"""The clock, peers that take turns, medians, and the machine that was measured on."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_info
+
+SPINNING = 0.15  # seconds after which the idle threads of a BLAS sleep
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says about every benchmark."""
+
+    quick: bool = False
+    repeats: int | None = None
+    data: str | None = None
+
+    def count(self, full: int, quick: int) -> int:
+        """How many repeats to make, burn-in not counted: the user's number, or one of these."""
+        return self.repeats or (quick if self.quick else full)
+
+
+class Summary(NamedTuple):
+    """The median of repeats; not steady if the third quartile is over 1.3 times the first."""
+
+    median: float
+    steady: bool
+
+
+def seconds(function: Callable, *args: Any) -> float:
+    """Return the time of one call."""
+    start = time.perf_counter()
+    function(*args)
+    return time.perf_counter() - start
+
+
+def microseconds(function: Callable, seconds: float = 0.15, repeats: int = 5) -> float:
+    """Return the median time of a short call, over repetitions of about `seconds` each."""
+    start = time.perf_counter()
+    n_calls = 0
+    while time.perf_counter() - start < seconds:
+        function()
+        n_calls += 1
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for _ in range(n_calls):
+            function()
+        times.append(1e6 * (time.perf_counter() - start) / n_calls)
+    return statistics.median(times)
+
+
+def summarize(values: list[float]) -> Summary:
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return Summary(float(middle), bool(high <= 1.3 * low))
+
+
+def take_turns(
+    measure: dict[str, Callable[[], float]], repeats: int, burn_in: int = 1
+) -> dict[str, Summary]:
+    """Measure each peer `repeats` times, in another order each time, after rounds of burn-in.
+
+    Each turn begins with a pause: NumPy's BLAS leaves threads that spin for a tenth of a second
+    after its last product, and on two cores they double the time of whoever comes next.
+    """
+    peers = list(measure)
+    values = {peer: [] for peer in peers}
+    for turn in range(burn_in + repeats):
+        first = turn % len(peers)
+        for peer in peers[first:] + peers[:first]:
+            time.sleep(SPINNING)
+            value = measure[peer]()
+            if turn >= burn_in:
+                values[peer].append(value)
+    return {peer: summarize(values[peer]) for peer in peers}
+
+
+def compared(labels: dict[str, Any], results: dict[str, Summary | None]) -> dict[str, Any]:
+    """Return a row of a table: labels, medians, and the first peer's ratio to each of the others.
+
+    None stands for a peer that cannot do this. `unsteady` names the peers whose median means
+    little: something else was running.
+    """
+    medians = {peer: result and result.median for peer, result in results.items()}
+    (own, value), *others = medians.items()
+    ratios = {f"/ {peer}": other and value / other for peer, other in others}
+    unsteady = [peer for peer, result in results.items() if result and not result.steady]
+    return {**labels, **medians, **ratios, "unsteady": unsteady}
+
+
+def machine() -> dict[str, Any]:
+    """Return what a reader has to know to compare these numbers with others."""
+    processor = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as lines:
+            processor = next(line for line in lines if line.startswith("model name"))
+            processor = processor.split(":")[1].strip()
+    except (OSError, StopIteration):
+        pass  # not Linux, or a processor that Linux does not name
+    blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "torch threads": torch.get_num_threads(),
+        "NumPy threads": max(blas, default=1),
+        "Python": platform.python_version(),
+    } | {name: version(name) for name in ("numpy", "scikit-learn", "torch", "skorch")}

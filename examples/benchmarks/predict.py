@@ -1,0 +1,60 @@
+"""Milliseconds of `predict` and `predict_proba`: of one row, which is latency, and of many.
+
+The network is 64-100-10. Beside the estimators stands the torch module alone, in inference mode,
+with an argmax or a softmax and a NumPy array as the result. It validates nothing, and holds the
+outputs of all rows at once; the estimators look at each value for NaN and infinity. Short calls
+are repeated, and share their time. Equal probabilities of sknn and scikit-learn are asserted.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from examples.benchmarks._peers import Network, estimator, torch_module
+from examples.benchmarks._timing import Options, compared, microseconds, take_turns
+
+PEERS = ("sknn", "scikit-learn")
+
+
+def torch_calls(network: Network) -> dict[str, Callable]:
+    """Return what a torch user would write for each method."""
+    module, _ = torch_module(network)
+    module.eval()
+
+    @torch.inference_mode()
+    def predict(X):
+        return module(torch.from_numpy(X)).argmax(1).numpy()
+
+    @torch.inference_mode()
+    def predict_proba(X):
+        return module(torch.from_numpy(X)).softmax(1).numpy()
+
+    return {"predict": predict, "predict_proba": predict_proba}
+
+
+def milliseconds(call: Callable, rows: np.ndarray, quick: bool) -> float:
+    return 1e-3 * microseconds(lambda: call(rows), 0.05 if quick else 0.1, repeats=1)
+
+
+def run(options: Options) -> Iterator[dict]:
+    for dtype in ("float32",) if options.quick else ("float32", "float64"):
+        network = Network((64, 100, 10), 200, dtype=dtype)
+        X, y = network.data(2000)
+        models = {peer: estimator(peer, network, 2).fit(X, y) for peer in PEERS}
+        ours, theirs = (model.predict_proba(X) for model in models.values())
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+        by_hand = torch_calls(network)
+        for n_rows in (1, 1000, 100_000 if options.quick else 1_000_000):
+            rows = np.random.default_rng(0).standard_normal((n_rows, 64), dtype)
+            for method in by_hand:
+                calls = {peer: getattr(model, method) for peer, model in models.items()}
+                calls["torch"] = by_hand[method]
+                measure = {
+                    peer: functools.partial(milliseconds, call, rows, options.quick)
+                    for peer, call in calls.items()
+                }
+                labels = {"method": method, "rows": n_rows, "dtype": dtype}
+                row = compared(labels, take_turns(measure, options.count(full=5, quick=2)))
+                yield {**row, "sknn, rows/s": round(1e3 * n_rows / row["sknn"])}
