@@ -126,7 +126,9 @@ def _public_logistic_backward_(delta: torch.Tensor, output: torch.Tensor) -> Non
 
 
 def _kernel(name: str, overload: str) -> Any:
-    return getattr(getattr(torch.ops.aten, name, None), overload, None)
+    """An operator of torch, called past the Python around it where that is known."""
+    kernel = getattr(getattr(torch.ops.aten, name, None), overload, None)
+    return getattr(kernel, "_op", kernel)
 
 
 _relu_kernel = _kernel("threshold_backward", "grad_input")

@@ -127,9 +127,28 @@ class FeedForwardNet(skorch.NeuralNet):
             return dataset
         return super().get_iterator(dataset, training=training)
 
+    def initialize_callbacks(self):
+        super().initialize_callbacks()
+        vars(self)["_listeners"] = {}  # past skorch's __setattr__, which costs 2 us
+        return self
+
+    def notify(self, method_name, **cb_kwargs):
+        """skorch's, without calls of the methods that a callback does not override."""
+        if method_name not in self._listeners:
+            listening = [
+                getattr(callback, method_name)
+                for _, callback in self.callbacks_
+                if getattr(type(callback), method_name) is not getattr(Callback, method_name)
+            ]
+            self._listeners[method_name] = [getattr(self, method_name), *listening]
+        for listener in self._listeners[method_name]:
+            listener(self, **cb_kwargs)
+
     def on_epoch_begin(self, net, dataset_train=None, dataset_valid=None, **kwargs) -> None:
-        super().on_epoch_begin(net, dataset_train, dataset_valid, **kwargs)
-        vars(self)["record_"] = self.history[-1]  # past skorch's __setattr__, which costs 2 us
+        """Begin the epoch's row of the history, as skorch does, and keep it at hand."""
+        record = {"batches": [], "epoch": len(self.history_) + 1}
+        self.history_.append(record)
+        vars(self)["record_"] = record
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params) -> None:
         """One pass over the batches, or one look at the validation rows."""

@@ -18,8 +18,8 @@ import torch
 
 from sknn._parameters import FlatParameters
 
-# ndarray or torch.Tensor
-Operand = Any
+OPERANDS = (np.ndarray, torch.Tensor)
+Operand = Any  # one of them
 
 
 class TorchProducts:

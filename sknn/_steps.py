@@ -11,14 +11,13 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse
 import torch
 from torch import nn
 
 from sknn._activations import Activation
 from sknn._batches import Batch
 from sknn._losses import OUTPUT_ACTIVATIONS, Constants, Loss
-from sknn._products import Operand, TorchProducts
+from sknn._products import OPERANDS, Operand, TorchProducts
 
 
 class Slot(NamedTuple):
@@ -151,12 +150,12 @@ class ClosedFormStep:
 
     def _forward(self, batch: Batch, work: _Workspace) -> None:
         multiply, apply_, X = self._multiply, self.activation.apply_, batch.X
-        if scipy.sparse.issparse(X):
-            product = torch.from_numpy(X @ self.parameters.weights[0].numpy().T).t()
-            torch.add(product, work.first_bias, out=work.first_output)
-        else:
+        if isinstance(X, OPERANDS):
             multiply(self.products.weights[0], X.T, out=work.first_output_operand)
             work.first_output.add_(work.first_bias)
+        else:
+            product = torch.from_numpy(X @ self.parameters.weights[0].numpy().T).t()
+            torch.add(product, work.first_bias, out=work.first_output)
         for previous, previous_operand, weight, output, output_operand, bias in work.forward:
             apply_(previous)
             multiply(weight, previous_operand, out=output_operand)
@@ -179,12 +178,12 @@ class ClosedFormStep:
             multiply(weight_t, delta, out=previous_delta_operand)
             backward_(previous_delta, previous)
         sum_rows(work.first_delta_operand, ones, out=products.bias_gradients[0])
-        if scipy.sparse.issparse(X):
+        if isinstance(X, OPERANDS):
+            multiply(work.first_delta_operand, X, out=products.weight_gradients[0])
+        else:
             delta_t = work.first_delta.to(self.parameters.storage.dtype).numpy().T
             product = X.T @ np.ascontiguousarray(delta_t)
             torch.as_tensor(products.weight_gradients[0]).copy_(torch.from_numpy(product).t())
-        else:
-            multiply(work.first_delta_operand, X, out=products.weight_gradients[0])
 
 
 class AutogradStep:
@@ -223,7 +222,7 @@ class AutogradStep:
         """Fill the gradient, and the slot of the loss."""
         parameters = self.parameters
         parameters.gradient.zero_()
-        X = torch.as_tensor(batch.X.toarray() if scipy.sparse.issparse(batch.X) else batch.X)
+        X = torch.as_tensor(batch.X if isinstance(batch.X, OPERANDS) else batch.X.toarray())
         with torch.enable_grad():
             terms = self.loss.terms(self.module(X).t(), batch.y)
             share = 1 / batch.n_rows if batch.weight is None else batch.weight
@@ -258,7 +257,7 @@ class LossMeter:
         loss, n_outputs = step.loss, step.parameters.layer_units[-1]
         new_ones = step.parameters.storage.new_ones
         self._finish_ = step.finish_
-        self._operand = step.products.operand
+        self._operand, self._multiply = step.products.operand, step.products.multiply
         self._terms_scale = loss.reported_scale(n_outputs)
         self._norm_scale = 0.5 * step.alpha
         self._n_terms = 1 if loss.has_one_term else n_outputs  # of a row
@@ -267,7 +266,10 @@ class LossMeter:
         self._factors = new_ones(self._n_terms * n_rows)
         # The sum of the terms, then the norm of each batch.
         self._values = new_ones(1 + min(-(-n_samples // batch_size), self.MAX_BATCHES))
+        self._sum = self._operand(self._values[0])
+        # Views, made once: in a small network's epoch, each costs as much as an operation.
         self._slots: dict[tuple[int, int, int], Slot] = {}
+        self._filled: dict[int, tuple[torch.Tensor, Operand, Operand]] = {}
         self._batches: list[Batch] = []
         self._n_filled = 0
         self._full: list[tuple[torch.Tensor, list[Batch]]] = []
@@ -300,9 +302,13 @@ class LossMeter:
 
     def _summed(self) -> torch.Tensor:
         """Sum the terms that are there."""
-        terms, factors = self._terms[: self._n_filled], self._factors[: self._n_filled]
+        n = self._n_filled
+        if n not in self._filled:
+            terms, factors = self._terms[:n], self._factors[:n]
+            self._filled[n] = (terms, self._operand(terms), self._operand(factors))
+        terms, terms_operand, factors_operand = self._filled[n]
         self._finish_(terms)
-        torch.dot(terms, factors, out=self._values[0])
+        self._multiply(terms_operand, factors_operand, out=self._sum)
         return self._values
 
     def read(self) -> float:
