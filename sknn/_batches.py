@@ -232,8 +232,8 @@ class _DenseRows:
     def gather(self, order: np.ndarray) -> torch.Tensor:
         n_rows = len(order)
         chunk, converted = self._buffer[:n_rows], self._converted[:n_rows]
-        if self.device.type == "cpu":
-            # NumPy's is the faster gather of narrow rows. Clipping skips a check of the order.
+        if self.device.type == "cpu" and torch.get_num_threads() == 1:
+            # On one thread NumPy's is the faster gather. Clipping skips a check of the order.
             np.take(self._rows.numpy(), order, 0, out=chunk.numpy(), mode="clip")
         else:
             index = torch.from_numpy(order).to(self.device)

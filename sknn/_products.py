@@ -3,21 +3,28 @@
 A step is written once, for *operands*: what `operand` makes of a tensor, sharing its memory, and
 what `multiply` takes. Elementwise work and reductions are torch's everywhere.
 
-NumPy's BLAS multiplies small matrices faster than torch's (a third of the time for 4 features and
-100 units, three quarters in float64; `examples/benchmarks/choices.py` measures it), and a call
-costs less; torch's shares one pool of threads with the elementwise work around it.
+NumPy's BLAS multiplies faster than torch's where that is MKL on a processor that is not Intel's (a
+third of the time for 4 features and 100 units, three quarters in float64), and a call costs less.
+But its threads are not torch's, and what is elementwise must keep to one thread beside them: the
+idle threads of either library spin for a while, on the cores that the other one needs. So from
+some number of threads on, all is torch's. `examples/benchmarks/choices.py` measures it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
 from sknn._parameters import FlatParameters
+from sknn._threads import is_worth_sharing, one_blas_thread, threads_for
 
+# With more threads of torch than this, elementwise work on one of them costs more than NumPy's
+# products save. Measured on two.
+NUMPY_UP_TO = 2
 OPERANDS = (np.ndarray, torch.Tensor)
 Operand = Any  # one of them
 
@@ -53,6 +60,13 @@ class TorchProducts:
         self.biases = parameters.biases
         self.bias_gradients = [self.operand(g) for g in parameters.bias_gradients]
 
+    @staticmethod
+    @contextmanager
+    def threads(flops: float) -> Iterator[None]:
+        """Run the body on as many threads as steps of so many operations are worth."""
+        with threads_for(flops):
+            yield
+
     def operand(self, tensor: torch.Tensor) -> Operand:
         """A tensor as `multiply` takes it; it shares the tensor's memory."""
         return tensor
@@ -69,6 +83,17 @@ class NumPyProducts(TorchProducts):
 
     multiply = staticmethod(np.dot)
     sum_rows = staticmethod(np.dot)
+
+    @staticmethod
+    @contextmanager
+    def threads(flops: float) -> Iterator[None]:
+        """Torch on one thread, and the BLAS too where the products are not worth more."""
+        with threads_for(0.0), np.errstate(all="ignore"):  # a loss tells of overflows
+            if is_worth_sharing(flops):
+                yield
+            else:
+                with one_blas_thread():
+                    yield
 
     def operand(self, tensor: torch.Tensor) -> Operand:
         return tensor.numpy()
@@ -103,14 +128,9 @@ class BFloat16Products(TorchProducts):
         self.parameters.penalized_gradient.copy_(self._weight_gradient)
 
 
-def products_for(
-    parameters: FlatParameters, is_on_one_thread: bool, mixed: bool = False
-) -> TorchProducts:
-    """The products of a step: NumPy's where one thread of the CPU multiplies, else torch's.
-
-    With `mixed`, those of bfloat16 copies.
-    """
+def products_of(device: torch.device, flops: float, mixed: bool) -> type[TorchProducts]:
+    """The kind of products for steps of so many operations; with `mixed`, of bfloat16 copies."""
     if mixed:
-        return BFloat16Products(parameters)
-    on_cpu = parameters.storage.device.type == "cpu"
-    return (NumPyProducts if on_cpu and is_on_one_thread else TorchProducts)(parameters)
+        return BFloat16Products
+    shares_torchs_threads = is_worth_sharing(flops) and torch.get_num_threads() > NUMPY_UP_TO
+    return TorchProducts if device.type != "cpu" or shares_torchs_threads else NumPyProducts

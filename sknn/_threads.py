@@ -26,23 +26,22 @@ _n_outside = 0
 _blas_is_limited = False
 
 
+def is_worth_sharing(flops: float) -> bool:
+    """Whether several threads finish a step of so many operations sooner than one."""
+    return flops >= PARALLEL_FROM
+
+
 @contextmanager
-def threads_for(flops: float) -> Iterator[bool]:
+def threads_for(flops: float) -> Iterator[None]:
     """Run the body on one of torch's threads if `flops` a step are too few to share.
 
     Torch's number of threads belongs partly to the process (new threads take it over) and partly
     to each thread (OpenMP's). So every body puts back the number of its own thread. A thread that
     finds 1 while other bodies run may have taken over theirs: it puts back the number that the
     first of them found. A body inside another of the same thread changes nothing.
-
-    Yields
-    ------
-    bool
-        Whether the body is on one thread by this function's doing.
     """
-    limited = getattr(_in_this_thread, "limited", False)
-    if flops >= PARALLEL_FROM or limited:
-        yield limited
+    if is_worth_sharing(flops) or getattr(_in_this_thread, "limited", False):
+        yield
         return
     global _n_active, _n_outside
     entered = False
@@ -56,7 +55,7 @@ def threads_for(flops: float) -> Iterator[bool]:
             _n_active, entered = _n_active + 1, True
         _in_this_thread.limited = True
         torch.set_num_threads(1)
-        yield True
+        yield
     finally:
         _in_this_thread.limited = False
         if entered:

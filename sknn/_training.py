@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +27,7 @@ from sknn._module import FeedForwardModule
 from sknn._net import FeedForwardNet, plain_records
 from sknn._parameters import FlatParameters
 from sknn._problem import Problem, State
-from sknn._products import products_for
+from sknn._products import TorchProducts, products_of
 from sknn._solvers import SOLVERS, Solver
 from sknn._steps import ClosedFormStep, LossMeter, flops_per_step
 from sknn._stopping import (
@@ -39,7 +38,6 @@ from sknn._stopping import (
     StopOnPlateau,
     TrackProgress,
 )
-from sknn._threads import one_blas_thread, threads_for
 
 
 def train(
@@ -70,13 +68,9 @@ def train(
     """
     device = resolve_device(settings.device, _torch_dtype(problem.X.dtype))
     flops = flops_per_step(problem.layer_units, _batch_size(problem, settings))
-    # A step that diverges is noticed by its loss; NumPy's products would warn of each overflow.
-    with (
-        threads_for(flops) as is_on_one_thread,
-        one_blas_thread() if is_on_one_thread else nullcontext(),
-        np.errstate(all="ignore"),
-    ):
-        step = _step(problem, state, settings, device, is_on_one_thread)
+    products = products_of(device, flops, _is_mixed(settings, device))
+    with products.threads(flops):
+        step = _step(problem, state, settings, device, products)
         meter = LossMeter(step, _n_train(problem), _batch_size(problem, settings))
         if settings.solver == "lbfgs":
             trained = train_lbfgs(problem, state, settings, step, meter)
@@ -129,7 +123,7 @@ def _step(
     state: State,
     settings: SimpleNamespace,
     device: torch.device,
-    is_on_one_thread: bool,
+    products: type[TorchProducts],
 ) -> ClosedFormStep:
     """The step, over parameters that hold the starting point."""
     parameters = FlatParameters(
@@ -140,9 +134,8 @@ def _step(
         input_major=multiplies_sparse(problem.X, device, _batch_size(problem, settings)),
     )
     parameters.write(state.coefs, state.intercepts)
-    products = products_for(parameters, is_on_one_thread, _is_mixed(settings, device))
     activation, loss = ACTIVATIONS[settings.activation], LOSSES[problem.loss]
-    return ClosedFormStep(products, activation, loss, settings.alpha)
+    return ClosedFormStep(products(parameters), activation, loss, settings.alpha)
 
 
 def _train_stochastic(

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor, _compat, _products, _threads
 from sknn._parameters import FlatParameters
-from sknn._products import BFloat16Products, NumPyProducts, TorchProducts, products_for
+from sknn._products import BFloat16Products, NumPyProducts, TorchProducts, products_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -34,13 +34,24 @@ def used(monkeypatch):
     return kinds
 
 
-def test_numpy_multiplies_where_one_thread_of_the_cpu_does():
-    parameters = FlatParameters((3, 4, 2), dtype=torch.float32)
-    assert type(products_for(parameters, True)) is NumPyProducts
-    assert type(products_for(parameters, False)) is TorchProducts
-    assert type(products_for(parameters, True, mixed=True)) is BFloat16Products
-    on_meta = FlatParameters((3, 4, 2), dtype=torch.float32, device="meta")
-    assert type(products_for(on_meta, True)) is TorchProducts
+@pytest.mark.parametrize(
+    "device, n_threads, flops, mixed, expected",
+    [
+        ("cpu", 1, 1.0, False, NumPyProducts),
+        ("cpu", 1, 1e12, False, NumPyProducts),
+        ("cpu", 2, 1e12, False, NumPyProducts),
+        ("cpu", 3, 1.0, False, NumPyProducts),
+        ("cpu", 3, 1e12, False, TorchProducts),
+        ("cpu", 1, 1.0, True, BFloat16Products),
+        ("meta", 1, 1.0, False, TorchProducts),
+        ("meta", 1, 1.0, True, BFloat16Products),
+    ],
+)
+def test_products_are_those_of_device_threads_and_size(
+    device, n_threads, flops, mixed, expected, monkeypatch
+):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
+    assert products_of(torch.device(device), flops, mixed) is expected
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -49,7 +60,8 @@ def test_torchs_products_learn_what_numpys_do(dtype, used, monkeypatch):
     model = FeedForwardClassifier((20, 10), dtype=dtype, max_iter=10, random_state=0)
     model.fit(X, y)
     expected = model.loss_curve_
-    monkeypatch.setattr(_threads, "PARALLEL_FROM", 0.0)
+    monkeypatch.setattr(_threads, "PARALLEL_FROM", 1.0)
+    monkeypatch.setattr(_products, "NUMPY_UP_TO", 0)
     model.fit(X, y)
     assert used == [NumPyProducts, TorchProducts]
     np.testing.assert_allclose(
