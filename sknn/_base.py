@@ -171,7 +171,7 @@ class BaseFeedForward(BaseEstimator, ABC):
             y = self._check_targets(y, classes, first_pass, X.dtype)
             units = (X.shape[1], *hidden_units, self._n_outputs(y))
             random_state = check_random_state(self.random_state)
-            state = self._state(units, random_state, first_pass)
+            state = self._state(units, random_state, first_pass, X.dtype)
             problem = self._problem(X, y, sample_weight, units, random_state, incremental)
             settings = SimpleNamespace(**{n: getattr(self, n) for n in self._parameter_constraints})
             self._publish(train(problem, state, settings, random_state, incremental), problem)
@@ -250,14 +250,14 @@ class BaseFeedForward(BaseEstimator, ABC):
                 )
         return problem._replace(train_rows=train_rows, valid_rows=valid_rows)
 
-    def _state(self, units, random_state, first_pass) -> State:
+    def _state(self, units, random_state, first_pass, dtype) -> State:
         """Where training starts: new weights, or the model that is there."""
         from sknn._module import initial_parameters
         from sknn._problem import State
         from sknn._stopping import Progress
 
         if first_pass:
-            return State(*initial_parameters(units, self.activation, random_state))
+            return State(*initial_parameters(units, self.activation, random_state, dtype))
         self._check_weights(units)
         progress = {
             name: getattr(self, attribute)

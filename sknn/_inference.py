@@ -15,11 +15,13 @@ from sknn._losses import OUTPUT_ACTIVATIONS
 from sknn._steps import flops_per_step
 from sknn._threads import threads_for
 
-# The values of all layers for one chunk should stay in the second-level cache.
-CHUNK_BYTES = 2**20
+# The values of all layers for one chunk. They should stay in the second-level cache, and be many
+# beside what a chunk costs in Python.
+CHUNK_BYTES = 2**21
 MIN_CHUNK_ROWS = 256
 
 Outputs = Callable[[torch.Tensor], torch.Tensor]
+Layers = Sequence["torch.Tensor | None"]  # where the outputs of each layer go
 
 
 def link(output_activation: str) -> Outputs:
@@ -91,33 +93,35 @@ def outputs_of(
     chunk_rows = max(MIN_CHUNK_ROWS, CHUNK_BYTES // (sum(units) * X.dtype.itemsize))
     source = open_rows(X, device, chunk_rows)
 
-    def outputs_of_chunk(start: int) -> torch.Tensor:
+    def outputs_of_chunk(start: int, layers: Layers | None = None) -> torch.Tensor:
         stop = min(start + chunk_rows, n_rows)
         chunk = source.slice(start, stop) if rows is None else source.take(rows[start:stop])
-        with torch.inference_mode():
-            return outputs(_forward(_cast(chunk, dtype), weights, biases, activation)).t().cpu()
+        chunk = _cast(chunk, dtype)
+        return outputs(_forward(chunk, weights, biases, activation, layers)).t().cpu()
 
     if n_rows <= chunk_rows:
-        with threads_for(flops_per_step(units, n_rows) / 3):
+        with torch.inference_mode(), threads_for(flops_per_step(units, n_rows) / 3):
             return np.ascontiguousarray(outputs_of_chunk(0).numpy())
 
-    def fill(start: int) -> None:
-        result[start : start + chunk_rows] = outputs_of_chunk(start).numpy()
+    def fill(starts: Sequence[int]) -> None:
+        with torch.inference_mode():
+            layers = [bias.new_empty(len(bias), chunk_rows) for bias in biases]
+            for start in starts:
+                result[start : start + chunk_rows] = outputs_of_chunk(start, layers).numpy()
 
-    # Several chunks go to as many threads, each a chunk of its own: they need not wait for each
-    # other, as torch's threads do at the end of each operation.
+    # Threads with chunks of their own need not wait for each other, as torch's threads do at the
+    # end of each operation.
     n_threads = torch.get_num_threads() if device.type == "cpu" else 1
-    with threads_for(0.0):
+    with torch.inference_mode(), threads_for(0.0):
         first = outputs_of_chunk(0)
         result = np.empty((n_rows, first.shape[1]), first.numpy().dtype)
         result[:chunk_rows] = first.numpy()
         starts = range(chunk_rows, n_rows, chunk_rows)
         if n_threads == 1:
-            for start in starts:
-                fill(start)
+            fill(starts)
         else:
             with ThreadPoolExecutor(n_threads) as pool:
-                list(pool.map(fill, starts))
+                list(pool.map(fill, (starts[i::n_threads] for i in range(n_threads))))
     return result
 
 
@@ -149,14 +153,17 @@ def _forward(
     weights: Sequence[torch.Tensor],
     biases: Sequence[torch.Tensor],
     activation: str,
+    layers: Layers | None = None,
 ) -> torch.Tensor:
-    """Raw outputs, feature-major: (n_outputs, n_rows)."""
+    """Raw outputs, feature-major: (n_outputs, n_rows). In `layers`, if they have as many rows."""
     apply_ = ACTIVATIONS[activation].apply_
+    if layers is None or layers[0].shape[1] != X.shape[0]:
+        layers = [None] * len(weights)
     if isinstance(X, torch.Tensor):
-        z = torch.addmm(biases[0].unsqueeze(1), weights[0], X.t())
+        z = torch.addmm(biases[0].unsqueeze(1), weights[0], X.t(), out=layers[0])
     else:
         z = torch.from_numpy(X @ weights[0].t().numpy()).t() + biases[0].unsqueeze(1)
-    for weight, bias in zip(weights[1:], biases[1:], strict=True):
+    for weight, bias, layer in zip(weights[1:], biases[1:], layers[1:], strict=True):
         apply_(z)
-        z = torch.addmm(bias.unsqueeze(1), weight, z)
+        z = torch.addmm(bias.unsqueeze(1), weight, z, out=layer)
     return z

@@ -55,7 +55,10 @@ class FeedForwardModule(nn.Sequential):
 
 
 def initial_parameters(
-    layer_units: Sequence[int], activation: str, random_state: np.random.RandomState
+    layer_units: Sequence[int],
+    activation: str,
+    random_state: np.random.RandomState,
+    dtype: np.dtype | type = np.float64,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Draw coefficients and intercepts as scikit-learn does, layer by layer.
 
@@ -64,13 +67,13 @@ def initial_parameters(
 
     Returns
     -------
-    coefs : list of ndarray of shape (n_in, n_out), float64
-    intercepts : list of ndarray of shape (n_out,), float64
+    coefs : list of ndarray of shape (n_in, n_out), of `dtype`
+    intercepts : list of ndarray of shape (n_out,), of `dtype`
     """
     factor = 2.0 if activation == "logistic" else 6.0
     coefs, intercepts = [], []
     for n_in, n_out in pairwise(layer_units):
         bound = np.sqrt(factor / (n_in + n_out))
-        coefs.append(random_state.uniform(-bound, bound, (n_in, n_out)))
-        intercepts.append(random_state.uniform(-bound, bound, n_out))
+        for arrays, shape in ((coefs, (n_in, n_out)), (intercepts, n_out)):
+            arrays.append(random_state.uniform(-bound, bound, shape).astype(dtype, copy=False))
     return coefs, intercepts

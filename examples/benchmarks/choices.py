@@ -4,10 +4,13 @@
 
 - *layout*: the products and the softmax of one training step with activations held one row of
   the data a row, or one a column (feature-major, as sknn holds them). Plain torch.
-- *threads*: sknn's own step on one thread and on all, by the number of operations of a step:
+- *threads*: sknn's own step on one thread and on all, by the number of operations of a step (the
+  products alone have several, on a machine of two cores):
   `sknn._threads.PARALLEL_FROM` lies where all become faster.
 - *density*: sknn's own step on sparse rows and on the same rows made dense, by the share of
   values that are set: `sknn._batches.DENSE_FROM` lies where dense becomes faster.
+- *who*: sknn's own step by NumPy's products and by torch's, at every size.
+- *sparse products*: by SciPy, as sknn computes them, and by torch's CSR tensors.
 - *products*: the matrix products of a layer by torch and by NumPy: the limit of large steps.
 - *epoch*: a whole epoch of one batch beside the bare step and update of that batch: what skorch,
   the rules, shuffling and the saved state cost together; and making and initializing the net.
@@ -22,6 +25,7 @@ import numpy as np
 import scipy.sparse
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from examples.benchmarks._timing import SPINNING, microseconds
 from sknn import FeedForwardClassifier
@@ -30,9 +34,10 @@ from sknn._batches import DENSE_FROM, Batches
 from sknn._losses import LOSSES
 from sknn._module import initial_parameters
 from sknn._parameters import FlatParameters
+from sknn._products import NumPyProducts, TorchProducts
 from sknn._solvers import Adam
 from sknn._steps import ClosedFormStep, LossMeter, flops_per_step
-from sknn._threads import PARALLEL_FROM
+from sknn._threads import is_worth_sharing
 
 SHAPES = [
     ((4, 100, 3), 150),
@@ -46,21 +51,28 @@ SHAPES = [
 ]
 
 
-def training_step(X, units, input_major=False):
+def training_step(X, units, kind=NumPyProducts, input_major=False):
     """sknn's step and update on the first batch of some rows, as a function of nothing."""
     dtype = torch.float32 if X.dtype == np.float32 else torch.float64
     parameters = FlatParameters(units, 2, dtype=dtype, input_major=input_major)
     parameters.write(*initial_parameters(units, "relu", np.random.RandomState(0)))
-    loss = LOSSES["multiclass_log_loss"]
-    step = ClosedFormStep(parameters, ACTIVATIONS["relu"], loss, 1e-4)
-    meter, solver = LossMeter(parameters, loss, 1e-4), Adam(parameters)
-    y = np.random.RandomState(1).randint(0, units[-1], (X.shape[0], 1))
-    (batch,) = Batches(X, y, batch_size=X.shape[0], device=torch.device("cpu"))
-    slots = meter.slots(batch)
+    multiplying = kind(parameters)
+    step = ClosedFormStep(multiplying, ACTIVATIONS["relu"], LOSSES["multiclass_log_loss"], 1e-4)
+    n_rows, solver = X.shape[0], Adam(parameters)
+    y = np.random.RandomState(1).randint(0, units[-1], (n_rows, 1))
+    (batch,) = Batches(
+        X,
+        y,
+        batch_size=n_rows,
+        device=torch.device("cpu"),
+        dtype=multiplying.dtype,
+        operand=multiplying.operand,
+    )
+    slot = LossMeter(step, n_rows, n_rows).slot(batch)
 
     def run():
         with torch.inference_mode():
-            step(batch, *slots)
+            step(batch, slot)
             solver.update()
 
     return run
@@ -102,20 +114,37 @@ def print_layout():
 
 
 def print_threads(n_threads):
-    print(f"\nthreads, float32: a step on one thread and on {n_threads}")
+    print(f"\nthreads, float32: a step on one thread and on {n_threads} of NumPy's BLAS")
+    torch.set_num_threads(1)
     for units, n_rows in SHAPES:
         run = training_step(np.random.RandomState(0).randn(n_rows, units[0]).astype("f"), units)
         times = []
         for number in (1, n_threads):
-            torch.set_num_threads(number)
-            times.append(microseconds(run))
+            with threadpool_limits(number, user_api="blas"):
+                times.append(microseconds(run))
         flops = flops_per_step(units, n_rows)
-        side = "all" if flops >= PARALLEL_FROM else "one"
+        side = "all" if is_worth_sharing(flops) else "one"
         name = "-".join(map(str, units))
         print(
             f"{name:<20} {flops:10.1e} operations  one {times[0]:8.1f}  all {times[1]:8.1f}"
             f"  {times[1] / times[0]:5.2f}  sknn takes {side}"
         )
+
+
+def print_who(n_threads):
+    print(f"\nwho multiplies, on up to {n_threads} threads: a step by NumPy's products, by torch's")
+    for dtype in ("float32", "float64"):
+        for units, n_rows in [*SHAPES, ((512, 1024, 1024, 10), 256)]:
+            rows = np.random.RandomState(0).randn(n_rows, units[0]).astype(dtype)
+            flops, times = flops_per_step(units, n_rows), []
+            for kind in (NumPyProducts, TorchProducts):
+                torch.set_num_threads(n_threads)
+                time.sleep(SPINNING)
+                with kind.threads(flops):
+                    times.append(microseconds(training_step(rows, units, kind)))
+            name = "-".join(map(str, units))
+            ours, theirs = times
+            print(f"{dtype}  {name:<20} {ours:9.1f} {theirs:9.1f}  {ours / theirs:5.2f}")
 
 
 def print_density():
@@ -124,19 +153,39 @@ def print_density():
     units = (1000, 100, 10)
     for density in (0.01, 0.03, 0.05, 0.09, 0.15, 0.3):
         X = scipy.sparse.random(200, 1000, density, "csr", "f", random_state=0)
-        dense = microseconds(training_step(X.toarray(), units))
-        if density < DENSE_FROM:
+        with threadpool_limits(1, user_api="blas"):
+            dense = microseconds(training_step(X.toarray(), units))
+            # All rows in one batch are always multiplied as they are.
             sparse = microseconds(training_step(X, units, input_major=True))
+        side = "sparse" if density < DENSE_FROM else "dense"
+        print(
+            f"{density:5.2f}  sparse {sparse:8.1f}  dense {dense:8.1f}  {sparse / dense:5.2f}"
+            f"  sknn takes {side}"
+        )
+
+
+def print_sparse_products():
+    print("\nsparse products, float32, one thread: 200 rows by 100 units, by SciPy and by torch")
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message="Sparse")
+    for n_features, density in ((1000, 0.01), (1000, 0.05), (10_000, 0.01)):
+        X = scipy.sparse.random(200, n_features, density, "csr", "f", random_state=0)
+        W, D = np.ones((n_features, 100), "f"), np.ones((200, 100), "f")
+
+        def by_torch(rows, right):
+            parts = map(torch.from_numpy, (rows.indptr, rows.indices, rows.data))
+            return torch.sparse_csr_tensor(*parts, rows.shape) @ torch.from_numpy(right)
+
+        calls = {
+            "forward": (lambda X=X, W=W: X @ W, lambda X=X, W=W: by_torch(X, W)),
+            # Torch multiplies no transposed CSR matrix: it takes the CSR matrix of the transpose.
+            "backward": (lambda X=X, D=D: X.T @ D, lambda X=X, D=D: by_torch(X.T.tocsr(), D)),
+        }
+        for name, (ours, theirs) in calls.items():
+            ours, theirs = microseconds(ours), microseconds(theirs)
             print(
-                f"{density:5.2f}  sparse {sparse:8.1f}  dense {dense:8.1f}  {sparse / dense:5.2f}"
-            )
-        else:
-            forward, backward = np.ones((1000, 100), "f"), np.ones((200, 100), "f")
-            products_alone = microseconds(
-                lambda X=X, f=forward, b=backward: (X @ f, X.T @ b)  # what sknn would add to
-            )
-            print(
-                f"{density:5.2f}  sparse products alone {products_alone:8.1f}  dense {dense:8.1f}"
+                f"{n_features:6d} features, {density:.0%} set  {name:<9}"
+                f" SciPy {ours:8.1f}  torch {theirs:8.1f}  {ours / theirs:5.2f}"
             )
 
 
@@ -178,7 +227,9 @@ def main():
     print(f"torch {torch.__version__}, {n_threads} threads, NumPy {np.__version__}")
     print_layout()
     print_threads(n_threads)
+    print_who(n_threads)
     print_density()
+    print_sparse_products()
     print_products(n_threads)
     print_epoch()
 
