@@ -100,7 +100,7 @@ def outputs_of(
         return outputs(_forward(chunk, weights, biases, activation, layers)).t().cpu()
 
     if n_rows <= chunk_rows:
-        with torch.inference_mode(), threads_for(flops_per_step(units, n_rows) / 3):
+        with torch.inference_mode(), threads_for(flops_per_step(units, n_rows, X.dtype) / 3):
             return np.ascontiguousarray(outputs_of_chunk(0).numpy())
 
     def fill(starts: Sequence[int]) -> None:

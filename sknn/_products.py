@@ -25,6 +25,9 @@ from sknn._threads import is_worth_sharing, one_blas_thread, threads_for
 # With more threads of torch than this, elementwise work on one of them costs more than NumPy's
 # products save. Measured on two.
 NUMPY_UP_TO = 2
+# Operations of a step from which NumPy's BLAS gains by several threads. That is sooner than torch
+# does, where all that is elementwise waits for the threads as well.
+NUMPY_SHARES_FROM = 1.5e7
 OPERANDS = (np.ndarray, torch.Tensor)
 Operand = Any  # one of them
 
@@ -89,7 +92,7 @@ class NumPyProducts(TorchProducts):
     def threads(flops: float) -> Iterator[None]:
         """Torch on one thread, and the BLAS too where the products are not worth more."""
         with threads_for(0.0), np.errstate(all="ignore"):  # a loss tells of overflows
-            if is_worth_sharing(flops):
+            if flops >= NUMPY_SHARES_FROM:
                 yield
             else:
                 with one_blas_thread():

@@ -324,6 +324,10 @@ class LossMeter:
         return total / n_rows
 
 
-def flops_per_step(layer_units: tuple[int, ...], n_rows: int) -> int:
-    """Operations in the three products of each layer: forward, and two backward."""
-    return 6 * n_rows * sum(n_in * n_out for n_in, n_out in pairwise(layer_units))
+def flops_per_step(layer_units: tuple[int, ...], n_rows: int, dtype: np.dtype = np.float32) -> int:
+    """Operations in the three products of each layer: forward, and two backward.
+
+    In units of a float32 operation: one in float64 takes the time of two.
+    """
+    size = np.dtype(dtype).itemsize // np.dtype(np.float32).itemsize
+    return size * 6 * n_rows * sum(n_in * n_out for n_in, n_out in pairwise(layer_units))

@@ -67,7 +67,8 @@ def train(
         If the device is absent, or the weights have become non-finite.
     """
     device = resolve_device(settings.device, _torch_dtype(problem.X.dtype))
-    flops = flops_per_step(problem.layer_units, _batch_size(problem, settings))
+    n_rows = _batch_size(problem, settings)
+    flops = flops_per_step(problem.layer_units, n_rows, problem.X.dtype)
     products = products_of(device, flops, _is_mixed(settings, device))
     with products.threads(flops):
         step = _step(problem, state, settings, device, products)

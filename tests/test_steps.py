@@ -177,3 +177,4 @@ def test_step_makes_no_tensor_of_the_batch_size_after_the_first(products):
 
 def test_flops_count_three_products_a_layer():
     assert flops_per_step((4, 100, 3), 150) == 6 * 150 * (400 + 300)
+    assert flops_per_step((4, 100, 3), 150, np.float64) == 2 * 6 * 150 * (400 + 300)
