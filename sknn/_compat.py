@@ -7,6 +7,7 @@ tests exercise.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ def as_tensor(array: np.ndarray) -> torch.Tensor:
 _BFLOAT16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
+@cache
 def _public_has_bfloat16_cpu(features_file: str = "/proc/cpuinfo") -> bool:
     try:
         with open(features_file) as lines:
@@ -65,11 +67,11 @@ def _torch_has_bfloat16_cpu() -> bool | None:
     return any(query() for query in queries) if queries else None
 
 
-def has_bfloat16_unit(device_type: str) -> bool:
+def has_bfloat16_unit(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 matrices faster than float32 ones."""
-    if device_type == "cuda":
-        return torch.version.hip is not None or torch.cuda.get_device_capability() >= (8, 0)
-    if device_type == "cpu":
+    if device.type == "cuda":
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
         return bool(_torch_has_bfloat16_cpu()) or _public_has_bfloat16_cpu()
     return True
 

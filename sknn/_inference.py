@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -100,28 +101,43 @@ def outputs_of(
         return outputs(_forward(chunk, weights, biases, activation, layers)).t().cpu()
 
     if n_rows <= chunk_rows:
-        with torch.inference_mode(), threads_for(flops_per_step(units, n_rows, X.dtype) / 3):
+        with torch.inference_mode(), threads_for(flops_per_step(units, n_rows, X.dtype)):
             return np.ascontiguousarray(outputs_of_chunk(0).numpy())
 
-    def fill(starts: Sequence[int]) -> None:
-        with torch.inference_mode():
-            layers = [bias.new_empty(len(bias), chunk_rows) for bias in biases]
-            for start in starts:
-                result[start : start + chunk_rows] = outputs_of_chunk(start, layers).numpy()
-
-    # Threads with chunks of their own need not wait for each other, as torch's threads do at the
-    # end of each operation.
+    # Threads with several chunks each need not wait for each other, as torch's do at the end of
+    # each operation. Rows made dense are memory: one thread makes one chunk of them at a time.
+    starts = range(chunk_rows, n_rows, chunk_rows)
     n_threads = torch.get_num_threads() if device.type == "cpu" else 1
-    with torch.inference_mode(), threads_for(0.0):
+    if len(starts) < 2 * n_threads or scipy.sparse.issparse(X) and not source.is_sparse:
+        n_threads = 1
+    flops = flops_per_step(units, chunk_rows, X.dtype) if n_threads == 1 else 0.0
+    stop_all = threading.Event()
+
+    def fill(starts: Sequence[int]) -> None:
+        try:
+            with torch.inference_mode():
+                layers = [bias.new_empty(len(bias), chunk_rows) for bias in biases]
+                for start in starts:
+                    if stop_all.is_set():
+                        return
+                    result[start : start + chunk_rows] = outputs_of_chunk(start, layers).numpy()
+        except BaseException:
+            stop_all.set()
+            raise
+
+    with torch.inference_mode(), threads_for(flops):
         first = outputs_of_chunk(0)
         result = np.empty((n_rows, first.shape[1]), first.numpy().dtype)
         result[:chunk_rows] = first.numpy()
-        starts = range(chunk_rows, n_rows, chunk_rows)
         if n_threads == 1:
             fill(starts)
-        else:
-            with ThreadPoolExecutor(n_threads) as pool:
+            return result
+        with ThreadPoolExecutor(n_threads) as pool:
+            try:
                 list(pool.map(fill, (starts[i::n_threads] for i in range(n_threads))))
+            except BaseException:  # Ctrl-C too: the pool waits for its threads
+                stop_all.set()
+                raise
     return result
 
 

@@ -3,17 +3,17 @@
 A step is written once, for *operands*: what `operand` makes of a tensor, sharing its memory, and
 what `multiply` takes. Elementwise work and reductions are torch's everywhere.
 
-NumPy's BLAS multiplies faster than torch's where that is MKL on a processor that is not Intel's (a
-third of the time for 4 features and 100 units, three quarters in float64), and a call costs less.
-But its threads are not torch's, and what is elementwise must keep to one thread beside them: the
-idle threads of either library spin for a while, on the cores that the other one needs. So from
-some number of threads on, all is torch's. `examples/benchmarks/choices.py` measures it.
+NumPy's BLAS (OpenBLAS) multiplies faster than torch's (MKL) on the AMD processor that this was
+measured on: a third of the time for 4 features and 100 units, three quarters in float64. And a call
+costs less. But its threads are not torch's, and what is elementwise must keep to one thread beside
+them: the idle threads of either library spin for a while, on the cores that the other one needs. So
+large steps on many threads are all torch's. `examples/benchmarks/choices.py` measures it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ class TorchProducts:
     Attributes
     ----------
     dtype : torch.dtype
-        Of the rows and of all layers but the last, whose outputs have that of the parameters.
+        Of the rows, and of the outputs of all layers but the last.
     weights, weight_gradients : list of operands of shape (n_out, n_in)
     biases : list of torch.Tensor of shape (n_out,)
     bias_gradients : list of operands of shape (n_out,)
@@ -90,13 +90,14 @@ class NumPyProducts(TorchProducts):
     @staticmethod
     @contextmanager
     def threads(flops: float) -> Iterator[None]:
-        """Torch on one thread, and the BLAS too where the products are not worth more."""
-        with threads_for(0.0), np.errstate(all="ignore"):  # a loss tells of overflows
-            if flops >= NUMPY_SHARES_FROM:
-                yield
-            else:
-                with one_blas_thread():
-                    yield
+        """Torch on one thread, and the BLAS too, unless the products gain by two."""
+        shares = flops >= NUMPY_SHARES_FROM and 1 < torch.get_num_threads() <= NUMPY_UP_TO
+        with (
+            threads_for(0.0),
+            nullcontext() if shares else one_blas_thread(),
+            np.errstate(all="ignore"),  # the loss tells of overflows
+        ):
+            yield
 
     def operand(self, tensor: torch.Tensor) -> Operand:
         return tensor.numpy()

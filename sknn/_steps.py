@@ -29,13 +29,10 @@ class Slot(NamedTuple):
         The terms of the loss, but for what the step leaves to its `finish_`.
     norm : operand of shape ()
         The squared norm of the weights.
-    factors : torch.Tensor, shaped like `terms`
-        What the meter multiplies the terms by: the sample weights.
     """
 
     terms: torch.Tensor
     norm: Operand
-    factors: torch.Tensor
 
 
 class _Workspace:
@@ -66,16 +63,14 @@ class _Workspace:
         self.ones = operand(torch.ones_like(self.raw[0]))
         self.first_output, self.first_output_operand = outputs[0], operand(outputs[0])
         self.first_delta, self.first_delta_operand = deltas[0], operand(deltas[0])
-        biases = [bias.unsqueeze(1) for bias in products.biases]
-        self.first_bias = biases[0]
+        self.last_bias = parameters.biases[-1].unsqueeze(1)
         self.forward = [
             (
                 outputs[i - 1],
+                products.biases[i - 1].unsqueeze(1),
                 operand(outputs[i - 1]),
                 products.weights[i],
-                outputs[i],
                 operand(outputs[i]),
-                biases[i],
             )
             for i in range(1, len(units))
         ]
@@ -152,16 +147,16 @@ class ClosedFormStep:
         multiply, apply_, X = self._multiply, self.activation.apply_, batch.X
         if isinstance(X, OPERANDS):
             multiply(self.products.weights[0], X.T, out=work.first_output_operand)
-            work.first_output.add_(work.first_bias)
         else:
-            product = torch.from_numpy(X @ self.parameters.weights[0].numpy().T).t()
-            torch.add(product, work.first_bias, out=work.first_output)
-        for previous, previous_operand, weight, output, output_operand, bias in work.forward:
+            product = X @ self.parameters.weights[0].numpy().T
+            work.first_output.copy_(torch.from_numpy(product).t())
+        for previous, bias, previous_operand, weight, output_operand in work.forward:
+            previous.add_(bias)
             apply_(previous)
             multiply(weight, previous_operand, out=output_operand)
-            output.add_(bias)
         if work.last is not work.raw:
             work.last.copy_(work.raw)
+        work.last.add_(work.last_bias)
         self._apply_output_(work.last)
 
     def _backward(self, batch: Batch, work: _Workspace) -> None:
@@ -270,9 +265,10 @@ class LossMeter:
         # Views, made once: in a small network's epoch, each costs as much as an operation.
         self._slots: dict[tuple[int, int, int], Slot] = {}
         self._filled: dict[int, tuple[torch.Tensor, Operand, Operand]] = {}
-        self._batches: list[Batch] = []
+        # Rows and weight of each batch; the batch itself would keep its gathered rows alive.
+        self._batches: list[tuple[int, float]] = []
         self._n_filled = 0
-        self._full: list[tuple[torch.Tensor, list[Batch]]] = []
+        self._full: list[tuple[torch.Tensor, list[tuple[int, float]]]] = []
 
     def slot(self, batch: Batch) -> Slot:
         """Where the step of this batch writes."""
@@ -287,18 +283,15 @@ class LossMeter:
         if slot is None:
             slot = self._slots[key] = self._make_slot(*key)
         if batch.weight is not None:
-            torch.mul(batch.weight, batch.n_rows, out=slot.factors[0])
-            slot.factors[1:] = slot.factors[0]
+            factors = self._factors[self._n_filled : self._n_filled + n_terms]
+            factors.view(self._n_terms, -1).copy_(batch.weight).mul_(batch.n_rows)
         self._n_filled += n_terms
-        self._batches.append(batch)
+        self._batches.append((batch.n_rows, batch.weight_sum))
         return slot
 
     def _make_slot(self, n_batches: int, start: int, n_terms: int) -> Slot:
-        terms, factors = (
-            values[start : start + n_terms].view(self._n_terms, -1)
-            for values in (self._terms, self._factors)
-        )
-        return Slot(terms, self._operand(self._values[1 + n_batches]), factors)
+        terms = self._terms[start : start + n_terms].view(self._n_terms, -1)
+        return Slot(terms, self._operand(self._values[1 + n_batches]))
 
     def _summed(self) -> torch.Tensor:
         """Sum the terms that are there."""
@@ -317,9 +310,9 @@ class LossMeter:
         for values, batches in [*self._full, (self._summed(), self._batches)]:
             terms, *norms = values.tolist()
             total += self._terms_scale * terms
-            for norm, batch in zip(norms, batches, strict=False):
-                total += self._norm_scale * norm * batch.n_rows / batch.weight_sum
-                n_rows += batch.n_rows
+            for norm, (n_batch_rows, weight_sum) in zip(norms, batches, strict=False):
+                total += self._norm_scale * norm * n_batch_rows / weight_sum
+                n_rows += n_batch_rows
         self._full, self._batches, self._n_filled = [], [], 0
         return total / n_rows
 

@@ -15,8 +15,9 @@ from functools import cache
 import torch
 from threadpoolctl import ThreadpoolController
 
-# Floating-point operations of one step from which several threads pay, on an idle machine of two
-# cores; `examples/benchmarks/choices.py` measures it.
+# Floating-point operations of one step (of float32: one of float64 counts as two) from which
+# several of torch's threads pay, on an idle machine of two cores; `examples/benchmarks/choices.py`
+# measures it.
 PARALLEL_FROM = 4e7
 
 _lock = threading.Lock()
@@ -68,21 +69,27 @@ def threads_for(flops: float) -> Iterator[None]:
 def one_blas_thread() -> Iterator[None]:
     """Run the body with NumPy's BLAS on one thread, as far as that can be had.
 
-    The number belongs to the process, and threadpoolctl lets one thread of Python control it as
-    long as that lives. So the body that set the limit lifts it; another that it overlaps with
-    may end its work on more threads, which costs time and changes nothing else.
+    The number belongs to the process, and threadpoolctl lets the thread of Python that has set it
+    put it back. So another body that this one overlaps with may end its work on more threads:
+    that costs time, and can change the last bits of large products.
     """
     global _blas_is_limited
-    with _lock:
-        limit = None if _blas_is_limited else _blas().limit(limits=1)
-        _blas_is_limited = True
+    limit = None
+    is_owner = False
     try:
+        with _lock:
+            if not _blas_is_limited and any(b.num_threads > 1 for b in _blas().lib_controllers):
+                _blas_is_limited = is_owner = True
+                limit = _blas().limit(limits=1).__enter__()
         yield
     finally:
-        if limit is not None:
+        if is_owner:
             with _lock:
-                limit.restore_original_limits()
-                _blas_is_limited = False
+                try:
+                    if limit is not None:
+                        limit.__exit__(None, None, None)
+                finally:
+                    _blas_is_limited = False
 
 
 @cache

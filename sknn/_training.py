@@ -72,7 +72,7 @@ def train(
     products = products_of(device, flops, _is_mixed(settings, device))
     with products.threads(flops):
         step = _step(problem, state, settings, device, products)
-        meter = LossMeter(step, _n_train(problem), _batch_size(problem, settings))
+        meter = LossMeter(step, _n_train(problem), n_rows)
         if settings.solver == "lbfgs":
             trained = train_lbfgs(problem, state, settings, step, meter)
         else:
@@ -109,7 +109,7 @@ def _is_mixed(settings: SimpleNamespace, device: torch.device) -> bool:
     """Whether bfloat16 copies are multiplied. L-BFGS's line search needs exact losses."""
     if settings.dtype != "bfloat16" or settings.solver == "lbfgs":
         return False
-    if not _compat.has_bfloat16_unit(device.type):
+    if not _compat.has_bfloat16_unit(device):
         warnings.warn(
             "dtype='bfloat16' is slower than dtype='float32' here: this"
             f" {device.type} device has no unit for bfloat16 products"

@@ -17,6 +17,7 @@ from conftest import TARGETS, assert_bit_equal, fitted_state
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier, MLPRegressor
+from threadpoolctl import threadpool_info
 
 import sknn._net
 import sknn._stopping
@@ -69,6 +70,9 @@ def torch_state():
     return {
         "threads": torch.get_num_threads(),
         "interop threads": torch.get_num_interop_threads(),
+        "BLAS threads": [
+            pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"
+        ],
         "dtype": torch.get_default_dtype(),
         "generator": torch.get_rng_state().tolist(),
         "gradients": torch.is_grad_enabled(),

@@ -71,13 +71,57 @@ def test_validation_rows_are_scored_by_the_chunk(chunks):
     assert max(chunks) == 16
 
 
-def test_chunks_in_two_threads_are_those_in_one(chunks, two_threads):
+@pytest.fixture
+def pools(monkeypatch):
+    """The numbers of threads that chunks were shared among."""
+    sizes = []
+
+    class Pool(_inference.ThreadPoolExecutor):
+        def __init__(self, n_threads):
+            sizes.append(n_threads)
+            super().__init__(n_threads)
+
+    monkeypatch.setattr(_inference, "ThreadPoolExecutor", Pool)
+    return sizes
+
+
+def test_chunks_in_two_threads_are_those_in_one(chunks, pools, two_threads):
     X, y = TARGETS["multiclass"]
     model = FeedForwardClassifier(max_iter=5, random_state=0).fit(X, y)
     in_two = model.predict_proba(X)
     assert len(chunks) == 10
+    assert pools == [2]
     torch.set_num_threads(1)
     np.testing.assert_array_equal(in_two, model.predict_proba(X))
+    assert pools == [2]
+
+
+@pytest.mark.parametrize("kind", ["few chunks", "made dense"])
+def test_few_chunks_or_rows_made_dense_are_not_shared(kind, chunks, pools, two_threads):
+    X, y = TARGETS["multiclass"]
+    model = FeedForwardClassifier(max_iter=2, random_state=0).fit(X, y)
+    rows = X[:60] if kind == "few chunks" else scipy.sparse.csr_matrix(X)
+    np.testing.assert_allclose(model.predict_proba(rows), model.predict_proba(X)[: rows.shape[0]])
+    assert pools == [2]  # of the dense rows, all of them
+    assert chunks[:4] == ([16, 16, 16, 12] if kind == "few chunks" else [16] * 4)
+
+
+def test_error_in_one_thread_ends_the_other_threads_work(chunks, pools, two_threads, monkeypatch):
+    X, y = TARGETS["multiclass"]
+    model = FeedForwardClassifier(max_iter=2).fit(X, y)
+    forward, calls = _inference._forward, []
+
+    def failing(*args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return forward(*args)
+
+    monkeypatch.setattr(_inference, "_forward", failing)
+    with pytest.raises(KeyboardInterrupt):
+        model.predict(np.tile(X, (200, 1)))
+    assert pools == [2]
+    assert len(calls) < 1000
 
 
 def test_error_in_a_chunk_of_another_thread_is_raised(chunks, two_threads):

@@ -167,9 +167,26 @@ def test_bfloat16_scores_as_float32_on_digits():
     assert means[1] > means[0] - 0.005
 
 
-def test_products_take_views_and_never_copy():
-    parameters = FlatParameters((3, 4, 2), dtype=torch.float64)
-    for kind in (NumPyProducts, TorchProducts):
-        weight = torch.as_tensor(kind(parameters).weights[0])
-        assert weight.data_ptr() == parameters.weights[0].data_ptr()
-    assert _products.NumPyProducts.multiply is np.dot
+@pytest.mark.parametrize("input_major", [False, True])
+@pytest.mark.parametrize("kind", [NumPyProducts, TorchProducts])
+def test_products_take_views_and_never_copy(kind, input_major):
+    parameters = FlatParameters((3, 4, 2), dtype=torch.float64, input_major=input_major)
+    products = kind(parameters)
+    for name in ("weights", "weight_gradients", "biases", "bias_gradients"):
+        pairs = zip(getattr(products, name), getattr(parameters, name), strict=True)
+        for taken, tensor in pairs:
+            assert torch.as_tensor(taken).data_ptr() == tensor.data_ptr()
+            assert taken.shape == tensor.shape
+
+
+def test_bfloat16_adds_the_last_bias_in_float32():
+    X, y = TARGETS["one output"]
+    model = FeedForwardRegressor(
+        hidden_layer_sizes=(5,), dtype="bfloat16", alpha=0.0, learning_rate_init=1e-9, max_iter=1
+    )
+    model.partial_fit(X, y)
+    model.intercepts_[-1][:] = 1000.0
+    y = model.predict(X)
+    model.partial_fit(X, y)
+    # The targets are what the network says, so only the rounding of the products is left.
+    assert model.loss_ < 1e-3

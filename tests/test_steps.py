@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+import weakref
+
 import numpy as np
 import pytest
 import scipy.sparse
 import torch
 
 from sknn._activations import ACTIVATIONS
-from sknn._batches import Batches
+from sknn._batches import Batch, Batches
 from sknn._losses import LOSSES
 from sknn._module import FeedForwardModule, initial_parameters
 from sknn._parameters import FlatParameters
-from sknn._products import NumPyProducts, TorchProducts
+from sknn._products import BFloat16Products, NumPyProducts, TorchProducts
 from sknn._steps import AutogradStep, ClosedFormStep, LossMeter, flops_per_step
 
 CPU = torch.device("cpu")
@@ -173,6 +177,71 @@ def test_step_makes_no_tensor_of_the_batch_size_after_the_first(products):
             step(batch, meter.slot(batch))
     allocated = sum(max(0, event.self_cpu_memory_usage) for event in profile.events())
     assert allocated < 8 * batch.n_rows  # scalars only
+
+
+def test_step_makes_no_array_of_the_batch_size_after_the_first():
+    parameters, batch = make_problem("multiclass_log_loss", "relu", weighted=False, n_rows=5000)
+    step = ClosedFormStep(
+        NumPyProducts(parameters), ACTIVATIONS["relu"], LOSSES["multiclass_log_loss"], ALPHA
+    )
+    batch = batch._replace(X=operand(step.products, batch.X))
+    meter = LossMeter(step, batch.n_rows, batch.n_rows)
+    run(step, meter, batch)
+    slot = meter.slot(batch)
+    tracemalloc.start()  # knows NumPy's memory, not torch's
+    with step.grad_mode():
+        step(batch, slot)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * batch.n_rows
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_meter_does_not_keep_the_rows_of_a_batch(is_sparse):
+    rng = np.random.RandomState(0)
+    X = scipy.sparse.random(60, 7, 0.05, format="csr", random_state=rng)
+    X = X if is_sparse else X.toarray()
+    parameters = FlatParameters((7, 2), dtype=torch.float64, input_major=is_sparse)
+    parameters.write(*initial_parameters((7, 2), "relu", rng))
+    step = ClosedFormStep(
+        NumPyProducts(parameters), ACTIVATIONS["relu"], LOSSES["squared_error"], ALPHA
+    )
+    meter, seen = LossMeter(step, 60, 10), []
+    batches = Batches(
+        X,
+        rng.randn(60, 2),
+        batch_size=10,
+        random_state=rng,
+        device=CPU,
+        operand=step.products.operand,
+    )
+    for batch in batches:
+        meter.slot(batch)
+        if is_sparse:
+            seen.append(weakref.ref(batch.X))
+    del batch, batches
+    gc.collect()
+    assert all(reference() is None for reference in seen)
+    assert not any(isinstance(value, Batch) for value in meter._batches)
+
+
+@pytest.mark.parametrize("loss", list(LOSSES))
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+def test_bfloat16_gradient_is_that_of_autograd_to_its_rounding(activation, loss):
+    parameters, batch = make_problem(loss, activation, weighted=True, n_rows=64)
+    expected_value, expected = autograd(parameters, loss, activation, batch)
+    single = FlatParameters(parameters.layer_units, dtype=torch.float32)
+    single.storage.copy_(parameters.storage)
+    step = ClosedFormStep(BFloat16Products(single), ACTIVATIONS[activation], LOSSES[loss], ALPHA)
+    y = batch.y if batch.y.dtype == torch.int64 else batch.y.float()
+    batch = batch._replace(X=batch.X.to(torch.bfloat16), y=y, weight=batch.weight.float())
+    value, gradient = run(step, LossMeter(step, batch.n_rows, batch.n_rows), batch)
+    assert value == pytest.approx(expected_value, rel=0.01)
+    # A unit near zero may round to the other side of relu's kink.
+    rtol = 0.15 if activation == "relu" else 0.03
+    pairs = zip(single.views(gradient), single.views(expected.float()), strict=True)
+    for ours, theirs in [pair for kinds in pairs for pair in zip(*kinds, strict=True)]:
+        assert (ours - theirs).norm() < rtol * theirs.norm()
 
 
 def test_flops_count_three_products_a_layer():

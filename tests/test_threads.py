@@ -10,7 +10,7 @@ from conftest import TARGETS
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sknn import FeedForwardClassifier, _inference, _products
-from sknn._products import NUMPY_SHARES_FROM
+from sknn._products import NUMPY_SHARES_FROM, NumPyProducts
 from sknn._steps import ClosedFormStep
 from sknn._threads import PARALLEL_FROM, one_blas_thread, threads_for
 
@@ -124,6 +124,45 @@ def test_blas_gets_its_threads_back_when_the_call_that_limited_it_ends(two_blas_
         assert blas_threads() == {1}
     assert blas_threads() == {2}
     assert seen == {"inside": {1}}
+
+
+def test_blas_is_left_to_other_threads_after_a_call(two_blas_threads):
+    done, leave = threading.Event(), threading.Event()
+
+    def other():
+        with one_blas_thread():
+            pass
+        done.set()
+        leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert done.wait(10)
+    with threadpool_limits(1, user_api="blas"):
+        assert blas_threads() == {1}
+    leave.set()
+    thread.join()
+    assert blas_threads() == {2}
+
+
+def test_blas_that_others_have_limited_is_left_alone():
+    with threadpool_limits(2, user_api="blas"):
+        outer = threadpool_limits(1, user_api="blas")
+        body = one_blas_thread()
+        body.__enter__()
+        outer.restore_original_limits()
+        before = blas_threads()
+        body.__exit__(None, None, None)
+        assert blas_threads() == before
+
+
+@pytest.mark.parametrize("n_torch, expected", [(1, {1}), (2, {2}), (3, {1})])
+def test_blas_shares_large_products_on_two_of_torchs_threads_only(
+    n_torch, expected, two_blas_threads, two_threads
+):
+    torch.set_num_threads(n_torch)
+    with NumPyProducts.threads(NUMPY_SHARES_FROM):
+        assert blas_threads() == expected
 
 
 def test_blas_gets_its_threads_back_after_an_error(two_blas_threads):
