@@ -25,9 +25,6 @@ from sknn._threads import is_worth_sharing, one_blas_thread, threads_for
 # With more threads of torch than this, elementwise work on one of them costs more than NumPy's
 # products save. Measured on two.
 NUMPY_UP_TO = 2
-# Operations of a step from which NumPy's BLAS gains by several threads. That is sooner than torch
-# does, where all that is elementwise waits for the threads as well.
-NUMPY_SHARES_FROM = 1.5e7
 OPERANDS = (np.ndarray, torch.Tensor)
 Operand = Any  # one of them
 
@@ -91,7 +88,7 @@ class NumPyProducts(TorchProducts):
     @contextmanager
     def threads(flops: float) -> Iterator[None]:
         """Torch on one thread, and the BLAS too, unless the products gain by two."""
-        shares = flops >= NUMPY_SHARES_FROM and 1 < torch.get_num_threads() <= NUMPY_UP_TO
+        shares = is_worth_sharing(flops) and 1 < torch.get_num_threads() <= NUMPY_UP_TO
         with (
             threads_for(0.0),
             nullcontext() if shares else one_blas_thread(),

@@ -16,8 +16,9 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 # Floating-point operations of one step (of float32: one of float64 counts as two) from which
-# several of torch's threads pay, on an idle machine of two cores; `examples/benchmarks/choices.py`
-# measures it.
+# several threads pay, of torch or of NumPy's BLAS, on an idle machine of two cores;
+# `examples/benchmarks/choices.py` measures it. NumPy's pay a little sooner, but then a busy other
+# core costs more than they give.
 PARALLEL_FROM = 4e7
 
 _lock = threading.Lock()

@@ -9,8 +9,8 @@ import torch
 from conftest import TARGETS
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sknn import FeedForwardClassifier, _inference, _products
-from sknn._products import NUMPY_SHARES_FROM, NumPyProducts
+from sknn import FeedForwardClassifier, _inference, _threads
+from sknn._products import NumPyProducts
 from sknn._steps import ClosedFormStep
 from sknn._threads import PARALLEL_FROM, one_blas_thread, threads_for
 
@@ -161,7 +161,7 @@ def test_blas_shares_large_products_on_two_of_torchs_threads_only(
     n_torch, expected, two_blas_threads, two_threads
 ):
     torch.set_num_threads(n_torch)
-    with NumPyProducts.threads(NUMPY_SHARES_FROM):
+    with NumPyProducts.threads(PARALLEL_FROM):
         assert blas_threads() == expected
 
 
@@ -172,7 +172,7 @@ def test_blas_gets_its_threads_back_after_an_error(two_blas_threads):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("shares_from, expected", [(NUMPY_SHARES_FROM, {1}), (1.0, {2})])
+@pytest.mark.parametrize("shares_from, expected", [(PARALLEL_FROM, {1}), (1.0, {2})])
 def test_blas_of_a_small_fit_has_one_thread_and_that_of_a_large_one_all(
     shares_from, expected, two_blas_threads, two_threads, monkeypatch
 ):
@@ -183,7 +183,7 @@ def test_blas_of_a_small_fit_has_one_thread_and_that_of_a_large_one_all(
         seen.append((blas_threads(), torch.get_num_threads()))
         return step(*args)
 
-    monkeypatch.setattr(_products, "NUMPY_SHARES_FROM", shares_from)
+    monkeypatch.setattr(_threads, "PARALLEL_FROM", shares_from)
     monkeypatch.setattr(ClosedFormStep, "__call__", recorded)
     FeedForwardClassifier(max_iter=2).fit(*TARGETS["multiclass"])
     assert seen == [(expected, 1)] * 2

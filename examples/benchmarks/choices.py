@@ -6,7 +6,7 @@
   the data a row, or one a column (feature-major, as sknn holds them). Plain torch.
 - *threads*: sknn's own step on one thread and on all, by the number of operations of a step (the
   products alone have several, on a machine of two cores):
-  `sknn._products.NUMPY_SHARES_FROM` lies where all become faster.
+  `sknn._threads.PARALLEL_FROM` lies where all become faster.
 - *density*: sknn's own step on sparse rows and on the same rows made dense, by the share of
   values that are set: `sknn._batches.DENSE_FROM` lies where dense becomes faster.
 - *who*: sknn's own step by NumPy's products and by torch's, at every size.
@@ -34,9 +34,10 @@ from sknn._batches import DENSE_FROM, Batches
 from sknn._losses import LOSSES
 from sknn._module import initial_parameters
 from sknn._parameters import FlatParameters
-from sknn._products import NUMPY_SHARES_FROM, NumPyProducts, TorchProducts
+from sknn._products import NumPyProducts, TorchProducts
 from sknn._solvers import Adam
 from sknn._steps import ClosedFormStep, LossMeter, flops_per_step
+from sknn._threads import is_worth_sharing
 
 SHAPES = [
     ((4, 100, 3), 150),
@@ -122,7 +123,7 @@ def print_threads(n_threads):
             with threadpool_limits(number, user_api="blas"):
                 times.append(microseconds(run))
         flops = flops_per_step(units, n_rows)
-        side = "all" if flops >= NUMPY_SHARES_FROM else "one"
+        side = "all" if is_worth_sharing(flops) else "one"
         name = "-".join(map(str, units))
         print(
             f"{name:<20} {flops:10.1e} operations  one {times[0]:8.1f}  all {times[1]:8.1f}"
