@@ -68,7 +68,7 @@ def peak(peer: str, size: Size) -> float:
 def run(options: Options) -> Iterator[dict]:
     for grows, values in (QUICK_RANGES if options.quick else RANGES).items():
         sizes = [Size(**{grows: value}) for value in values]
-        found = [times(size, options.count(full=3, quick=2)) for size in sizes]
+        found = [times(size, options.count(full=3, quick=1)) for size in sizes]
         row = {"grows": grows, "from": values[0], "over": f"{values[-UPPER]} to {values[-1]}"}
         for peer in PEERS:
             upper = [point[peer] for point in found[-UPPER:]]

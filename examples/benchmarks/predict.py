@@ -56,5 +56,5 @@ def run(options: Options) -> Iterator[dict]:
                     for peer, call in calls.items()
                 }
                 labels = {"method": method, "rows": n_rows, "dtype": dtype}
-                row = compared(labels, take_turns(measure, options.count(full=5, quick=2)))
+                row = compared(labels, take_turns(measure, options.count(full=5, quick=1)))
                 yield {**row, "sknn, rows/s": round(1e3 * n_rows / row["sknn"])}
