@@ -4,9 +4,9 @@ A step is written once, for *operands*: what `operand` makes of a tensor, sharin
 what `multiply` takes. Elementwise work and reductions are torch's everywhere.
 
 NumPy's BLAS (OpenBLAS) multiplies faster than torch's (MKL) on the AMD processor that this was
-measured on: a third of the time for 4 features and 100 units, three quarters in float64. And a call
-costs less. But its threads are not torch's, and what is elementwise must keep to one thread beside
-them: the idle threads of either library spin for a while, on the cores that the other one needs. So
+measured on, most of all narrow matrices and float64. And a call costs less. But its threads are not
+torch's, and what is elementwise must keep to one thread beside them: the idle threads of either
+library spin for a while, on the cores that the other one needs. So
 large steps on many threads are all torch's. `examples/benchmarks/choices.py` measures it.
 """
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import torch_threads
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `pytest` by itself
 
@@ -27,10 +28,8 @@ ROW = {"network": "4-100-3", "rows": 150, "sknn": 117.4, "torch": 0.5, "/ torch"
 @pytest.fixture
 def one_thread():
     """One thread for torch: small products that share two take long on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(1):
+        yield
 
 
 def test_help_names_every_benchmark_and_each_has_a_run(capsys):

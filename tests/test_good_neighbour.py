@@ -13,7 +13,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import torch
-from conftest import TARGETS, assert_bit_equal, fitted_state
+from conftest import TARGETS, assert_bit_equal, fitted_state, torch_threads
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -92,10 +92,8 @@ def numpy_state():
 @pytest.fixture(params=[1, 2, 3], ids=["1 thread", "2 threads", "3 threads"])
 def n_threads(request):
     """A thread count that a user of torch has set."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
+    with torch_threads(request.param):
+        yield request.param
 
 
 @pytest.fixture(params=[torch.float32, torch.float64], ids=str)
