@@ -86,6 +86,7 @@ class Batch(NamedTuple):
     weight: torch.Tensor | None
     weight_sum: float
     n_rows: int
+    offset: int = 0
 
 
 class Batches:
@@ -151,6 +152,7 @@ class Batches:
             self._X.reserve(self.chunk_size)
             self._y.reserve(self.chunk_size)
         self._views: dict[int, list[Batch]] = {}
+        self._chunk_start = 0
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of one epoch."""
@@ -158,7 +160,19 @@ class Batches:
             self.random_state.shuffle(self._order)
         for start in range(0, self.n_samples, self.chunk_size):
             stop = min(start + self.chunk_size, self.n_samples)
+            self._chunk_start = start
             yield from self._chunk(start, stop)
+
+    @property
+    def n_batches(self) -> int:
+        """Batches of an epoch, those without weight included."""
+        return -(-self.n_samples // self.batch_size)
+
+    def rows_of(self, batch: Batch) -> np.ndarray:
+        """Which rows of `X` the batch that was yielded last holds."""
+        start = self._chunk_start + batch.offset
+        rows = slice(start, start + batch.n_rows)
+        return np.arange(self.n_samples)[rows] if self._in_order else self._order[rows]
 
     def _chunk(self, start: int, stop: int) -> list[Batch]:
         """The batches of the rows from `start` to `stop`, gathered if they are out of order."""
@@ -186,7 +200,7 @@ class Batches:
             rows, size = X[start:stop], stop - start
             if self._operand is not None and isinstance(rows, torch.Tensor):
                 rows = self._operand(rows)
-            batches.append(Batch(rows, y[start:stop].t(), None, float(size), size))
+            batches.append(Batch(rows, y[start:stop].t(), None, float(size), size, start))
         return batches
 
     def _weighted(self, batches: list[Batch], weight: np.ndarray) -> list[Batch]:

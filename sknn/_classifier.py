@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Real
+from typing import ClassVar
+
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from sknn import _targets
@@ -16,12 +21,40 @@ from sknn._docs import document
 class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
     """A feedforward network for classification: binary, multiclass or multilabel.
 
-    Minimizes the cross-entropy, with a logistic output for two classes and for multilabel
-    targets and a softmax for more classes. It stands where
+    Minimizes the cross-entropy (or another `loss`), with a logistic output for two classes and for
+    multilabel targets and a softmax for more classes. It stands where
     :class:`sklearn.neural_network.MLPClassifier` stands: equal parameters, data and
     `random_state` give the same model.
 
+    Parameters
+    ----------
     {parameters}
+    loss : {'log_loss', 'focal'} or callable, default='log_loss'
+        The cross-entropy; or the focal loss [4]_ `-(1 - p) ** focal_gamma * log(p)` of the true
+        class's probability p, for which rows that are classified well count less; or a function of
+        the raw outputs and the targets, torch tensors of one shape (n_samples, n_outputs), that
+        returns the loss of each row as a tensor of shape (n_samples,), by operations that torch can
+        differentiate. The targets are ones and zeros, a column a class (one for two classes). The
+        output activation is that of 'log_loss'.
+
+        .. versionadded:: 0.1
+    focal_gamma : float, default=2.0
+        Exponent of 'focal', at least 0. With 0 it is 'log_loss'.
+
+        .. versionadded:: 0.1
+    label_smoothing : float, default=0.0
+        The share e of a label that is spread over all classes [5]_, in [0, 1): targets y become
+        `y * (1 - e) + e / K` for K classes, with K = 2 for a logistic output. Validation losses and
+        scores are of the labels as they are.
+
+        .. versionadded:: 0.1
+    class_weight : dict, 'balanced', list of dict or None, default=None
+        Weights of the classes, `{label: weight}`, which multiply `sample_weight`; labels that are
+        left out weigh 1. 'balanced' gives `n_samples / (n_classes * np.bincount(y))`. For a
+        multilabel target: one dict for each column. See
+        :func:`sklearn.utils.class_weight.compute_sample_weight`.
+
+        .. versionadded:: 0.1
 
     Attributes
     ----------
@@ -51,6 +84,13 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
     """
 
     _numeric_targets = False
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseFeedForward._parameter_constraints,
+        "loss": [StrOptions({"log_loss", "focal"}), callable],
+        "focal_gamma": [Interval(Real, 0, None, closed="left")],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    }
 
     def __init__(
         self,
@@ -78,8 +118,19 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         epsilon=1e-8,
         n_iter_no_change=10,
         max_fun=15000,
+        dropout=0.0,
+        input_dropout=0.0,
+        normalization=None,
+        warmup_fraction=0.0,
+        max_grad_norm=None,
+        scoring=None,
+        callbacks=None,
         dtype="auto",
         device="cpu",
+        loss="log_loss",
+        focal_gamma=2.0,
+        label_smoothing=0.0,
+        class_weight=None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -104,8 +155,19 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.normalization = normalization
+        self.warmup_fraction = warmup_fraction
+        self.max_grad_norm = max_grad_norm
+        self.scoring = scoring
+        self.callbacks = callbacks
         self.dtype = dtype
         self.device = device
+        self.loss = loss
+        self.focal_gamma = focal_gamma
+        self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
 
     def _check_targets(self, y, classes, first_pass, dtype):
         # With partial_fit, `classes` are those of all calls; `warm_start` asks for the same set
@@ -141,11 +203,52 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
                 f"`self.classes_` has {self.classes_}. 'y' has {classes}."
             )
 
+    def _encode_validation(self, y, dtype):
+        try:
+            unseen = np.setdiff1d(unique_labels(y), self.classes_)
+            if not len(unseen):
+                encoded = _targets.encode_labels(y, self._label_binarizer, dtype)
+        except (ValueError, TypeError) as error:  # another kind of target, or of label
+            raise ValueError(
+                "y_val cannot be used: it must hold labels of the kind of y, which has the classes"
+                f" {self.classes_}. {error}"
+            ) from error
+        if len(unseen):
+            raise ValueError(
+                f"y_val has the labels {unseen}, which y has not: its classes are {self.classes_}."
+                " Leave those rows out of the validation data, or learn their classes too."
+            )
+        return encoded
+
+    def _finalize_sample_weight(self, sample_weight, y, incremental, dtype):
+        if self.class_weight is None:
+            return sample_weight
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit, which sees a part of the"
+                " rows at a time. Compute the weights of all rows, or of a large sample y, by"
+                " compute_class_weight('balanced', classes=classes, y=y), and pass them as the"
+                " class_weight parameter: a dict of label and weight."
+            )
+        weight = compute_sample_weight(self.class_weight, y)
+        if sample_weight is not None:
+            weight = weight * sample_weight
+        weight = weight.astype(dtype, copy=False)
+        self._check_total(weight, "sample_weight times class_weight")
+        return weight
+
     def _is_multiclass(self):
         return self._label_binarizer.y_type_ == "multiclass"
 
-    def _loss_name(self):
-        return "multiclass_log_loss" if self._is_multiclass() else "binary_log_loss"
+    def _make_loss(self, smoothed):
+        from sknn._losses import classification_loss
+
+        return classification_loss(
+            self.loss,
+            is_multiclass=self._is_multiclass(),
+            label_smoothing=self.label_smoothing if smoothed else 0.0,
+            focal_gamma=self.focal_gamma,
+        )
 
     def _n_outputs(self, y):
         return len(self.classes_) if self._is_multiclass() else y.shape[1]

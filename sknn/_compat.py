@@ -7,6 +7,7 @@ tests exercise.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -115,6 +116,14 @@ def adam_step_(
     )
 
 
+def mark_as_stepped(optimizer: torch.optim.Optimizer) -> None:
+    """Tell torch's schedulers that an optimizer makes its steps before theirs.
+
+    They watch `step`, which `Solver.update` goes past, and would warn of a wrong order.
+    """
+    optimizer._opt_called = True
+
+
 def _public_relu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
     delta.masked_fill_(output == 0, 0.0)
 
@@ -127,15 +136,60 @@ def _public_logistic_backward_(delta: torch.Tensor, output: torch.Tensor) -> Non
     delta.mul_(output * (1 - output))
 
 
+def _public_leaky_relu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    delta.copy_(torch.where(output > 0, delta, _SLOPE * delta))
+
+
+def _public_elu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    delta.copy_(torch.where(output > 0, delta, delta * (output + 1)))
+
+
+def _public_selu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    below = output + _SELU_SCALE * _SELU_ALPHA
+    delta.mul_(torch.where(output > 0, torch.full_like(output, _SELU_SCALE), below))
+
+
+def _public_gelu_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
+    density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
+    delta.mul_(torch.special.ndtr(z) + z * density)
+
+
+def _public_silu_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
+    p = torch.sigmoid(z)
+    delta.mul_(p * (1 + z * (1 - p)))
+
+
+def _public_mish_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
+    t = torch.tanh(torch.nn.functional.softplus(z))
+    delta.mul_(t + z * torch.sigmoid(z) * (1 - t.square()))
+
+
+def _public_softplus_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
+    delta.mul_(torch.where(z > _SOFTPLUS_LINEAR_FROM, torch.ones_like(z), torch.sigmoid(z)))
+
+
 def _kernel(name: str, overload: str) -> Any:
     """An operator of torch, called past the Python around it where that is known."""
     kernel = getattr(getattr(torch.ops.aten, name, None), overload, None)
     return getattr(kernel, "_op", kernel)
 
 
+# Constants of torch.nn's activations: the slope of leaky_relu, alpha and scale of selu (Klambauer
+# et al., 2017, section 2), and where softplus is taken for linear.
+_SLOPE = 0.01
+_SELU_ALPHA = 1.6732632423543772848170429916717
+_SELU_SCALE = 1.0507009873554804934193349852946
+_SOFTPLUS_LINEAR_FROM = 20
+
 _relu_kernel = _kernel("threshold_backward", "grad_input")
 _tanh_kernel = _kernel("tanh_backward", "grad_input")
 _logistic_kernel = _kernel("sigmoid_backward", "grad_input")
+_leaky_relu_kernel = _kernel("leaky_relu_backward", "grad_input")
+_elu_kernel = _kernel("elu_backward", "grad_input")
+_gelu_kernel = _kernel("gelu_backward", "grad_input")
+_silu_kernel = _kernel("silu_backward", "grad_input")
+_mish_kernel = _kernel("mish_backward", "default")
+_softplus_kernel = _kernel("softplus_backward", "grad_input")
 
 
 def relu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
@@ -160,6 +214,62 @@ def logistic_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
         _public_logistic_backward_(delta, output)
     else:
         _logistic_kernel(delta, output, grad_input=delta)
+
+
+def leaky_relu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of leaky_relu, taken from its output."""
+    if _leaky_relu_kernel is None:
+        _public_leaky_relu_backward_(delta, output)
+    else:
+        _leaky_relu_kernel(delta, output, _SLOPE, True, grad_input=delta)
+
+
+def elu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of elu, taken from its output."""
+    if _elu_kernel is None:
+        _public_elu_backward_(delta, output)
+    else:
+        _elu_kernel(delta, 1, 1, 1, True, output, grad_input=delta)
+
+
+def selu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of selu, taken from its output."""
+    if _elu_kernel is None:
+        _public_selu_backward_(delta, output)
+    else:
+        _elu_kernel(delta, _SELU_ALPHA, _SELU_SCALE, 1, True, output, grad_input=delta)
+
+
+def gelu_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of gelu, taken from its input."""
+    if _gelu_kernel is None:
+        _public_gelu_backward_(delta, z)
+    else:
+        _gelu_kernel(delta, z, grad_input=delta)
+
+
+def silu_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of silu, taken from its input."""
+    if _silu_kernel is None:
+        _public_silu_backward_(delta, z)
+    else:
+        _silu_kernel(delta, z, grad_input=delta)
+
+
+def mish_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of mish, taken from its input."""
+    if _mish_kernel is None:
+        _public_mish_backward_(delta, z)
+    else:
+        delta.copy_(_mish_kernel(delta, z))
+
+
+def softplus_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of softplus, taken from its input."""
+    if _softplus_kernel is None:
+        _public_softplus_backward_(delta, z)
+    else:
+        _softplus_kernel(delta, z, 1, _SOFTPLUS_LINEAR_FROM, grad_input=delta)
 
 
 def lbfgs_print_options(verbose: bool) -> dict[str, int]:

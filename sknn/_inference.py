@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import scipy.sparse
 import torch
+from torch import nn
 
 from sknn._activations import ACTIVATIONS
 from sknn._batches import open_rows
 from sknn._losses import OUTPUT_ACTIVATIONS
+from sknn._module import FeedForwardModule, modules_between
+from sknn._problem import Network
 from sknn._steps import flops_per_step
 from sknn._threads import threads_for
 
@@ -22,7 +26,7 @@ CHUNK_BYTES = 2**21
 MIN_CHUNK_ROWS = 256
 
 Outputs = Callable[[torch.Tensor], torch.Tensor]
-Layers = Sequence["torch.Tensor | None"]  # where the outputs of each layer go
+Room = Sequence["torch.Tensor | None"]
 
 
 def link(output_activation: str) -> Outputs:
@@ -63,11 +67,119 @@ def _is_binary(output_activation: str, z: torch.Tensor) -> bool:
     return output_activation == "logistic" and len(z) == 1
 
 
-def outputs_of(
-    X: np.ndarray | scipy.sparse.csr_matrix,
+class Layers:
+    """The network as layers, feature-major, for activations that are known by name.
+
+    Parameters
+    ----------
+    weights : sequence of torch.Tensor of shape (n_out, n_in)
+    biases : sequence of torch.Tensor of shape (n_out,)
+    activations : sequence of str
+        One for each hidden layer.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[torch.Tensor],
+        biases: Sequence[torch.Tensor],
+        activations: Sequence[str],
+    ) -> None:
+        self.weights, self.biases = weights, biases
+        self.units = (weights[0].shape[1], *(len(bias) for bias in biases))
+        self.device, self.dtype = biases[0].device, biases[0].dtype
+        self._apply = [ACTIVATIONS[name].apply_ for name in activations]
+
+    evaluating = staticmethod(nullcontext)
+
+    def room(self, n_rows: int) -> Room:
+        """Where the outputs of each layer go, for chunks of so many rows."""
+        return [bias.new_empty(len(bias), n_rows) for bias in self.biases]
+
+    def __call__(
+        self, X: torch.Tensor | scipy.sparse.csr_matrix, room: Room | None = None
+    ) -> torch.Tensor:
+        """Raw outputs (n_outputs, n_rows). In `room`, if that has as many rows."""
+        weights, biases = self.weights, self.biases
+        if room is None or room[0].shape[1] != X.shape[0]:
+            room = [None] * len(weights)
+        if isinstance(X, torch.Tensor):
+            z = torch.addmm(biases[0].unsqueeze(1), weights[0], X.t(), out=room[0])
+        else:
+            z = _sparse_product(X, weights[0]).t() + biases[0].unsqueeze(1)
+        for apply_, weight, bias, out in zip(
+            self._apply, weights[1:], biases[1:], room[1:], strict=True
+        ):
+            apply_(z)
+            z = torch.addmm(bias.unsqueeze(1), weight, z, out=out)
+        return z
+
+
+class Modules:
+    """The network as a torch module, for what has no place in `Layers`.
+
+    Parameters
+    ----------
+    module : FeedForwardModule
+    units : tuple of int
+    """
+
+    def __init__(self, module: FeedForwardModule, units: tuple[int, ...]) -> None:
+        self.module = module
+        self.units = units
+        self._linear = module.linear0
+        self.device, self.dtype = self._linear.weight.device, self._linear.weight.dtype
+        modules = list(module)
+        self._rest = nn.Sequential(*modules[modules.index(self._linear) + 1 :])
+
+    def room(self, n_rows: int) -> None:
+        """Modules make their own."""
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Run the body with the modules as in prediction, in whatever thread."""
+        was_training = self.module.training
+        self.module.eval()
+        try:
+            yield
+        finally:
+            self.module.train(was_training)
+
+    def __call__(
+        self, X: torch.Tensor | scipy.sparse.csr_matrix, room: None = None
+    ) -> torch.Tensor:
+        """Raw outputs (n_outputs, n_rows)."""
+        if isinstance(X, torch.Tensor):
+            return self.module(X).t()
+        z = _sparse_product(X, self._linear.weight.detach()) + self._linear.bias
+        return self._rest(z).t()
+
+
+Forward = Layers | Modules
+
+
+def forward_of(
     weights: Sequence[torch.Tensor],
     biases: Sequence[torch.Tensor],
-    activation: str,
+    modules: dict[str, np.ndarray],
+    network: Network,
+) -> Forward:
+    """A fitted network as it predicts: its layers if it can, else its modules, on their device."""
+    if network.has_closed_form:
+        return Layers(weights, biases, network.activations)
+    between = modules_between(network)
+    module = FeedForwardModule(weights, biases, network, between)
+    module.load_extras(modules)
+    module.to(biases[0].device, biases[0].dtype).eval()
+    return Modules(module, network.layer_units)
+
+
+def _sparse_product(X: scipy.sparse.csr_matrix, weight: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(X @ weight.t().numpy())
+
+
+def outputs_of(
+    X: np.ndarray | scipy.sparse.csr_matrix,
+    forward: Forward,
     outputs: Outputs,
     rows: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -76,9 +188,7 @@ def outputs_of(
     Parameters
     ----------
     X : ndarray or CSR matrix of shape (n_samples, n_features), float32 or float64
-    weights : sequence of torch.Tensor of shape (n_out, n_in)
-    biases : sequence of torch.Tensor of shape (n_out,)
-    activation : str
+    forward : Forward
     outputs : callable
         Raw outputs (n_outputs, n_rows) to what is returned of them; may work in place.
     rows : ndarray of int or None
@@ -88,17 +198,16 @@ def outputs_of(
     -------
     ndarray of shape (n_rows, n_columns), C-contiguous
     """
-    units = (weights[0].shape[1], *(len(bias) for bias in biases))
-    device, dtype = biases[0].device, biases[0].dtype
+    units, device, dtype = forward.units, forward.device, forward.dtype
     n_rows = X.shape[0] if rows is None else len(rows)
     chunk_rows = max(MIN_CHUNK_ROWS, CHUNK_BYTES // (sum(units) * X.dtype.itemsize))
     source = open_rows(X, device, chunk_rows)
 
-    def outputs_of_chunk(start: int, layers: Layers | None = None) -> torch.Tensor:
+    def outputs_of_chunk(start: int, room: Room | None = None) -> torch.Tensor:
         stop = min(start + chunk_rows, n_rows)
         chunk = source.slice(start, stop) if rows is None else source.take(rows[start:stop])
         chunk = _cast(chunk, dtype)
-        return outputs(_forward(chunk, weights, biases, activation, layers)).t().cpu()
+        return outputs(forward(chunk, room)).t().cpu()
 
     if n_rows <= chunk_rows:
         with torch.inference_mode(), threads_for(flops_per_step(units, n_rows, X.dtype)):
@@ -116,11 +225,11 @@ def outputs_of(
     def fill(starts: Sequence[int]) -> None:
         try:
             with torch.inference_mode():
-                layers = [bias.new_empty(len(bias), chunk_rows) for bias in biases]
+                room = forward.room(chunk_rows)
                 for start in starts:
                     if stop_all.is_set():
                         return
-                    result[start : start + chunk_rows] = outputs_of_chunk(start, layers).numpy()
+                    result[start : start + chunk_rows] = outputs_of_chunk(start, room).numpy()
         except BaseException:
             stop_all.set()
             raise
@@ -162,24 +271,3 @@ def _cast(
             " model. Scale the rows, or fit with dtype='float64'."
         )
     return X
-
-
-def _forward(
-    X: torch.Tensor | scipy.sparse.csr_matrix,
-    weights: Sequence[torch.Tensor],
-    biases: Sequence[torch.Tensor],
-    activation: str,
-    layers: Layers | None = None,
-) -> torch.Tensor:
-    """Raw outputs, feature-major: (n_outputs, n_rows). In `layers`, if they have as many rows."""
-    apply_ = ACTIVATIONS[activation].apply_
-    if layers is None or layers[0].shape[1] != X.shape[0]:
-        layers = [None] * len(weights)
-    if isinstance(X, torch.Tensor):
-        z = torch.addmm(biases[0].unsqueeze(1), weights[0], X.t(), out=layers[0])
-    else:
-        z = torch.from_numpy(X @ weights[0].t().numpy()).t() + biases[0].unsqueeze(1)
-    for weight, bias, layer in zip(weights[1:], biases[1:], layers[1:], strict=True):
-        apply_(z)
-        z = torch.addmm(bias.unsqueeze(1), weight, z, out=layer)
-    return z

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
@@ -12,18 +13,22 @@ import torch
 from sklearn.utils.optimize import _check_optimize_result
 
 from sknn._batches import Batches
+from sknn._module import FeedForwardModule
 from sknn._net import plain_records
 from sknn._problem import Problem, State
+from sknn._reporting import EpochBar
 from sknn._solvers import minimize_lbfgs
-from sknn._steps import ClosedFormStep, LossMeter
+from sknn._steps import AutogradStep, ClosedFormStep, LossMeter
+from sknn._stopping import StopTraining
 
 
 def train_lbfgs(
     problem: Problem,
     state: State,
     settings: SimpleNamespace,
-    step: ClosedFormStep,
+    step: ClosedFormStep | AutogradStep,
     meter: LossMeter,
+    module: FeedForwardModule,
 ) -> State:
     """Minimize from the parameters of `step`, which hold the starting point.
 
@@ -44,9 +49,13 @@ def train_lbfgs(
     accepted = [vector.cpu().numpy().astype(np.float64)]
     loss = np.nan
     begin = perf_counter()
+    is_reported = False  # the iteration, to scikit-learn's callbacks
 
     def objective(point: np.ndarray) -> tuple[float, np.ndarray]:
-        nonlocal loss
+        nonlocal loss, is_reported
+        if problem.tasks is not None and not is_reported and len(records) < settings.max_iter:
+            problem.tasks.begin_epoch()
+            is_reported = True
         vector.copy_(torch.from_numpy(point))
         step(batch, meter.slot(batch))
         loss = meter.read()
@@ -54,12 +63,36 @@ def train_lbfgs(
 
     def record(point: np.ndarray) -> None:
         # The line search accepts the point that it tried last, so `loss` is the loss there.
-        nonlocal begin
+        nonlocal begin, is_reported
         end = perf_counter()
         records.append({"train_loss": loss, "dur": end - begin, "epoch": len(records) + 1})
         begin = end
         accepted[0] = point.copy()
+        if bar is not None:
+            bar.show(loss)
+        if problem.tasks is not None:
+            is_reported = False
+            if problem.tasks.end_epoch(lambda: vars(problem.estimator_at(state_at(point)))):
+                raise StopTraining
 
+    def state_at(point: np.ndarray, **changes: Any) -> State:
+        vector.copy_(torch.from_numpy(point))
+        row = parameters.read()
+        return State(
+            [coef.copy(order="K") for coef in row.coefs],
+            [intercept.copy() for intercept in row.intercepts],
+            modules={k: v.cpu().numpy().copy() for k, v in module.extras().items()},
+            progress=state.progress,
+            n_iter=len(records),
+            loss=loss,
+            device=str(vector.device),
+            **changes,
+        )
+
+    bar = None
+    if settings.verbose == "progress":
+        bar = EpochBar()
+        bar.open(settings.max_iter)
     try:
         with step.grad_mode():
             result = minimize_lbfgs(
@@ -68,24 +101,23 @@ def train_lbfgs(
                 max_iter=settings.max_iter,
                 max_fun=settings.max_fun,
                 tol=settings.tol,
-                verbose=bool(settings.verbose),
+                verbose=bar is None and bool(settings.verbose),
                 callback=record,
             )
         n_iter = _check_optimize_result("lbfgs", result, settings.max_iter)
         point, loss = result.x, float(result.fun)
+    except StopTraining:
+        n_iter, point = len(records), accepted[0]
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
         n_iter, point = len(records), accepted[0]
         loss = records[-1]["train_loss"] if records else state.loss
-    vector.copy_(torch.from_numpy(point))
-    coefs, intercepts = parameters.read()
-    return State(
-        coefs,
-        intercepts,
+    finally:
+        if bar is not None:
+            bar.close()
+    trained = state_at(
+        point,
         solver=state.solver,
-        progress=state.progress,
         history=state.history + plain_records(records, len(state.history)),
-        n_iter=n_iter,
-        loss=loss,
-        device=str(vector.device),
     )
+    return replace(trained, n_iter=n_iter)

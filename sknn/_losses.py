@@ -1,35 +1,46 @@
-"""The losses: one line each in a table of name, output activation, value and gradient.
+"""The losses: a table of name, output activation, value and gradient.
 
 Conventions. Raw outputs `z` (the input of the output activation), predictions `p` and targets `y`
-are *feature-major*: shape (n_outputs, n_rows), one column a row of the batch. The target of
-"multiclass" is the class index, int64 of shape (1, n_rows); all others are floats shaped
-like `p`. A loss gives *terms*, of shape (n_outputs, n_rows) or (1, n_rows): the loss of a batch is
-`scale` times the sum over outputs of the terms, averaged over rows by their weights. What can wait
-is left to `scale` (a factor, a sign) and to `finish_` (a logarithm), which are applied to the terms
-of many batches at once: an operation less in every step.
+are *feature-major*: shape (n_outputs, n_rows), one column a row of the batch. The target of the
+multiclass losses is the class index, int64 of shape (1, n_rows); all others are floats shaped
+like `p` (one row for all, where quantiles are learned). A loss gives *terms*, of shape
+(n_outputs, n_rows) or (1, n_rows): the loss of a batch is `scale` times the sum over outputs of the
+terms, averaged over rows by their weights. What can wait is left to `scale` (a factor, a sign) and
+to `finish_` (a logarithm), which are applied to the terms of many batches at once: an operation
+less in every step.
 
-Every pair of loss and output activation here is canonical, so that d loss / d z = p - y: for
+scikit-learn's losses are canonical pairs of loss and output activation: d loss / d z = p - y for
 the logistic and the softmax with cross-entropy, the identity with half the squared error, and the
 exponential with half the Poisson deviance (Bishop, Pattern Recognition and Machine Learning, 2006,
-section 4.3.6). The values are scikit-learn's (`sklearn/neural_network/_base.py`): probabilities are
-clipped to [eps, 1 - eps] of their dtype before the logarithm, which the gradient ignores.
+section 4.3.6). Their values are scikit-learn's (`sklearn/neural_network/_base.py`): probabilities
+are clipped to [eps, 1 - eps] of their dtype before the logarithm, which the gradient ignores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sknn import _loss_functions as functions
+from sknn._loss_functions import Constants
+
+Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
 
 class OutputActivation(NamedTuple):
-    """The last activation, in place on `z` of shape (n_outputs, n_rows), and its logarithm."""
+    """The last activation, in place on `z` of shape (n_outputs, n_rows), and its logarithm.
+
+    `in_training_` is what stands in its place where the loss is computed, if that differs.
+    """
 
     apply_: Callable[[torch.Tensor], object]
-    log: Callable[[torch.Tensor], torch.Tensor] | None
+    log: Callable[[torch.Tensor], torch.Tensor] | None = None
+    in_training_: Callable[[torch.Tensor], object] | None = None
 
 
 def _identity_(z: torch.Tensor) -> torch.Tensor:
@@ -44,19 +55,20 @@ def _log_softmax(z: torch.Tensor) -> torch.Tensor:
     return torch.log_softmax(z, 0)
 
 
+def _sort_(z: torch.Tensor) -> torch.Tensor:
+    return z.copy_(z.sort(0).values)
+
+
+# "sort" is the rearrangement of quantiles: each level is learned by an output of its own, and the
+# sorted outputs, which cannot cross, are never further from the true quantiles than the unsorted
+# (Chernozhukov, Fernandez-Val and Galichon, Econometrica 78, 2010, proposition 4).
 OUTPUT_ACTIVATIONS: dict[str, OutputActivation] = {
-    "identity": OutputActivation(_identity_, None),
-    "exp": OutputActivation(torch.exp_, None),
+    "identity": OutputActivation(_identity_),
+    "exp": OutputActivation(torch.exp_),
+    "sort": OutputActivation(_sort_, in_training_=_identity_),
     "logistic": OutputActivation(torch.sigmoid_, F.logsigmoid),
     "softmax": OutputActivation(_softmax_, _log_softmax),
 }
-
-
-class Constants(NamedTuple):
-    """Rows of one value, (1, n_rows), for operators that take no Python number. Made once."""
-
-    ones: torch.Tensor
-    minus_ones: torch.Tensor
 
 
 class Loss(NamedTuple):
@@ -66,14 +78,14 @@ class Loss(NamedTuple):
     ----------
     output_activation : str
         A key of `OUTPUT_ACTIVATIONS`.
-    backward_ : callable
+    backward_ : callable or None
         `(p, y, terms, constants)`: turns `p` into `delta = d loss / d z` in place and fills
-        `terms` with what `finish_` makes the terms of.
-    finish_ : callable
-        Elementwise and in place, on the filled terms of any number of batches.
+        `terms` with what `finish_` makes the terms of. None where autograd has to do it.
     terms : callable
         `(z, y) -> terms`, differentiable: the reference for `backward_`, and the loss that
         `AutogradStep` differentiates.
+    finish_ : callable
+        Elementwise and in place, on the filled terms of any number of batches.
     scale : float
         What the sum of the terms is multiplied by to give the loss.
     has_one_term : bool
@@ -84,8 +96,8 @@ class Loss(NamedTuple):
     """
 
     output_activation: str
-    backward_: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Constants], None]
-    terms: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    backward_: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Constants], None] | None
+    terms: Function
     finish_: Callable[[torch.Tensor], object] = _identity_
     scale: float = 1.0
     has_one_term: bool = False
@@ -96,84 +108,129 @@ class Loss(NamedTuple):
         return self.scale / n_outputs if self.averages_outputs else self.scale
 
 
-_EPS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64)}
-
-
-def _clipped_log_(probability: torch.Tensor) -> None:
-    eps = _EPS[probability.dtype]
-    probability.clamp_(eps, 1 - eps).log_()
-
-
-def _squared_error_backward_(
-    p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants
-) -> None:
-    p.sub_(y)
-    torch.square(p, out=terms)
-
-
-def _squared_error_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return (z - y).square()
-
-
-def _poisson_backward_(
-    p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants
-) -> None:
-    torch.div(y, p, out=terms)
-    torch.xlogy(y, terms, out=terms)
-    p.sub_(y)
-    terms.add_(p)
-
-
-def _poisson_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    # y log(y / p) - y + p with p = exp(z)
-    return torch.xlogy(y, y) - y * z - y + z.exp()
-
-
-def _binary_backward_(
-    p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants
-) -> None:
-    # The probability of the true label: p where y is 1, 1 - p where y is 0, both exactly.
-    torch.sub(constants.ones, p, out=terms)
-    torch.lerp(terms, p, y, out=terms)
-    p.sub_(y)
-
-
-def _binary_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return -F.binary_cross_entropy_with_logits(z, y, reduction="none")
-
-
-def _multiclass_backward_(
-    p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants
-) -> None:
-    torch.gather(p, 0, y, out=terms)
-    p.scatter_add_(0, y, constants.minus_ones)
-
-
-def _multiclass_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return torch.log_softmax(z, 0).gather(0, y)
-
-
+# Those without parameters; `regression_loss` and `classification_loss` make the others.
 LOSSES: dict[str, Loss] = {
     "squared_error": Loss(
         "identity",
-        _squared_error_backward_,
-        _squared_error_terms,
+        functions.squared_error_backward_,
+        functions.squared_error_terms,
         scale=0.5,
         averages_outputs=True,
     ),
-    "poisson": Loss("exp", _poisson_backward_, _poisson_terms),
+    "poisson": Loss("exp", functions.poisson_backward_, functions.poisson_terms),
+    "gamma": Loss("exp", functions.gamma_backward_, functions.gamma_terms, functions.gamma_finish_),
+    "absolute_error": Loss(
+        "identity", functions.absolute_error_backward_, functions.absolute_error_terms
+    ),
     "binary_log_loss": Loss(
-        "logistic", _binary_backward_, _binary_terms, _clipped_log_, scale=-1.0
+        "logistic",
+        functions.binary_backward_,
+        functions.binary_terms,
+        functions.clipped_log_,
+        scale=-1.0,
     ),
     "multiclass_log_loss": Loss(
         "softmax",
-        _multiclass_backward_,
-        _multiclass_terms,
-        _clipped_log_,
+        functions.multiclass_backward_,
+        functions.multiclass_terms,
+        functions.clipped_log_,
         scale=-1.0,
         has_one_term=True,
     ),
 }
+
+
+def regression_loss(
+    loss: str | Function, *, huber_delta: float, quantile: tuple[float, ...]
+) -> Loss:
+    """The regressor's loss.
+
+    `loss` is a name, or the user's function of raw outputs and targets, both (n_rows, n_outputs).
+    """
+    if callable(loss):
+        return Loss("identity", None, _CustomTerms(loss), has_one_term=True)
+    if loss == "huber":
+        return Loss(
+            "identity",
+            partial(functions.huber_backward_, width=huber_delta),
+            partial(functions.huber_terms, width=huber_delta),
+        )
+    if loss == "quantile":
+        return Loss(
+            "identity" if len(quantile) == 1 else "sort",
+            partial(functions.pinball_backward_, levels=quantile),
+            partial(functions.pinball_terms, levels=quantile),
+        )
+    return LOSSES[loss]
+
+
+def classification_loss(
+    loss: str | Function, *, is_multiclass: bool, label_smoothing: float, focal_gamma: float
+) -> Loss:
+    """The classifier's loss.
+
+    `loss` is a name, or the user's function of raw outputs and targets (ones and zeros, smoothed),
+    both (n_rows, n_outputs).
+    """
+    plain = LOSSES["multiclass_log_loss" if is_multiclass else "binary_log_loss"]
+    if callable(loss):
+        terms = _CustomTerms(loss, label_smoothing, is_multiclass)
+        return Loss(plain.output_activation, None, terms, has_one_term=True)
+    if loss == "focal":
+        kind = "multiclass" if is_multiclass else "binary"
+        backward_, terms = (
+            partial(
+                getattr(functions, f"focal_{kind}_{part}"),
+                focus=focal_gamma,
+                smoothing=label_smoothing,
+            )
+            for part in ("backward_", "terms")
+        )
+        return plain._replace(backward_=backward_, terms=terms, finish_=_identity_)
+    if not label_smoothing:
+        return plain
+    if is_multiclass:
+        return plain._replace(
+            backward_=partial(functions.smooth_multiclass_backward_, smoothing=label_smoothing),
+            terms=partial(functions.smooth_multiclass_terms, smoothing=label_smoothing),
+            finish_=_identity_,
+        )
+    return plain._replace(
+        backward_=partial(functions.smooth_binary_backward_, smoothing=label_smoothing),
+        terms=partial(functions.smooth_binary_terms, smoothing=label_smoothing),
+        finish_=partial(functions.smooth_binary_finish_, smoothing=label_smoothing),
+    )
+
+
+class _CustomTerms:
+    """The user's loss as terms (1, n_rows), its result checked."""
+
+    def __init__(
+        self, function: Function, label_smoothing: float = 0.0, is_multiclass: bool = False
+    ) -> None:
+        self.function = function
+        self.label_smoothing = label_smoothing
+        self.is_multiclass = is_multiclass
+
+    def __call__(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if self.is_multiclass:
+            y = functions.one_hot(y, len(z), self.label_smoothing, z.dtype)
+        elif self.label_smoothing:
+            y = functions.smoothed(y, self.label_smoothing)
+        values = self.function(z.t(), y.t())
+        if not isinstance(values, torch.Tensor) or values.shape != z.shape[1:]:
+            got = f"a tensor of shape {tuple(values.shape)}" if hasattr(values, "shape") else values
+            raise ValueError(
+                f"The 'loss' parameter is a callable that returned {got!s} for raw outputs and"
+                f" targets of shape {tuple(z.t().shape)}. It must return a torch tensor of shape"
+                f" (n_samples,), here ({z.shape[1]},): the loss of each row."
+            )
+        if z.requires_grad and not values.requires_grad:
+            raise ValueError(
+                "The 'loss' parameter is a callable whose result cannot be differentiated. Compute"
+                " it from the raw outputs by operations of torch, without detach() or NumPy."
+            )
+        return values.unsqueeze(0)
 
 
 class Criterion(nn.Module):

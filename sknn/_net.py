@@ -16,13 +16,16 @@ import torch
 from skorch.callbacks import Callback, EpochTimer
 from skorch.history import History
 
-from sknn._batches import Batches
-from sknn._losses import LOSSES, Criterion
-from sknn._module import FeedForwardModule
-from sknn._parameters import FlatParameters
-from sknn._solvers import SGD, Solver
-from sknn._steps import AutogradStep, ClosedFormStep, LossMeter
+from sknn._callbacks import is_listening, is_raised_by_statement
+from sknn._losses import Criterion, Loss
+from sknn._module import FeedForwardModule, modules_between
+from sknn._parameters import Checkpoint, FlatParameters
+from sknn._problem import Network
+from sknn._solvers import SGD
 from sknn._stopping import Progress, StopTraining
+from sknn._trainer import Trainer
+
+_BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
 class EpochHistory(History):
@@ -35,30 +38,46 @@ class EpochHistory(History):
 class FeedForwardNet(skorch.NeuralNet):
     """A `skorch.NeuralNet` over one flat vector of parameters.
 
+    What it learns from is the trainer's; the data sets are for callbacks to look at. Once there is
+    an `estimator_now`, its predictions are the estimator's, in the user's own labels.
+
     Parameters
     ----------
     module : FeedForwardModule
         Its parameters are views of `parameters`.
     criterion : Criterion
-    optimizer : type of Solver
-        Called with `parameters`.
+    optimizer : callable
+        Makes the `torch.optim.Optimizer`, of `parameters`.
     parameters : FlatParameters
-    step : ClosedFormStep or AutogradStep, default=None
-        A batch to a loss and a gradient. Without one the net only predicts.
-    meter : LossMeter, default=None
+    trainer : Trainer, default=None
+        Without one the net only predicts.
     progress : Progress, default=None
+    estimator_now : callable, default=None
+        Makes an estimator that predicts as the network does now.
+    datasets : tuple of (Dataset, Dataset or None), default=None
+        Training and validation rows with their targets, for the user's callbacks; None if there
+        are no such callbacks.
+    rules : pair of lists of skorch.callbacks.Callback, default=((), ())
+        Callbacks that come before the user's, and after them.
     max_epochs : int, default=0
-    callbacks : list of skorch.callbacks.Callback, default=None
+    batch_size : int, default=128
+    callbacks : list, default=None
+        The user's.
+    verbose : int, default=0
     device : str, default="cpu"
 
     Attributes
     ----------
+    user_callbacks : list of (str, skorch.callbacks.Callback)
+        Those of `callbacks`, initialized.
+    records_ : list of dict
+        The rows of `history`, also when a callback has put another in its place.
     record_ : dict
-        The last epoch's row of `history`: `epoch`, `train_loss`, `valid_score` (with early
-        stopping) and `dur`.
+        The last epoch's row of `history`: `epoch`, `train_loss`, `train_loss_best`, `dur`, and with
+        validation rows `valid_score`, `valid_loss`, `valid_loss_best`.
     interrupted_ : bool
         Whether the user's Ctrl-C ended the epochs.
-    best_ : torch.Tensor of shape (n_parameters,) or None
+    best_ : Checkpoint or None
         The parameters of the best validation score; None without early stopping.
     stopped_ : StopTraining or None
         What ended the epochs before `max_epochs`.
@@ -68,13 +87,17 @@ class FeedForwardNet(skorch.NeuralNet):
         self,
         module: FeedForwardModule,
         criterion: Criterion,
-        optimizer: Callable[..., Solver],
+        optimizer: Callable[[FlatParameters], torch.optim.Optimizer],
         parameters: FlatParameters,
-        step: ClosedFormStep | AutogradStep | None = None,
-        meter: LossMeter | None = None,
+        trainer: Trainer | None = None,
         progress: Progress | None = None,
+        estimator_now: Callable[[], Any] | None = None,
+        datasets: tuple[Any, Any] | None = None,
+        rules: tuple[list[Callback], list[Callback]] = ((), ()),
         max_epochs: int = 0,
-        callbacks: list[Callback] | None = None,
+        batch_size: int = 128,
+        callbacks: list[Any] | None = None,
+        verbose: int = 0,
         device: str = "cpu",
     ) -> None:
         super().__init__(
@@ -82,19 +105,24 @@ class FeedForwardNet(skorch.NeuralNet):
             criterion,
             optimizer=optimizer,
             max_epochs=max_epochs,
+            batch_size=batch_size,
             callbacks=callbacks,
             device=device,
             train_split=None,
-            verbose=0,
+            verbose=verbose,
+            # Scoring callbacks predict from rows; outputs of batches are not kept for them.
+            use_caching=False,
             history=EpochHistory(),
         )
         self.parameters = parameters
-        self.step = step
-        self.meter = meter
+        self.trainer = trainer
         self.progress = progress
+        self.estimator_now = estimator_now
+        self.datasets = datasets
+        self.rules = rules
         self.interrupted_ = False
         self.stopped_: StopTraining | None = None
-        self.best_: torch.Tensor | None = None
+        self.best_: Checkpoint | None = None
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -115,32 +143,47 @@ class FeedForwardNet(skorch.NeuralNet):
         self.optimizer_ = self.optimizer(self.parameters)
         return self
 
+    def initialize_history(self):
+        super().initialize_history()
+        vars(self)["records_"] = self.history_
+        return self
+
     def get_split_datasets(self, X, y=None, **fit_params):
-        """`X` is a `Batches` and `y` the validation score: the estimator has drawn the split."""
-        if isinstance(X, Batches):
-            return X, y
-        return super().get_split_datasets(X, y, **fit_params)
+        """The estimator has drawn the split."""
+        if self.trainer is None:
+            return super().get_split_datasets(X, y, **fit_params)
+        return (self.trainer, self.trainer.validate) if self.datasets is None else self.datasets
 
     def get_iterator(self, dataset, training=False):
-        """The estimator's batches and score are their own iterators."""
-        if isinstance(dataset, Batches) or callable(dataset):
-            return dataset
-        return super().get_iterator(dataset, training=training)
+        """The trainer has batches of its own."""
+        if self.trainer is None:
+            return super().get_iterator(dataset, training=training)
+        return self.trainer
 
     def initialize_callbacks(self):
         super().initialize_callbacks()
+        before, after = ([(type(rule).__name__, rule) for rule in part] for part in self.rules)
+        timer, *users = self.callbacks_
+        vars(self)["user_callbacks"] = users
+        self.callbacks_ = [timer, *before, *users, *after]
         vars(self)["_listeners"] = {}  # past skorch's __setattr__, which costs 2 us
+        vars(self)["_has_batch_events"] = any(map(self._listening, _BATCH_EVENTS))
         return self
+
+    def _listening(self, event: str) -> list[Callable[..., None]]:
+        """The callbacks' methods for an event."""
+        users = [callback for _, callback in self.user_callbacks]
+        return [
+            _ending_by_statement(getattr(c, event)) if c in users else getattr(c, event)
+            for _, c in self.callbacks_
+            if is_listening(c, event)
+        ]
 
     def notify(self, method_name, **cb_kwargs):
         """skorch's, without calls of the methods that a callback does not override."""
         if method_name not in self._listeners:
-            listening = [
-                getattr(callback, method_name)
-                for _, callback in self.callbacks_
-                if getattr(type(callback), method_name) is not getattr(Callback, method_name)
-            ]
-            self._listeners[method_name] = [getattr(self, method_name), *listening]
+            own = getattr(self, method_name)
+            self._listeners[method_name] = [own, *self._listening(method_name)]
         for listener in self._listeners[method_name]:
             listener(self, **cb_kwargs)
 
@@ -152,25 +195,40 @@ class FeedForwardNet(skorch.NeuralNet):
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params) -> None:
         """One pass over the batches, or one look at the validation rows."""
-        if iterator is None:
-            return
-        if callable(iterator):
-            self.record_["valid_score"] = iterator()
-        elif isinstance(iterator, Batches):
-            step, meter, update = self.step, self.meter, self.optimizer_.update
-            for batch in iterator:
-                step(batch, meter.slot(batch))
-                update()
-            self.record_["train_loss"] = meter.read()
-        else:
+        if self.trainer is None:
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+        elif not training:
+            if iterator is not None:
+                self._validate()
+        elif self.datasets is None:
+            self.record_["train_loss"] = self.trainer.epoch()
+        else:
+            # Not for the whole fit: the user's callbacks may want to differentiate.
+            with self.trainer.grad_mode():
+                loss = self.trainer.epoch(self if self._has_batch_events else None)
+            self.record_["train_loss"] = loss
+            if not self._has_batch_events:  # skorch's Checkpoint looks for a last batch
+                self.record_["batches"].append({"train_batch_size": self.batch_size})
+
+    def _validate(self) -> None:
+        validate = self.trainer.validate
+        if self._has_batch_events:
+            self.notify("on_batch_begin", batch=validate.shown, training=False)
+        score, loss = validate()
+        self.record_["valid_score"], self.record_["valid_loss"] = score, loss
+        if self._has_batch_events:
+            n_rows = len(validate.shown[1])
+            self.record_["batches"][-1].update(valid_loss=loss, valid_batch_size=n_rows)
+            self.notify(
+                "on_batch_end", batch=validate.shown, training=False, loss=loss, y_pred=None
+            )
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """skorch's epochs, told apart: a rule's end, and the user's Ctrl-C."""
         # Entered once: each entry makes the next operations slower, together by 10 us.
-        grad_mode = nullcontext if self.step is None else self.step.grad_mode
+        is_once = self.trainer is not None and self.datasets is None
         try:
-            with grad_mode():
+            with self.trainer.grad_mode() if is_once else nullcontext():
                 super().fit_loop(X, y, epochs, **fit_params)
         except StopTraining as stop:
             self.stopped_ = stop
@@ -179,49 +237,93 @@ class FeedForwardNet(skorch.NeuralNet):
             self._back_to_saved_epoch()
         return self
 
+    # What the user's callbacks see of predictions: the estimator's.
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The classifier's labels."""
+        if self.estimator_now is None:
+            raise AttributeError("classes_")
+        return self.estimator_now().classes_
+
+    def __sklearn_tags__(self):
+        if self.estimator_now is None:
+            return super().__sklearn_tags__()
+        return self.estimator_now().__sklearn_tags__()
+
+    def predict(self, X):
+        """The estimator's predictions; skorch's for a net without one."""
+        return super().predict(X) if self.estimator_now is None else self.estimator_now().predict(X)
+
+    def predict_proba(self, X):
+        """The estimator's probabilities; skorch's for a net without one."""
+        if self.estimator_now is None:
+            return super().predict_proba(X)
+        return self.estimator_now().predict_proba(X)
+
+    def score(self, X, y):
+        """The estimator's score."""
+        return self.estimator_now().score(X, y)
+
     def is_finite(self) -> bool:
         """Whether all parameters are finite."""
         return bool(torch.isfinite(self.parameters.storage[0]).all())
 
     def remember_best(self) -> None:
         """Keep a copy of the parameters as the best so far."""
-        self.best_ = self.parameters.storage[0].clone()
+        self.best_ = self.parameters.checkpoint()
 
     def save_epoch(self) -> None:
         """Keep a copy of everything that the next epoch will change."""
-        self.parameters.save()
-        solver = self.optimizer_
-        numbers = {"lr": solver.param_groups[0]["lr"], "n_updates": solver.n_updates}
-        vars(self)["_saved"] = (len(self.history), self.progress.mark(), numbers, self.best_)
+        self.trainer.save()
+        vars(self)["_saved"] = (len(self.history), self.progress.mark(), self.best_)
 
     def _back_to_saved_epoch(self) -> None:
-        n_epochs, mark, numbers, best = self._saved
+        n_epochs, mark, best = self._saved
         del self.history[n_epochs:]
-        self.parameters.revert()
+        self.trainer.revert()
         self.progress.rewind(mark)
-        self.optimizer_.restore(numbers)
         self.best_ = best
+
+
+def _ending_by_statement(listener: Callable[..., None]) -> Callable[..., None]:
+    """A method of a user's callback, whose way to end training is told from a Ctrl-C in it.
+
+    skorch's callbacks raise a KeyboardInterrupt.
+    """
+
+    def listen(net: FeedForwardNet, **kwargs: Any) -> None:
+        try:
+            listener(net, **kwargs)
+        except KeyboardInterrupt as interrupt:
+            if is_raised_by_statement(interrupt):
+                raise StopTraining from None
+            raise
+
+    return listen
 
 
 def net_of(
     coefs: list[np.ndarray],
     intercepts: list[np.ndarray],
-    activation: str,
-    loss: str,
+    modules: dict[str, np.ndarray],
+    network: Network,
+    loss: Loss,
     history: list[dict[str, Any]],
 ) -> FeedForwardNet:
     """The skorch net of a fitted model, with weights of its own, on the CPU."""
-    units = (len(coefs[0]), *(len(b) for b in intercepts))
+    between = modules_between(network)
     is_single = np.asarray(coefs[0]).dtype == np.float32
-    dtype = torch.float32 if is_single else torch.float64
-    parameters = FlatParameters(units, SGD.n_slots, dtype=dtype)
+    parameters = FlatParameters(
+        network.layer_units,
+        SGD.n_slots,
+        dtype=torch.float32 if is_single else torch.float64,
+        modules=[module for layer in between for _, module in layer],
+    )
     parameters.write(coefs, intercepts)
-    net = FeedForwardNet(
-        FeedForwardModule(parameters.weights, parameters.biases, activation),
-        Criterion(LOSSES[loss]),
-        SGD,
-        parameters,
-    ).initialize()
+    module = FeedForwardModule(parameters.weights, parameters.biases, network, between)
+    module.load_extras(modules)
+    net = FeedForwardNet(module, Criterion(loss), SGD, parameters).initialize()
     net.history.extend({**record, "batches": []} for record in history)
     return net
 

@@ -9,9 +9,76 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
+from sknn._losses import Loss
 from sknn._stopping import Progress
 
+ActivationLike = str | Callable[[], Any]
 Score = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], float]
+Scorer = Callable[..., float]
+
+
+class Network(NamedTuple):
+    """What the layers are.
+
+    Attributes
+    ----------
+    layer_units : tuple of int
+        Number of features, of units in each hidden layer, and of outputs.
+    activations : tuple of (str or callable)
+        One for each hidden layer: a key of `ACTIVATIONS`, or the user's maker of modules.
+    normalization : str or None
+        A key of `NORMALIZATIONS`.
+    dropout : tuple of float
+        One for each hidden layer.
+    input_dropout : float
+    """
+
+    layer_units: tuple[int, ...]
+    activations: tuple[ActivationLike, ...]
+    normalization: str | None = None
+    dropout: tuple[float, ...] = ()
+    input_dropout: float = 0.0
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether all of it is differentiated without autograd."""
+        return self.normalization is None and all(isinstance(a, str) for a in self.activations)
+
+    @property
+    def has_modules_of_the_user(self) -> bool:
+        return not all(isinstance(a, str) for a in self.activations)
+
+    @property
+    def drops(self) -> bool:
+        """Whether anything is left out in training."""
+        return self.input_dropout > 0 or any(rate > 0 for rate in self.dropout)
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything random goes on in training but the order of rows."""
+        return self.drops or self.has_modules_of_the_user
+
+
+class ValidationSet(NamedTuple):
+    """Rows that are not learned from.
+
+    Attributes
+    ----------
+    X : ndarray or CSR matrix of shape (n_samples, n_features)
+    y : ndarray of shape (n_rows, n_columns)
+        Encoded targets.
+    labels : ndarray of shape (n_rows,) or (n_rows, n_outputs)
+        The same as the user gave them.
+    sample_weight : ndarray of shape (n_rows,) or None
+    rows : ndarray of int or None
+        Which rows of `X`; None for all.
+    """
+
+    X: np.ndarray | scipy.sparse.csr_matrix
+    y: np.ndarray
+    labels: np.ndarray
+    sample_weight: np.ndarray | None
+    rows: np.ndarray | None = None
 
 
 class Problem(NamedTuple):
@@ -23,24 +90,40 @@ class Problem(NamedTuple):
         Of the dtype of the computation.
     y : ndarray of shape (n_samples, n_columns)
         Encoded targets.
+    labels : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        The same as the user gave them.
     sample_weight : ndarray of shape (n_samples,) or None
-    loss : str
-        A key of `LOSSES`.
-    layer_units : tuple of int
+    loss : Loss
+    network : Network
     score : callable
-        Targets, predictions and weights to the score that early stopping watches.
-    train_rows, valid_rows : ndarray of int, or None
-        The validation split; None without early stopping.
+        Encoded targets, predictions and weights to the score that is watched by default.
+    train_rows : ndarray of int, or None
+        The rows to learn from; None for all.
+    validation : ValidationSet or None
+    validation_loss : Loss or None
+        The loss of the validation rows: without smoothing.
+    scorer : callable, "loss" or None
+        What early stopping watches instead: estimator, rows, labels (and `sample_weight`) to a
+        score, or the negative validation loss.
+    estimator_at : callable or None
+        A `State` to an estimator that predicts with it.
+    tasks : FitTasks or None
+        Tells scikit-learn's callbacks of epochs.
     """
 
     X: np.ndarray | scipy.sparse.csr_matrix
     y: np.ndarray
+    labels: np.ndarray
     sample_weight: np.ndarray | None
-    loss: str
-    layer_units: tuple[int, ...]
+    loss: Loss
+    network: Network
     score: Score
     train_rows: np.ndarray | None = None
-    valid_rows: np.ndarray | None = None
+    validation: ValidationSet | None = None
+    validation_loss: Loss | None = None
+    scorer: Scorer | str | None = None
+    estimator_at: Callable[[State], Any] | None = None
+    tasks: Any = None
 
 
 @dataclass
@@ -50,21 +133,27 @@ class State:
     Attributes
     ----------
     coefs, intercepts : list of ndarray
+    modules : dict of str to ndarray, or None
+        Parameters and buffers of normalization and of the user's activations, by name; None for
+        their initial values.
     solver : dict or None
-        Name, numbers, and slots (each a pair of coefs and intercepts) of the last stochastic
-        solver.
+        Name, numbers, slots (each a `Row`, as a tuple) and schedule of the last stochastic solver.
     progress : Progress
     history : list of dict
     n_iter : int
     loss : float
     device : str
+    callbacks : list of (str, skorch.callbacks.Callback)
+        The user's, as training has left them.
     """
 
     coefs: list[np.ndarray]
     intercepts: list[np.ndarray]
+    modules: dict[str, np.ndarray] | None = None
     solver: dict[str, Any] | None = None
     progress: Progress = field(default_factory=Progress)
     history: list[dict[str, Any]] = field(default_factory=list)
     n_iter: int = 0
     loss: float = np.nan
     device: str = "cpu"
+    callbacks: list[tuple[str, Any]] = field(default_factory=list)

@@ -6,8 +6,8 @@ what `multiply` takes. Elementwise work and reductions are torch's everywhere.
 NumPy's BLAS (OpenBLAS) multiplies faster than torch's (MKL) on the AMD processor that this was
 measured on, most of all narrow matrices and float64. And a call costs less. But its threads are not
 torch's, and what is elementwise must keep to one thread beside them: the idle threads of either
-library spin for a while, on the cores that the other one needs. So
-large steps on many threads are all torch's. `examples/benchmarks/choices.py` measures it.
+library spin for a while, on the cores that the other one needs. So large steps on many threads are
+all torch's. `examples/benchmarks/choices.py` measures it.
 """
 
 from __future__ import annotations
@@ -113,9 +113,9 @@ class BFloat16Products(TorchProducts):
         self.dtype = torch.bfloat16
         self._vector = parameters.storage[0]
         self._shadow = torch.empty_like(self._vector, dtype=self.dtype)
-        self.weights, self.biases = parameters.views(self._shadow)
+        self.weights, self.biases, _ = parameters.views(self._shadow)
         gradient = torch.empty_like(self._vector, dtype=self.dtype)
-        self.weight_gradients, _ = parameters.views(gradient)
+        self.weight_gradients, _, _ = parameters.views(gradient)
         self._weight_gradient = gradient[: len(parameters.penalized)]
 
     @staticmethod

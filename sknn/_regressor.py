@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import ClassVar
 
+import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from sknn import _targets
+from sknn import _checks, _targets
 from sknn._base import BaseFeedForward, partial_fit_available
 from sknn._docs import document
 
@@ -16,16 +18,41 @@ from sknn._docs import document
 class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
     """A feedforward network for regression, with one output or several.
 
-    Minimizes half the squared error or half the Poisson deviance. It stands where
+    Minimizes half the squared error, or another `loss`. It stands where
     :class:`sklearn.neural_network.MLPRegressor` stands: equal parameters, data and
     `random_state` give the same model.
 
     Parameters
     ----------
-    loss : {'squared_error', 'poisson'}, default='squared_error'
-        Half the squared error, with the identity as output activation, or half the Poisson
-        deviance, with the exponential; the latter needs `y >= 0`.
-    {parameters_without_heading}
+    loss : str or callable, default='squared_error'
+        What is minimized, for a target y and a prediction p:
+
+        - 'squared_error': `(y - p) ** 2 / 2`, half the squared error;
+        - 'poisson': `y * log(y / p) - y + p`, half the Poisson deviance, for `y >= 0`;
+        - 'absolute_error': `abs(y - p)`, whose best constant is the median;
+        - 'huber': half the squared error up to a distance of `huber_delta`, and beyond it
+          `huber_delta * (abs(y - p) - huber_delta / 2)` [4]_;
+        - 'quantile': the pinball loss `max(q * (y - p), (q - 1) * (y - p))` of the level q, or
+          levels, in `quantile` [5]_;
+        - 'gamma': `log(p / y) + y / p - 1`, half the gamma deviance, for `y > 0`;
+        - a function of the raw outputs and the targets, torch tensors of one shape
+          (n_samples, n_outputs), that returns the loss of each row as a tensor of shape
+          (n_samples,), by operations that torch can differentiate.
+
+        The output activation is the exponential for 'poisson' and 'gamma', and else the identity.
+        The losses of several outputs are added up; of squared errors, the mean is reported.
+    {parameters}
+    huber_delta : float, default=1.0
+        Where 'huber' goes over from squares to distances, in units of y.
+
+        .. versionadded:: 0.1
+    quantile : float or list of float, default=0.5
+        The level of 'quantile', in (0, 1). With an increasing list, for a target of one column,
+        `predict` returns a column for each level; these never cross: each level is learned by an
+        output of its own, and predictions are sorted [6]_. With 'quantile', `score` is the mean of
+        the D2 pinball scores of the levels.
+
+        .. versionadded:: 0.1
 
     Attributes
     ----------
@@ -56,7 +83,14 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
     _numeric_targets = True
     _parameter_constraints: ClassVar[dict] = {
         **BaseFeedForward._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson"})],
+        "loss": [
+            StrOptions(
+                {"squared_error", "poisson", "absolute_error", "huber", "quantile", "gamma"}
+            ),
+            callable,
+        ],
+        "huber_delta": [Interval(Real, 0, None, closed="neither")],
+        "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
     }
 
     def __init__(
@@ -86,8 +120,17 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         epsilon=1e-8,
         n_iter_no_change=10,
         max_fun=15000,
+        dropout=0.0,
+        input_dropout=0.0,
+        normalization=None,
+        warmup_fraction=0.0,
+        max_grad_norm=None,
+        scoring=None,
+        callbacks=None,
         dtype="auto",
         device="cpu",
+        huber_delta=1.0,
+        quantile=0.5,
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -113,22 +156,59 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.normalization = normalization
+        self.warmup_fraction = warmup_fraction
+        self.max_grad_norm = max_grad_norm
+        self.scoring = scoring
+        self.callbacks = callbacks
         self.dtype = dtype
         self.device = device
+        self.huber_delta = huber_delta
+        self.quantile = quantile
 
     def _check_targets(self, y, classes, first_pass, dtype):
-        return _targets.encode_numbers(y, self.loss, dtype)
+        encoded = _targets.encode_numbers(y, self.loss, dtype)
+        if self._predicts_levels() and encoded.shape[1] > 1:
+            raise ValueError(
+                f"The 'quantile' parameter is a list, {self.quantile!r}, which is for a target of"
+                f" one column; y has {encoded.shape[1]}. Give one level, or fit a regressor for each"
+                " column (sklearn.multioutput.MultiOutputRegressor)."
+            )
+        self._n_targets = encoded.shape[1]
+        return encoded
 
-    def _loss_name(self):
-        return self.loss
+    def _encode_validation(self, y, dtype):
+        encoded = _targets.encode_numbers(y, self.loss, dtype, name="y_val")
+        if encoded.shape[1] != self._n_targets:
+            raise ValueError(
+                f"y_val has {encoded.shape[1]} column(s), and y {self._n_targets}: they must have"
+                " the same."
+            )
+        return encoded
+
+    def _levels(self):
+        return _checks.quantile_levels(self.quantile)
+
+    def _predicts_levels(self):
+        """Whether there is a column for each of several levels."""
+        return self.loss == "quantile" and not isinstance(self.quantile, Real)
+
+    def _make_loss(self, smoothed):
+        from sknn._losses import regression_loss
+
+        return regression_loss(self.loss, huber_delta=self.huber_delta, quantile=self._levels())
 
     def _n_outputs(self, y):
-        return y.shape[1]
+        return len(self._levels()) if self._predicts_levels() else y.shape[1]
 
     def _stratify(self, y):
         return None
 
     def _score_encoded(self, y, prediction, sample_weight):
+        if self.loss == "quantile":
+            return _targets.pinball_score(y, prediction, self._levels(), sample_weight)
         return _targets.r_squared(y, prediction, sample_weight)
 
     def predict(self, X):
@@ -142,12 +222,40 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            In the dtype of the weights.
+            In the dtype of the weights; with a list as `quantile`, a column for each level, none
+            smaller than the one before.
         """
         from sknn._inference import link
 
         prediction = self._outputs(X, link)
-        return prediction.ravel() if prediction.shape[1] == 1 else prediction
+        is_flat = prediction.shape[1] == 1 and not self._predicts_levels()
+        return prediction.ravel() if is_flat else prediction
+
+    def score(self, X, y, sample_weight=None):
+        """The coefficient of determination R2; with `loss="quantile"`, the D2 pinball score.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            At most 1; 0 is what the best constant gets (the mean, or the quantile). For several
+            levels the mean of their scores, see :func:`sklearn.metrics.d2_pinball_score`.
+        """
+        if self.loss != "quantile":
+            return super().score(X, y, sample_weight)
+        y = np.asarray(y)
+        prediction = self.predict(X).reshape(len(y), -1)
+        return _targets.pinball_score(
+            y.reshape(len(y), -1), prediction, self._levels(), sample_weight
+        )
 
     @partial_fit_available
     @_fit_context(prefer_skip_nested_validation=True)

@@ -2,18 +2,23 @@
 
 Each stochastic solver is a `torch.optim.Optimizer` over the one vector of `FlatParameters`; what it
 remembers of each parameter lives in the rows of `FlatParameters.slots`, and `numbers` /
-`restore` move the few values beside it. L-BFGS is SciPy's.
+`restore` move the few values beside it. `TorchSolver` is an optimizer of torch, or of the user.
+L-BFGS is SciPy's.
 """
 
 from __future__ import annotations
 
+import copy
+import inspect
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import scipy.optimize
 import torch
+from torch import nn
 
 from sknn import _compat
 from sknn._parameters import FlatParameters
@@ -34,6 +39,7 @@ class Solver(torch.optim.Optimizer):
         self._vector, self._gradient = parameters.storage[0], parameters.gradient
         self._slots = list(parameters.slots)
         self.n_updates = 0
+        _compat.mark_as_stepped(self)
         super().__init__(
             [parameters.vector],
             {"lr": learning_rate_init, "learning_rate_init": learning_rate_init, **defaults},
@@ -58,13 +64,22 @@ class Solver(torch.optim.Optimizer):
         """Change the vector by its gradient."""
         raise NotImplementedError
 
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """What schedulers and callbacks are given."""
+        return self
+
+    def mark(self) -> dict[str, Any]:
+        """What, beside the slots, an interrupted epoch may have changed."""
+        return {"lr": self.param_groups[0]["lr"], "n_updates": self.n_updates}
+
     def numbers(self) -> dict[str, Any]:
         """What, beside the slots, a later `partial_fit` needs to go on."""
         group = {k: v for k, v in self.param_groups[0].items() if k != "params"}
         return {**group, "n_updates": self.n_updates}
 
     def restore(self, numbers: dict[str, Any]) -> None:
-        """Take up what `numbers` gave. The hyperparameters of the first call stay in force."""
+        """Take up what `numbers` or `mark` gave: the hyperparameters of the first call, too."""
         numbers = dict(numbers)
         self.n_updates = numbers.pop("n_updates")
         self.param_groups[0].update(numbers)
@@ -163,7 +178,119 @@ class Adam(Solver):
         vector.addcdiv_(mean, square.sqrt().add_(epsilon), value=-rate)
 
 
-SOLVERS: dict[str, type[Solver]] = {"adam": Adam, "sgd": SGD}
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+
+    Before the update of Adam, every weight is multiplied by 1 - r alpha, with the rate r of the
+    step. Biases are not, and the loss and its gradient hold no penalty.
+    """
+
+    def __init__(
+        self, parameters: FlatParameters, learning_rate_init: float = 0.001, **options: Any
+    ) -> None:
+        alpha = options.pop("alpha", 0.0)
+        super().__init__(parameters, learning_rate_init, **options)
+        self.param_groups[0]["alpha"] = alpha
+        self._penalized = parameters.penalized
+
+    def update(self) -> None:
+        group = self.param_groups[0]
+        self._penalized.mul_(1 - group["lr"] * group["alpha"])
+        super().update()
+
+
+SOLVERS: dict[str, type[Solver]] = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
+
+# The optimizers of torch that treat every value by itself: one flat vector is all the same to them.
+# Any other gets the tensors of the layers.
+_ELEMENTWISE = frozenset(
+    getattr(torch.optim, name)
+    for name in (
+        "ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax",
+        "NAdam", "RAdam", "RMSprop", "Rprop", "SGD",
+    )
+)  # fmt: skip
+
+
+class TorchSolver:
+    """An optimizer of torch, or of the user, as the training loop calls it.
+
+    Parameters
+    ----------
+    solver : type of torch.optim.Optimizer, or functools.partial of one
+    parameters : FlatParameters
+    module : torch.nn.Module
+        Its parameters go to an optimizer that depends on their shapes.
+    learning_rate_init : float
+
+    Raises
+    ------
+    ValueError
+        If the optimizer refuses its options or the shapes of the parameters.
+    """
+
+    def __init__(
+        self,
+        solver: type | partial,
+        parameters: FlatParameters,
+        module: nn.Module,
+        learning_rate_init: float,
+    ) -> None:
+        optimizer_class = solver.func if isinstance(solver, partial) else solver
+        if optimizer_class in _ELEMENTWISE:
+            tensors = [parameters.vector]
+        else:
+            parameters.attach_gradients(module)
+            tensors = list(module.parameters())
+        takes_rate = "lr" in inspect.signature(optimizer_class).parameters
+        try:
+            self.optimizer = solver(tensors, **({"lr": learning_rate_init} if takes_rate else {}))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"The 'solver' parameter is {optimizer_class.__name__}, which refused its options, or"
+                f" parameters of the shapes {[tuple(t.shape) for t in tensors]}: {error}"
+            ) from error
+        self.update = self.optimizer.step
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return self.optimizer.param_groups
+
+    def mark(self) -> dict[str, Any]:
+        """A copy of the optimizer's state."""
+        return copy.deepcopy(self.optimizer.state_dict())
+
+    def numbers(self) -> dict[str, Any]:
+        """The optimizer's state, its tensors as arrays."""
+        return _map_leaves(
+            lambda v: v.detach().cpu().numpy().copy() if isinstance(v, torch.Tensor) else v,
+            self.optimizer.state_dict(),
+        )
+
+    def restore(self, numbers: dict[str, Any]) -> None:
+        """Take up what `numbers` or `mark` gave."""
+        tensors = _map_leaves(
+            lambda v: torch.from_numpy(v.copy()) if isinstance(v, np.ndarray) else v, numbers
+        )
+        self.optimizer.load_state_dict(tensors)
+
+
+def _map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply a function to everything in dicts, lists and tuples."""
+    if isinstance(tree, dict):
+        return {key: _map_leaves(function, value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(_map_leaves(function, value) for value in tree)
+    return function(tree)
+
+
+def clip_gradient_(gradient: torch.Tensor, max_norm: float) -> None:
+    """Scale a gradient down to a norm of `max_norm`, if it is larger (Pascanu et al., 2013).
+
+    The norm is not read by the host.
+    """
+    norm = torch.linalg.vector_norm(gradient)
+    gradient.mul_(torch.clamp(max_norm / norm, max=1.0))
 
 
 def minimize_lbfgs(

@@ -7,16 +7,20 @@ tested against. Both fill the gradient of the same `FlatParameters` and the same
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse
 import torch
 from torch import nn
 
-from sknn._activations import Activation
+from sknn._activations import ACTIVATIONS
 from sknn._batches import Batch
+from sknn._dropout import Masks
 from sknn._losses import OUTPUT_ACTIVATIONS, Constants, Loss
+from sknn._problem import Network
 from sknn._products import OPERANDS, Operand, TorchProducts
 
 
@@ -35,6 +39,48 @@ class Slot(NamedTuple):
     norm: Operand
 
 
+class _HiddenLayer:
+    """What is done to the outputs of one hidden layer, for batches of one size.
+
+    Attributes
+    ----------
+    forward_ : callable
+        `(z)`: the activation in place, then dropout into `passed_on`.
+    backward_ : callable
+        `(delta, a)`: the derivative by `passed_on` to the one by z, in place.
+    passed_on : torch.Tensor of shape (n_units, n_rows)
+        What the next layer multiplies: the activation itself, or what dropout has left of it.
+    """
+
+    def __init__(
+        self, output: torch.Tensor, activation: str, rate: float, masks: Masks | None
+    ) -> None:
+        self._activation = ACTIVATIONS[activation]
+        self._rate, self._masks = rate, masks
+        self._drops = masks is not None and rate > 0
+        self._input = torch.empty_like(output) if self._activation.from_input else None
+        self._factors = torch.empty_like(output) if self._drops else None
+        self.passed_on = torch.empty_like(output) if self._drops else output
+        if self._drops or self._activation.from_input:
+            self.forward_: Callable[[torch.Tensor], object] = self._forward_
+            self.backward_: Callable[[torch.Tensor, torch.Tensor], object] = self._backward_
+        else:
+            self.forward_ = self._activation.apply_
+            self.backward_ = self._activation.backward_
+
+    def _forward_(self, z: torch.Tensor) -> None:
+        if self._input is not None:
+            self._input.copy_(z)
+        self._activation.apply_(z)
+        if self._drops:
+            torch.mul(z, self._masks.fill_(self._factors, self._rate), out=self.passed_on)
+
+    def _backward_(self, delta: torch.Tensor, a: torch.Tensor) -> None:
+        if self._drops:
+            delta.mul_(self._factors)
+        self._activation.backward_(delta, a if self._input is None else self._input)
+
+
 class _Workspace:
     """Buffers for batches of one size, feature-major: a column is a row of the data.
 
@@ -42,33 +88,41 @@ class _Workspace:
     delta takes the place of the last output. `forward` and `backward` list what each layer's
     operations read and write, as tensors and as operands, so that a step looks nothing up.
     `last` is what the loss sees: the last output, or its copy in the dtype of the parameters.
+    `rows` and `row_factors` are room for what dropout leaves of dense rows.
     """
 
-    def __init__(self, products: TorchProducts, n_rows: int) -> None:
+    def __init__(
+        self, products: TorchProducts, network: Network, masks: Masks | None, n_rows: int
+    ) -> None:
         parameters, operand = products.parameters, products.operand
-        units = parameters.layer_units[1:]
+        units = network.layer_units[1:]
 
-        def new(n_units: int) -> torch.Tensor:
-            return parameters.storage.new_empty(n_units, n_rows, dtype=products.dtype)
+        def new(*shape: int) -> torch.Tensor:
+            return parameters.storage.new_empty(shape, dtype=products.dtype)
 
-        outputs = [new(n) for n in units]
-        deltas = [*(new(n) for n in units[:-1]), outputs[-1]]
+        outputs = [new(n, n_rows) for n in units]
+        deltas = [*(new(n, n_rows) for n in units[:-1]), outputs[-1]]
+        pairs = zip(outputs, network.activations, network.dropout, strict=False)
+        hidden = [_HiddenLayer(output, f, rate, masks) for output, f, rate in pairs]
         self.raw = outputs[-1]
         self.last = parameters.storage.new_empty(self.raw.shape)
         if self.last.dtype == self.raw.dtype:
             self.last = self.raw
         ones = torch.ones_like(self.last[:1])
-        self.constants = Constants(ones, -ones)
+        self.constants = Constants(ones, -ones, torch.empty_like(self.last))
         self.equal_shares = ones[0] / n_rows
         self.ones = operand(torch.ones_like(self.raw[0]))
         self.first_output, self.first_output_operand = outputs[0], operand(outputs[0])
         self.first_delta, self.first_delta_operand = deltas[0], operand(deltas[0])
         self.last_bias = parameters.biases[-1].unsqueeze(1)
+        self.rows: torch.Tensor | None = None
+        self.row_factors: torch.Tensor | None = None
         self.forward = [
             (
                 outputs[i - 1],
                 products.biases[i - 1].unsqueeze(1),
-                operand(outputs[i - 1]),
+                hidden[i - 1].forward_,
+                operand(hidden[i - 1].passed_on),
                 products.weights[i],
                 operand(outputs[i]),
             )
@@ -80,8 +134,9 @@ class _Workspace:
                 products.bias_gradients[i],
                 products.weight_gradients[i],
                 products.weights[i].T,
+                hidden[i - 1].backward_,
                 outputs[i - 1],
-                operand(outputs[i - 1]).T,
+                operand(hidden[i - 1].passed_on).T,
                 deltas[i - 1],
                 operand(deltas[i - 1]),
             )
@@ -92,11 +147,12 @@ class _Workspace:
 class ClosedFormStep:
     """Forward pass, loss and gradient by the closed form.
 
-    With a_0 the rows, a_i = f(W_i a_{i-1} + b_i), n the sum of the sample weights s and all of
-    a, delta holding one column a row (Rumelhart, Hinton and Williams, 1986):
+    With a_0 the rows, a_i = m_i * f_i(W_i a_{i-1} + b_i), m_i dropout's factors (or 1), n the sum
+    of the sample weights s and all of a, delta holding one column a row (Rumelhart, Hinton and
+    Williams, 1986):
 
-        delta_L = s (p - y) / n               (canonical pairs, see `_losses`)
-        delta_i = (W_{i+1}^T delta_{i+1}) * f'(a_i)
+        delta_L = s / n * d loss / d z        (s (p - y) / n for canonical pairs, see `_losses`)
+        delta_i = (W_{i+1}^T delta_{i+1}) * m_i * f_i'
         dW_i = delta_i a_{i-1}^T + alpha / n W_i
         db_i = sum of the columns of delta_i
 
@@ -104,72 +160,99 @@ class ClosedFormStep:
     ----------
     products : TorchProducts
         Who multiplies; holds the parameters.
-    activation : Activation
+    network : Network
+        Without normalization, its activations given by name.
     loss : Loss
     alpha : float
         Strength of the L2 penalty alpha / (2 n) |W|^2.
+    masks : Masks, default=None
+        Draws what dropout leaves out; None for none.
     """
 
     grad_mode = torch.inference_mode
 
     def __init__(
-        self, products: TorchProducts, activation: Activation, loss: Loss, alpha: float
+        self,
+        products: TorchProducts,
+        network: Network,
+        loss: Loss,
+        alpha: float,
+        masks: Masks | None = None,
     ) -> None:
         self.products = products
         self.parameters = products.parameters
-        self.activation = activation
+        self.network = network
         self.loss = loss
         self.alpha = alpha
+        self.masks = masks
         self.finish_ = loss.finish_
         self._multiply, self._sum_rows = products.multiply, products.sum_rows
-        self._apply_output_ = OUTPUT_ACTIVATIONS[loss.output_activation].apply_
+        output_activation = OUTPUT_ACTIVATIONS[loss.output_activation]
+        self._apply_output_ = output_activation.in_training_ or output_activation.apply_
         self._penalized = products.operand(self.parameters.penalized)
+        self._drops_inputs = masks is not None and network.input_dropout > 0
         self._workspaces: dict[int, _Workspace] = {}
 
     def __call__(self, batch: Batch, slot: Slot) -> None:
         """Fill the gradient, and the slot of the loss."""
         work = self._workspaces.get(batch.n_rows)
         if work is None:
-            work = self._workspaces[batch.n_rows] = _Workspace(self.products, batch.n_rows)
+            work = _Workspace(self.products, self.network, self.masks, batch.n_rows)
+            self._workspaces[batch.n_rows] = work
         parameters, products = self.parameters, self.products
+        X = self._drop_inputs(batch.X, work) if self._drops_inputs else batch.X
         products.refresh()
-        self._forward(batch, work)
+        self._forward(X, work)
         self.loss.backward_(work.last, batch.y, slot.terms, work.constants)
         work.last.mul_(work.equal_shares if batch.weight is None else batch.weight)
-        self._backward(batch, work)
+        self._backward(X, work)
         products.collect()
         if self.alpha:
             decay = self.alpha / batch.weight_sum
             parameters.penalized_gradient.add_(parameters.penalized, alpha=decay)
             self._multiply(self._penalized, self._penalized, out=slot.norm)
 
-    def _forward(self, batch: Batch, work: _Workspace) -> None:
-        multiply, apply_, X = self._multiply, self.activation.apply_, batch.X
+    def _drop_inputs(
+        self, X: Operand | scipy.sparse.csr_matrix, work: _Workspace
+    ) -> Operand | scipy.sparse.csr_matrix:
+        """What dropout leaves of the rows. Of sparse ones, only the values set are drawn."""
+        rate = self.network.input_dropout
+        if not isinstance(X, OPERANDS):
+            factors = self.masks.fill_(torch.empty_like(torch.from_numpy(X.data)), rate)
+            return type(X)((X.data * factors.numpy(), X.indices, X.indptr), shape=X.shape)
+        X = torch.as_tensor(X)
+        if work.rows is None:
+            work.rows, work.row_factors = torch.empty_like(X), torch.empty_like(X)
+        torch.mul(X, self.masks.fill_(work.row_factors, rate), out=work.rows)
+        return self.products.operand(work.rows)
+
+    def _forward(self, X: Operand | scipy.sparse.csr_matrix, work: _Workspace) -> None:
+        multiply = self._multiply
         if isinstance(X, OPERANDS):
             multiply(self.products.weights[0], X.T, out=work.first_output_operand)
         else:
             product = X @ self.parameters.weights[0].numpy().T
             work.first_output.copy_(torch.from_numpy(product).t())
-        for previous, bias, previous_operand, weight, output_operand in work.forward:
+        for previous, bias, forward_, passed_on, weight, output_operand in work.forward:
             previous.add_(bias)
-            apply_(previous)
-            multiply(weight, previous_operand, out=output_operand)
+            forward_(previous)
+            multiply(weight, passed_on, out=output_operand)
         if work.last is not work.raw:
             work.last.copy_(work.raw)
         work.last.add_(work.last_bias)
         self._apply_output_(work.last)
 
-    def _backward(self, batch: Batch, work: _Workspace) -> None:
-        multiply, sum_rows, backward_ = self._multiply, self._sum_rows, self.activation.backward_
-        products, ones, X = self.products, work.ones, batch.X
+    def _backward(self, X: Operand | scipy.sparse.csr_matrix, work: _Workspace) -> None:
+        multiply, sum_rows = self._multiply, self._sum_rows
+        products, ones = self.products, work.ones
         if work.last is not work.raw:
             work.raw.copy_(work.last)
         for (
-            delta, bias_gradient, gradient, weight_t,
-            previous, previous_t, previous_delta, previous_delta_operand,
+            delta, bias_gradient, gradient, weight_t, backward_,
+            previous, passed_on_t, previous_delta, previous_delta_operand,
         ) in work.backward:  # fmt: skip
             sum_rows(delta, ones, out=bias_gradient)
-            multiply(delta, previous_t, out=gradient)
+            multiply(delta, passed_on_t, out=gradient)
             multiply(weight_t, delta, out=previous_delta_operand)
             backward_(previous_delta, previous)
         sum_rows(work.first_delta_operand, ones, out=products.bias_gradients[0])
@@ -187,9 +270,9 @@ class AutogradStep:
     Parameters
     ----------
     products : TorchProducts
-        Holds the parameters; torch itself multiplies.
-    module : torch.nn.Module
-        Rows to raw outputs; its parameters are views of the parameters, layer by layer.
+        Holds the parameters; torch itself multiplies, in the dtype of `products`.
+    module : FeedForwardModule
+        Rows to raw outputs; its parameters are views of the parameters.
     loss : Loss
     alpha : float
     """
@@ -200,32 +283,32 @@ class AutogradStep:
         self, products: TorchProducts, module: nn.Module, loss: Loss, alpha: float
     ) -> None:
         self.products = products
-        self.parameters = parameters = products.parameters
+        self.parameters = products.parameters
         self.module = module
         self.loss = loss
         self.alpha = alpha
-        gradients = zip(parameters.weight_gradients, parameters.bias_gradients, strict=True)
-        for parameter, gradient in zip(
-            module.parameters(), [g for pair in gradients for g in pair], strict=True
-        ):
-            parameter.grad = gradient
+        self.parameters.attach_gradients(module)
 
     def finish_(self, terms: torch.Tensor) -> None:
         """Nothing: the terms are complete."""
 
     def __call__(self, batch: Batch, slot: Slot) -> None:
         """Fill the gradient, and the slot of the loss."""
-        parameters = self.parameters
+        parameters, dtype = self.parameters, self.products.dtype
         parameters.gradient.zero_()
         X = torch.as_tensor(batch.X if isinstance(batch.X, OPERANDS) else batch.X.toarray())
+        is_mixed = dtype != parameters.storage.dtype
         with torch.enable_grad():
-            terms = self.loss.terms(self.module(X).t(), batch.y)
+            with torch.autocast(X.device.type, dtype, enabled=is_mixed):
+                raw = self.module(X).to(parameters.storage.dtype)
+            terms = self.loss.terms(raw.t(), batch.y)
             share = 1 / batch.n_rows if batch.weight is None else batch.weight
             ((terms * share).sum() * self.loss.scale).backward()
         slot.terms.copy_(terms.detach())
-        penalized = parameters.penalized
-        parameters.penalized_gradient.add_(penalized, alpha=self.alpha / batch.weight_sum)
-        torch.as_tensor(slot.norm).copy_(torch.dot(penalized, penalized))
+        if self.alpha:
+            penalized = parameters.penalized
+            parameters.penalized_gradient.add_(penalized, alpha=self.alpha / batch.weight_sum)
+            torch.as_tensor(slot.norm).copy_(torch.dot(penalized, penalized))
 
 
 class LossMeter:
@@ -288,6 +371,15 @@ class LossMeter:
         self._n_filled += n_terms
         self._batches.append((batch.n_rows, batch.weight_sum))
         return slot
+
+    def batch_loss(self, batch: Batch, slot: Slot) -> float:
+        """The reported loss of the batch whose slot was filled last. Waits for the device."""
+        terms = slot.terms.clone()
+        self._finish_(terms)
+        terms = terms.sum(0)
+        mean = terms.mean() if batch.weight is None else torch.dot(terms, batch.weight)
+        penalty = self._norm_scale * float(slot.norm) / batch.weight_sum
+        return self._terms_scale * mean.item() + penalty
 
     def _make_slot(self, n_batches: int, start: int, n_terms: int) -> Slot:
         terms = self._terms[start : start + n_terms].view(self._n_terms, -1)

@@ -50,49 +50,56 @@ class Progress:
     ----------
     loss_curve : list of float
         Training loss of every epoch.
-    validation_scores : list of float or None
-        None without early stopping.
+    learning_rate_curve : list of float
+        Rate at the first step of every epoch.
+    validation_scores, validation_loss_curve : list of float or None
+        None without validation data.
     best_loss : float or None
         None with early stopping.
     best_validation_score : float or None
-        None without early stopping.
+        None without validation data.
     no_improvement_count : int
     n_samples_seen : int
     """
 
     loss_curve: list[float] = field(default_factory=list)
+    learning_rate_curve: list[float] = field(default_factory=list)
     validation_scores: list[float] | None = None
+    validation_loss_curve: list[float] | None = None
     best_loss: float | None = np.inf
     best_validation_score: float | None = None
     no_improvement_count: int = 0
     n_samples_seen: int = 0
 
-    def copy(self, early_stopping: bool) -> Progress:
+    def copy(self, early_stopping: bool, has_validation: bool) -> Progress:
         """The record to go on with; starts that of scores, or of losses, where there is none."""
-        scores, best_score = self.validation_scores, self.best_validation_score
-        if scores is None:
-            scores, best_score = [], -np.inf
+        best_score = -np.inf if self.best_validation_score is None else self.best_validation_score
         best_loss = np.inf if self.best_loss is None else self.best_loss
         return Progress(
             list(self.loss_curve),
-            list(scores) if early_stopping else None,
+            list(self.learning_rate_curve),
+            list(self.validation_scores or []) if has_validation else None,
+            list(self.validation_loss_curve or []) if has_validation else None,
             None if early_stopping else best_loss,
-            best_score if early_stopping else None,
+            best_score if has_validation else None,
             self.no_improvement_count,
             self.n_samples_seen,
         )
 
-    def add_loss(self, loss: float, tol: float) -> None:
+    def watch_loss(self, loss: float, tol: float) -> None:
         """Take in an epoch's training loss, as what stopping watches."""
         improves = loss_improves(loss, self.best_loss, tol)
         self.no_improvement_count = 0 if improves else self.no_improvement_count + 1
         self.best_loss = min(self.best_loss, loss)  # keeps the best beside a NaN
 
-    def add_score(self, score: float, tol: float) -> bool:
-        """Take in an epoch's validation score; returns whether it is the best."""
-        self.validation_scores.append(score)
+    def watch_score(self, score: float, tol: float) -> None:
+        """Count an epoch's validation score, as what stopping watches."""
         improves = score_improves(score, self.best_validation_score, tol)
         self.no_improvement_count = 0 if improves else self.no_improvement_count + 1
+
+    def add_score(self, score: float) -> bool:
+        """Take in an epoch's validation score; returns whether it is the best."""
+        self.validation_scores.append(score)
         is_best = score > self.best_validation_score
         if is_best:
             self.best_validation_score = score
@@ -100,11 +107,10 @@ class Progress:
 
     def mark(self) -> dict[str, Any]:
         """All but the lists, of which only the lengths are kept: cheap enough for every epoch."""
-        state = dict(vars(self))
-        state["loss_curve"] = len(self.loss_curve)
-        if self.validation_scores is not None:
-            state["validation_scores"] = len(self.validation_scores)
-        return state
+        return {
+            name: len(value) if isinstance(value, list) else value
+            for name, value in vars(self).items()
+        }
 
     def rewind(self, mark: dict[str, Any]) -> None:
         """Go back to what `mark` gave."""
@@ -114,37 +120,60 @@ class Progress:
 
 
 class TrackProgress(Callback):
-    """Takes the epoch's record into `progress`, prints it, and remembers the best weights."""
+    """Takes the epoch's record into `progress`, prints it, and remembers the best weights.
 
-    def __init__(self, progress: Progress, tol: float, verbose: bool) -> None:
+    With early stopping the validation score is what stopping watches, and the weights of the best
+    one are remembered; else it is the training loss, and scores are only recorded.
+    """
+
+    def __init__(self, progress: Progress, tol: float, verbose: bool, early_stopping: bool) -> None:
         self.progress = progress
         self.tol = tol
         self.verbose = verbose
+        self.early_stopping = early_stopping
+        self.least = {"train_loss": np.inf, "valid_loss": np.inf}
 
-    def on_epoch_end(self, net, dataset_train=None, **kwargs) -> None:
-        record = net.record_
+    def on_epoch_end(self, net, **kwargs) -> None:
+        record, progress = net.record_, self.progress
         loss, score = record["train_loss"], record.get("valid_score")
-        self.progress.n_samples_seen += dataset_train.n_samples
-        self.progress.loss_curve.append(loss)
+        progress.n_samples_seen += net.trainer.batches.n_samples
+        progress.loss_curve.append(loss)
+        progress.learning_rate_curve.append(net.trainer.first_rate)
+        self._record_best(record, "train_loss")
         if self.verbose:
             print(f"Iteration {record['epoch']}, loss = {loss:.8f}")
         if score is None:
-            self.progress.add_loss(loss, self.tol)
+            progress.watch_loss(loss, self.tol)
             return
         if self.verbose:
             print(f"Validation score: {score:f}")
-        if self.progress.add_score(score, self.tol):
+        progress.validation_loss_curve.append(record["valid_loss"])
+        self._record_best(record, "valid_loss")
+        if not self.early_stopping:
+            progress.watch_loss(loss, self.tol)
+            progress.add_score(score)
+            return
+        progress.watch_score(score, self.tol)
+        if progress.add_score(score):
             net.remember_best()
+
+    def _record_best(self, record: dict[str, Any], name: str) -> None:
+        """Whether a loss is the least so far, under the name that skorch's callbacks look for."""
+        is_best = record[f"{name}_best"] = record[name] < self.least[name]
+        if is_best:
+            self.least[name] = record[name]
 
 
 class StopOnDivergence(Callback):
     """Ends training that cannot recover: non-finite weights, or a validation score of NaN."""
 
+    def __init__(self, early_stopping: bool) -> None:
+        self.early_stopping = early_stopping
+
     def on_epoch_end(self, net, **kwargs) -> None:
         record = net.record_
-        score = record.get("valid_score")
-        if score is not None:
-            diverged = math.isnan(score)
+        if self.early_stopping:
+            diverged = math.isnan(record["valid_score"])
         else:
             diverged = not math.isfinite(record["train_loss"]) and not net.is_finite()
         if diverged:
@@ -175,18 +204,19 @@ class StopOnPlateau(Callback):
         tol: float,
         n_iter_no_change: float,
         verbose: bool,
+        early_stopping: bool,
     ) -> None:
         self.progress = progress
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.verbose = verbose
+        self.watched = "Validation score" if early_stopping else "Training loss"
 
     def on_epoch_end(self, net, **kwargs) -> None:
         if self.progress.no_improvement_count <= self.n_iter_no_change:
             return
-        watched = "Training loss" if "valid_score" not in net.record_ else "Validation score"
         message = (
-            f"{watched} did not improve more than tol={self.tol:f} "
+            f"{self.watched} did not improve more than tol={self.tol:f} "
             f"for {self.n_iter_no_change:d} consecutive epochs."
         )
         group = net.optimizer_.param_groups[0]

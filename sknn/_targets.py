@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.sparse
-from sklearn.metrics import r2_score
+from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import assert_all_finite
+
+from sknn._checks import check_domain
 
 
 def encode_labels(y: np.ndarray, binarizer: LabelBinarizer, dtype: np.dtype) -> np.ndarray:
@@ -61,30 +65,52 @@ def r_squared(y: np.ndarray, prediction: np.ndarray, sample_weight: np.ndarray |
     return float(r2_score(y, prediction, sample_weight=sample_weight))
 
 
-def encode_numbers(y: np.ndarray, loss: str, dtype: np.dtype) -> np.ndarray:
+def pinball_score(
+    y: np.ndarray,
+    prediction: np.ndarray,
+    levels: tuple[float, ...],
+    sample_weight: np.ndarray | None,
+) -> float:
+    """The mean over levels of the D2 pinball score; NaN for non-finite predictions.
+
+    Several levels are the columns of `prediction`, for `y` of one column.
+    """
+    if not np.isfinite(prediction).all():
+        return np.nan
+    columns = [prediction] if len(levels) == 1 else prediction.T
+    scores = [
+        d2_pinball_score(y, column, sample_weight=sample_weight, alpha=level)
+        for level, column in zip(levels, columns, strict=True)
+    ]
+    return float(np.mean(scores))
+
+
+def encode_numbers(
+    y: np.ndarray, loss: str | Callable, dtype: np.dtype, name: str = "y"
+) -> np.ndarray:
     """Regression targets as (n_samples, n_outputs) of `dtype`.
 
     Raises
     ------
     ValueError
-        If targets are no numbers, too large for `dtype`, or negative where the loss is "poisson".
+        If targets are no numbers, too large for `dtype`, or beyond the domain of the loss.
     """
     if scipy.sparse.issparse(y) or y.dtype.kind not in "biuf":
         raise ValueError(
-            "The targets y of a regressor must be a dense array of numbers, got "
-            + ("a sparse matrix. Use y.toarray()." if scipy.sparse.issparse(y) else f"{y.dtype}.")
+            f"The targets {name} of a regressor must be a dense array of numbers, got "
+            + (
+                f"a sparse matrix. Use {name}.toarray()."
+                if scipy.sparse.issparse(y)
+                else f"{y.dtype}."
+            )
         )
-    assert_all_finite(y, input_name="y")
-    if loss == "poisson" and (y < 0).any():
-        raise ValueError(
-            "Some value(s) of y are out of the valid range of the loss 'poisson': the smallest is"
-            f" {y.min()}, but it needs y >= 0. Use loss='squared_error' for negative targets."
-        )
+    assert_all_finite(y, input_name=name)
+    check_domain(y, loss, name)
     with np.errstate(over="ignore"):
         encoded = y.astype(dtype, copy=False).reshape(len(y), -1)
     if not np.isfinite(encoded).all():
         raise ValueError(
-            f"Input y contains a value too large for {np.dtype(dtype)!r}: the largest is"
+            f"Input {name} contains a value too large for {np.dtype(dtype)!r}: the largest is"
             f" {np.abs(y).max()}. Scale the target, or use dtype='float64'."
         )
     return np.ascontiguousarray(encoded)

@@ -7,29 +7,35 @@ skorch net live for one call.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from skorch.dataset import Dataset
+from torch.utils.data import Subset
 
 from sknn import _compat
-from sknn._activations import ACTIVATIONS
 from sknn._batches import Batches, multiplies_sparse
+from sknn._callbacks import copied_callbacks, without_training_state
 from sknn._devices import resolve_device
-from sknn._inference import link, outputs_of
+from sknn._dropout import Masks, derived_seed
+from sknn._inference import Layers, Modules
 from sknn._lbfgs import train_lbfgs
-from sknn._losses import LOSSES, Criterion
-from sknn._module import FeedForwardModule
+from sknn._losses import Criterion
+from sknn._module import FeedForwardModule, modules_between
 from sknn._net import FeedForwardNet, plain_records
-from sknn._parameters import FlatParameters
-from sknn._problem import Problem, State
+from sknn._parameters import FlatParameters, Row
+from sknn._problem import Network, Problem, State
 from sknn._products import TorchProducts, products_of
-from sknn._solvers import SOLVERS, Solver
-from sknn._steps import ClosedFormStep, LossMeter, flops_per_step
+from sknn._reporting import EpochBar, ReportEpochs
+from sknn._schedules import EpochScheduler, StepSchedule
+from sknn._solvers import SOLVERS, Solver, TorchSolver
+from sknn._steps import AutogradStep, ClosedFormStep, LossMeter, flops_per_step
 from sknn._stopping import (
     InverseScaling,
     KeepFinishedEpoch,
@@ -38,6 +44,10 @@ from sknn._stopping import (
     StopOnPlateau,
     TrackProgress,
 )
+from sknn._trainer import Trainer
+from sknn._validation import Validation
+
+STEP_SCHEDULES = ("cosine", "one_cycle")
 
 
 def train(
@@ -68,18 +78,23 @@ def train(
     """
     device = resolve_device(settings.device, _torch_dtype(problem.X.dtype))
     n_rows = _batch_size(problem, settings)
-    flops = flops_per_step(problem.layer_units, n_rows, problem.X.dtype)
+    flops = flops_per_step(problem.network.layer_units, n_rows, problem.X.dtype)
     products = products_of(device, flops, _is_mixed(settings, device))
-    with products.threads(flops):
-        step = _step(problem, state, settings, device, products)
+    seed = None
+    if problem.network.draws:
+        seed = derived_seed(random_state, state.progress.n_samples_seen)
+    with products.threads(flops), _generator_of_modules(problem.network, seed, device):
+        masks = Masks(seed, device) if problem.network.drops else None
+        step, module = _step(problem, state, settings, device, products, masks)
         meter = LossMeter(step, _n_train(problem), n_rows)
         if settings.solver == "lbfgs":
-            trained = train_lbfgs(problem, state, settings, step, meter)
+            trained = train_lbfgs(problem, state, settings, step, meter, module)
         else:
             trained = _train_stochastic(
-                problem, state, settings, step, meter, random_state, incremental
+                problem, state, settings, step, meter, module, random_state, incremental
             )
-    if not all(np.isfinite(a).all() for a in (*trained.coefs, *trained.intercepts)):
+    arrays = (*trained.coefs, *trained.intercepts, *trained.modules.values())
+    if not all(np.isfinite(a).all() for a in arrays):
         raise ValueError(
             "Solver produced non-finite parameter weights. The input data may"
             " contain large values and need to be preprocessed."
@@ -119,32 +134,58 @@ def _is_mixed(settings: SimpleNamespace, device: torch.device) -> bool:
     return True
 
 
+@contextmanager
+def _generator_of_modules(
+    network: Network, seed: np.random.SeedSequence | None, device: torch.device
+) -> Iterator[None]:
+    """Let the user's modules draw what `random_state` decides, and put torch's generator back."""
+    if not network.has_modules_of_the_user:
+        yield
+        return
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int(seed.generate_state(1)[0]))
+        yield
+
+
 def _step(
     problem: Problem,
     state: State,
     settings: SimpleNamespace,
     device: torch.device,
     products: type[TorchProducts],
-) -> ClosedFormStep:
-    """The step, over parameters that hold the starting point."""
+    masks: Masks | None,
+) -> tuple[ClosedFormStep | AutogradStep, FeedForwardModule]:
+    """The step and the module, over parameters that hold the starting point."""
+    network, loss = problem.network, problem.loss
+    between = modules_between(network)
     parameters = FlatParameters(
-        problem.layer_units,
-        0 if settings.solver == "lbfgs" else SOLVERS[settings.solver].n_slots,
+        network.layer_units,
+        SOLVERS[settings.solver].n_slots if settings.solver in SOLVERS else 0,
         dtype=_torch_dtype(problem.X.dtype),
         device=device,
         input_major=multiplies_sparse(problem.X, device, _batch_size(problem, settings)),
+        modules=[module for layer in between for _, module in layer],
     )
     parameters.write(state.coefs, state.intercepts)
-    activation, loss = ACTIVATIONS[settings.activation], LOSSES[problem.loss]
-    return ClosedFormStep(products(parameters), activation, loss, settings.alpha)
+    module = FeedForwardModule(parameters.weights, parameters.biases, network, between, masks)
+    if state.modules is not None:
+        module.load_extras(state.modules)
+    # Decoupled weight decay is the solver's own.
+    alpha = 0.0 if settings.solver == "adamw" else settings.alpha
+    if network.has_closed_form and loss.backward_ is not None:
+        step = ClosedFormStep(products(parameters), network, loss, alpha, masks)
+    else:
+        step = AutogradStep(products(parameters), module, loss, alpha)
+    return step, module
 
 
 def _train_stochastic(
     problem: Problem,
     state: State,
     settings: SimpleNamespace,
-    step: ClosedFormStep,
+    step: ClosedFormStep | AutogradStep,
     meter: LossMeter,
+    module: FeedForwardModule,
     random_state: np.random.RandomState,
     incremental: bool,
 ) -> State:
@@ -154,23 +195,61 @@ def _train_stochastic(
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
             stacklevel=2,
         )
+    has_validation = problem.validation is not None
+    progress = state.progress.copy(settings.early_stopping, has_validation)
     resumed = state.solver if incremental else None
-    if resumed is not None and resumed["name"] != settings.solver:
+    if resumed is not None and resumed["name"] != _solver_name(settings):
         resumed = None
-    parameters, device = step.parameters, step.parameters.storage.device
-    progress = state.progress.copy(early_stopping=settings.early_stopping)
+
+    def estimator_now(copied: bool = False) -> Any:
+        return problem.estimator_at(_model_of(net, settings, copied))
+
+    trainer = _trainer(
+        problem, settings, step, meter, module, random_state, resumed, incremental, estimator_now
+    )
+    callbacks = copied_callbacks(settings.callbacks)
+    rules = _rules(trainer, progress, settings, problem, estimator_now)
     net = FeedForwardNet(
-        FeedForwardModule(parameters.weights, parameters.biases, settings.activation),
+        module,
         Criterion(step.loss),
-        partial(_solver, settings=settings, resumed=resumed),
-        parameters,
-        step,
-        meter,
+        lambda _: trainer.solver.optimizer,
+        step.parameters,
+        trainer,
         progress,
+        estimator_now,
+        _datasets(problem) if callbacks else None,
         max_epochs=1 if incremental else settings.max_iter,
-        callbacks=_rules(progress, settings),
-        device=str(device),
+        batch_size=trainer.batches.batch_size,
+        rules=rules,
+        callbacks=callbacks,
+        verbose=int(_is_verbose(settings)),
+        device=str(step.parameters.storage.device),
     ).initialize()
+    if settings.early_stopping:
+        net.remember_best()
+    if callbacks:
+        net.partial_fit(problem.X, problem.labels)
+    else:
+        net.partial_fit(trainer)
+    _warn_of_the_end(net, trainer.schedule, settings, incremental)
+    if settings.early_stopping:
+        step.parameters.restore(net.best_)
+    return _published(net, state, settings, incremental)
+
+
+def _trainer(
+    problem: Problem,
+    settings: SimpleNamespace,
+    step: ClosedFormStep | AutogradStep,
+    meter: LossMeter,
+    module: FeedForwardModule,
+    random_state: np.random.RandomState,
+    resumed: dict[str, Any] | None,
+    incremental: bool,
+    estimator_now: Callable[[], Any],
+) -> Trainer:
+    """What an epoch needs: batches, solver, schedule, validation rows."""
+    solver = _solver(step.parameters, module, settings, resumed)
     batches = Batches(
         problem.X,
         problem.y,
@@ -178,78 +257,136 @@ def _train_stochastic(
         problem.train_rows,
         batch_size=_batch_size(problem, settings),
         random_state=random_state if settings.shuffle else None,
-        device=device,
+        device=step.parameters.storage.device,
         dtype=step.products.dtype,
         operand=step.products.operand,
     )
-    if settings.early_stopping:
-        net.remember_best()
-    net.partial_fit(batches, _validation(problem, parameters, settings))
-    _warn_of_the_end(net, settings, incremental)
-    if settings.early_stopping:
-        parameters.storage[0].copy_(net.best_)
-    return _published(net, state, settings)
+    schedule = scheduler = validate = None
+    if settings.learning_rate in STEP_SCHEDULES or settings.warmup_fraction:
+        n_before = resumed["n_calls"] if resumed is not None else 0
+        schedule = StepSchedule(
+            solver.optimizer.param_groups,
+            settings.learning_rate,
+            settings.warmup_fraction,
+            settings.max_iter,
+            n_before,
+        )
+    if callable(settings.learning_rate):
+        scheduler_state = resumed["scheduler"] if resumed is not None else None
+        scheduler = EpochScheduler(settings.learning_rate, solver.optimizer, scheduler_state)
+    if problem.validation is not None:
+        forward = Modules(module, problem.network.layer_units)
+        if problem.network.has_closed_form:
+            parameters = step.parameters
+            forward = Layers(parameters.weights, parameters.biases, problem.network.activations)
+        validate = Validation(problem, forward, estimator_now, settings.early_stopping)
+    return Trainer(
+        batches,
+        step,
+        meter,
+        solver,
+        schedule=schedule,
+        scheduler=scheduler,
+        max_grad_norm=settings.max_grad_norm,
+        validate=validate,
+        rows=problem.X,
+        labels=problem.labels,
+    )
+
+
+def _solver_name(settings: SimpleNamespace) -> str:
+    solver = settings.solver
+    if isinstance(solver, str):
+        return solver
+    optimizer_class = getattr(solver, "func", solver)
+    return f"{optimizer_class.__module__}.{optimizer_class.__qualname__}"
 
 
 def _solver(
-    parameters: FlatParameters, settings: SimpleNamespace, resumed: dict[str, Any] | None
-) -> Solver:
+    parameters: FlatParameters,
+    module: FeedForwardModule,
+    settings: SimpleNamespace,
+    resumed: dict[str, Any] | None,
+) -> Solver | TorchSolver:
     """The solver, new or as the call before left it."""
-    names = {
-        "adam": ("beta_1", "beta_2", "epsilon"),
-        "sgd": ("momentum", "nesterovs_momentum", "learning_rate", "power_t"),
-    }[settings.solver]
-    solver = SOLVERS[settings.solver](
-        parameters,
-        settings.learning_rate_init,
-        **{name: getattr(settings, name) for name in names},
-    )
+    if settings.solver not in SOLVERS:
+        solver = TorchSolver(settings.solver, parameters, module, settings.learning_rate_init)
+    else:
+        options = {
+            "adam": ("beta_1", "beta_2", "epsilon"),
+            "adamw": ("beta_1", "beta_2", "epsilon", "alpha"),
+            "sgd": ("momentum", "nesterovs_momentum", "power_t"),
+        }[settings.solver]
+        chosen = {name: getattr(settings, name) for name in options}
+        if settings.solver == "sgd" and isinstance(settings.learning_rate, str):
+            chosen["learning_rate"] = settings.learning_rate
+        solver = SOLVERS[settings.solver](parameters, settings.learning_rate_init, **chosen)
     if resumed is not None:
         solver.restore(resumed["numbers"])
-        for row, (coefs, intercepts) in enumerate(resumed["slots"], 1):
-            parameters.write(coefs, intercepts, row)
+        for row, arrays in enumerate(resumed["slots"], 1):
+            parameters.write(*arrays, row=row)
     return solver
 
 
-def _rules(progress: Progress, settings: SimpleNamespace) -> list[Any]:
-    """The callbacks of an epoch's end, in scikit-learn's order."""
-    tol, verbose = settings.tol, bool(settings.verbose)
-    return [
-        TrackProgress(progress, tol, verbose),
-        StopOnDivergence(),
-        *([InverseScaling(progress)] if settings.solver == "sgd" else []),
-        StopOnPlateau(progress, tol, settings.n_iter_no_change, verbose),
-        KeepFinishedEpoch(),
-    ]
+def _is_verbose(settings: SimpleNamespace) -> bool:
+    """Whether scikit-learn's lines are printed."""
+    return settings.verbose != "progress" and bool(settings.verbose)
 
 
-def _validation(
-    problem: Problem, parameters: FlatParameters, settings: SimpleNamespace
-) -> Callable[[], float] | None:
-    """The score of the validation rows, as a function of nothing."""
-    rows = problem.valid_rows
-    if rows is None:
-        return None
-    output = link(LOSSES[problem.loss].output_activation)
-    y = problem.y[rows]
-    weight = None if problem.sample_weight is None else problem.sample_weight[rows]
+def _rules(
+    trainer: Trainer,
+    progress: Progress,
+    settings: SimpleNamespace,
+    problem: Problem,
+    estimator_now: Callable[..., Any],
+) -> tuple[list[Any], list[Any]]:
+    """What is done at an epoch's end, before and after the user's callbacks.
 
-    def score() -> float:
-        prediction = outputs_of(
-            problem.X, parameters.weights, parameters.biases, settings.activation, output, rows
-        )
-        return problem.score(y, prediction, weight)
+    Before: the record, who is told of it, and an end for what cannot recover. After: the rate and
+    the stop rule, in scikit-learn's order.
+    """
+    tol, early_stopping, is_verbose = settings.tol, settings.early_stopping, _is_verbose(settings)
+    before: list[Any] = [TrackProgress(progress, tol, is_verbose, early_stopping)]
+    if settings.verbose == "progress":
+        before.append(EpochBar())
+    if problem.tasks is not None:
+        before.append(ReportEpochs(problem.tasks, lambda: vars(estimator_now(copied=True))))
+    before.append(StopOnDivergence(early_stopping))
+    after: list[Any] = [] if trainer.scheduler is None else [trainer.scheduler]
+    if settings.solver == "sgd":
+        after.append(InverseScaling(progress))
+    after.append(
+        StopOnPlateau(progress, tol, settings.n_iter_no_change, is_verbose, early_stopping)
+    )
+    return before, [*after, KeepFinishedEpoch()]
 
-    return score
+
+def _datasets(problem: Problem) -> tuple[Any, Any]:
+    """Training and validation rows with their targets, as the user's callbacks are shown them."""
+    everything = Dataset(problem.X, problem.labels)
+    training, validation = everything, None
+    if problem.train_rows is not None:
+        training = Subset(everything, problem.train_rows.copy())
+    data = problem.validation
+    if data is not None and data.rows is not None:
+        validation = Subset(everything, data.rows)
+    elif data is not None:
+        validation = Dataset(data.X, data.labels)
+    return training, validation
 
 
-def _warn_of_the_end(net: FeedForwardNet, settings: SimpleNamespace, incremental: bool) -> None:
+def _warn_of_the_end(
+    net: FeedForwardNet,
+    schedule: StepSchedule | None,
+    settings: SimpleNamespace,
+    incremental: bool,
+) -> None:
     if net.interrupted_:
         warnings.warn("Training interrupted by user.", stacklevel=2)
     elif net.stopped_ is not None:
         if net.stopped_.diverged and settings.early_stopping:
             warnings.warn(
-                f"Training diverged in epoch {len(net.history)}: the validation score is NaN, as"
+                f"Training diverged in epoch {len(net.records_)}: the validation score is NaN, as"
                 " the network's outputs are not finite. The weights of the best validation score"
                 " are restored. Scale the data, or lower learning_rate_init"
                 f" (it is {settings.learning_rate_init}).",
@@ -263,23 +400,55 @@ def _warn_of_the_end(net: FeedForwardNet, settings: SimpleNamespace, incremental
             ConvergenceWarning,
             stacklevel=2,
         )
+    elif schedule is not None and schedule.n_epochs_done > settings.max_iter:
+        warnings.warn(
+            f"partial_fit was called more than max_iter={settings.max_iter} times, which is the"
+            f" horizon of learning_rate={settings.learning_rate!r}: the rate stays at its end,"
+            f" {net.trainer.first_rate:.3g}. Raise max_iter to the number of calls.",
+            stacklevel=2,
+        )
 
 
-def _published(net: FeedForwardNet, state: State, settings: SimpleNamespace) -> State:
-    """What the net has become, in NumPy."""
-    parameters, progress = net.parameters, net.progress
-    coefs, intercepts = parameters.read()
+def _model_of(net: FeedForwardNet, settings: SimpleNamespace, copied: bool = False) -> State:
+    """The network that the net is now, in NumPy, with its record, but without the solver's state.
+
+    On the CPU the arrays of the linear layers share the net's memory, unless they are `copied`.
+    """
+    progress = net.progress
+    row = net.parameters.read()
+    if copied:
+        row = Row(*([array.copy(order="K") for array in arrays] for arrays in row))
+        progress = progress.copy(settings.early_stopping, progress.validation_scores is not None)
     return State(
-        coefs,
-        intercepts,
-        solver={
-            "name": settings.solver,
-            "numbers": net.optimizer_.numbers(),
-            "slots": [parameters.read(row) for row in range(1, len(parameters.storage))],
-        },
+        row.coefs,
+        row.intercepts,
+        modules={k: v.cpu().numpy().copy() for k, v in net.module_.extras().items()},
+        solver={},
         progress=progress,
-        history=state.history + plain_records(net.history, len(state.history)),
-        n_iter=len(net.history),
-        loss=net.history[-1]["train_loss"] if net.history else state.loss,
+        n_iter=len(net.records_),
+        loss=progress.loss_curve[-1] if progress.loss_curve else np.nan,
         device=net.device,
+    )
+
+
+def _published(
+    net: FeedForwardNet, state: State, settings: SimpleNamespace, incremental: bool
+) -> State:
+    """What the net has become, in NumPy."""
+    parameters, trainer = net.parameters, net.trainer
+    schedule, scheduler = trainer.schedule, trainer.scheduler
+    model = _model_of(net, settings)
+    return replace(
+        model,
+        solver={
+            "name": _solver_name(settings),
+            "numbers": trainer.solver.numbers(),
+            "slots": [tuple(parameters.read(i)) for i in range(1, len(parameters.storage))],
+            # The horizon of partial_fit is a number of its own calls.
+            "n_calls": schedule.n_epochs_done if incremental and schedule is not None else 0,
+            "scheduler": None if scheduler is None else scheduler.scheduler.state_dict(),
+        },
+        history=state.history + plain_records(net.records_, len(state.history)),
+        loss=model.loss if net.records_ else state.loss,
+        callbacks=without_training_state(net.user_callbacks),
     )

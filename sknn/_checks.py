@@ -1,0 +1,180 @@
+"""What a table of constraints cannot say of the parameters: how they go with each other.
+
+Everything here raises before any training, and names the parameter, what was given, and what is
+allowed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sknn._base import BaseFeedForward
+
+SKLEARN_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+ADDED_ACTIVATIONS = ("leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus")
+
+
+def hidden_units(hidden_layer_sizes: Any) -> tuple[int, ...]:
+    """Number of units of each hidden layer."""
+    sizes = hidden_layer_sizes
+    sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+    if not all(isinstance(size, Integral) and not isinstance(size, bool) for size in sizes):
+        raise ValueError(
+            f"hidden_layer_sizes must hold integers, one for each hidden layer, got {sizes}."
+        )
+    if any(size <= 0 for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+    return tuple(int(size) for size in sizes)
+
+
+def layer_activations(activation: Any, n_hidden: int) -> tuple[str | Callable[[], Any], ...]:
+    """The activation of each hidden layer."""
+    if isinstance(activation, str) or callable(activation):
+        return (activation,) * n_hidden
+    given = list(activation)
+    if len(given) != n_hidden:
+        raise ValueError(
+            f"The 'activation' parameter is a list of {len(given)}, but there are {n_hidden} hidden"
+            " layers. Give one for each hidden layer, or a single one for all."
+        )
+    allowed = (*SKLEARN_ACTIVATIONS, *ADDED_ACTIVATIONS)
+    for item in given:
+        if not (callable(item) or isinstance(item, str) and item in allowed):
+            raise ValueError(
+                f"The 'activation' parameter holds {item!r}. Each of its items must be one of"
+                f" {', '.join(map(repr, allowed))}, or a callable that returns a torch.nn.Module."
+            )
+    return tuple(given)
+
+
+def dropout_rates(dropout: Any, n_hidden: int) -> tuple[float, ...]:
+    """The dropout of each hidden layer."""
+    if isinstance(dropout, Real):
+        return (float(dropout),) * n_hidden
+    rates = list(dropout)
+    if len(rates) != n_hidden:
+        raise ValueError(
+            f"The 'dropout' parameter is a list of {len(rates)} rates, but there are {n_hidden}"
+            " hidden layers. Give one for each hidden layer, or a single one for all."
+        )
+    if not all(isinstance(r, Real) and not isinstance(r, bool) and 0 <= r < 1 for r in rates):
+        raise ValueError(
+            f"The 'dropout' parameter must hold floats in the range [0, 1), got {rates}."
+        )
+    return tuple(map(float, rates))
+
+
+def quantile_levels(quantile: Any) -> tuple[float, ...]:
+    """The levels of `loss="quantile"`."""
+    levels = [quantile] if isinstance(quantile, Real) else list(quantile)
+    is_valid = all(isinstance(q, Real) and 0 < q < 1 for q in levels)
+    if not levels or not is_valid or any(a >= b for a, b in zip(levels, levels[1:], strict=False)):
+        raise ValueError(
+            "The 'quantile' parameter must be a float in the range (0, 1), or an increasing list of"
+            f" them, got {quantile!r}."
+        )
+    return tuple(map(float, levels))
+
+
+def check_solver(solver: Any) -> None:
+    """Refuse what cannot be used as a stochastic solver of torch."""
+    if isinstance(solver, str):
+        return
+    import torch
+
+    optimizer = getattr(solver, "func", solver)
+    if not (isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)):
+        raise ValueError(
+            f"The 'solver' parameter is {solver!r}. It must be 'lbfgs', 'sgd', 'adam', 'adamw', a"
+            " subclass of torch.optim.Optimizer, or a functools.partial of one."
+        )
+    options = getattr(solver, "keywords", {})
+    if getattr(solver, "args", ()):
+        raise ValueError(
+            f"The 'solver' parameter is a partial of {optimizer.__name__} with positional"
+            " arguments: the first one of an optimizer is its parameters. Give options by keyword."
+        )
+    if "lr" in options:
+        raise ValueError(
+            f"The 'solver' parameter is a partial with lr={options['lr']!r}. Set the rate by"
+            " learning_rate_init."
+        )
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise ValueError(
+            f"The 'solver' parameter is {optimizer.__name__}, which evaluates the loss several"
+            " times a step by a closure. That is not supported: use solver='lbfgs', or an optimizer whose"
+            " step needs no closure."
+        )
+    if optimizer is torch.optim.SparseAdam:
+        raise ValueError(
+            "The 'solver' parameter is SparseAdam, which needs sparse gradients, and those here are"
+            " dense. Use torch.optim.Adam, or solver='adam'."
+        )
+
+
+def check_lbfgs(estimator: BaseFeedForward, X_val: Any) -> None:
+    """Refuse with L-BFGS what only a stochastic solver does, if it is switched on."""
+    if estimator.solver != "lbfgs":
+        return
+    switched_on = {
+        "dropout": bool(np.any(np.asarray(estimator.dropout, dtype=float) > 0)),
+        "input_dropout": estimator.input_dropout > 0,
+        "normalization": estimator.normalization == "batch",
+        "learning_rate": estimator.learning_rate not in ("constant", "invscaling", "adaptive"),
+        "warmup_fraction": estimator.warmup_fraction > 0,
+        "max_grad_norm": estimator.max_grad_norm is not None,
+        "scoring": estimator.scoring is not None,
+        "callbacks": bool(estimator.callbacks),
+    }
+    for name, is_on in switched_on.items():
+        if is_on:
+            raise ValueError(
+                f"The '{name}' parameter is {getattr(estimator, name)!r}, which solver='lbfgs'"
+                " cannot do: it minimizes one fixed function of all rows. Use a stochastic solver ('adam',"
+                f" 'adamw', 'sgd', or an optimizer of torch), or leave '{name}' at its default."
+            )
+    if X_val is not None:
+        raise ValueError(
+            "X_val and y_val are for stochastic solvers, which look at them after every epoch;"
+            " solver='lbfgs' has no use for them. Use a stochastic solver, or leave them out."
+        )
+
+
+def check_schedule(learning_rate: Any, warmup_fraction: float) -> None:
+    """Refuse a warm-up before a schedule that has its own."""
+    if learning_rate == "one_cycle" and warmup_fraction > 0:
+        raise ValueError(
+            f"The 'warmup_fraction' parameter is {warmup_fraction}, but learning_rate='one_cycle'"
+            " begins with a rise of its own. Set warmup_fraction=0, or learning_rate='cosine'."
+        )
+
+
+def check_validation_pair(X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
+    """Refuse half of a validation set."""
+    if X_val is not None and y_val is None:
+        raise ValueError("X_val is provided, but y_val was not provided.")
+    if X_val is None and y_val is not None:
+        raise ValueError("y_val is provided, but X_val was not provided.")
+    if X_val is None and sample_weight_val is not None:
+        raise ValueError("sample_weight_val is provided, but X_val and y_val were not provided.")
+
+
+def check_domain(y: np.ndarray, loss: Any, name: str = "y") -> None:
+    """Refuse targets that a loss of a regressor is not defined for."""
+    if loss == "poisson" and (y < 0).any():
+        allowed = ">= 0"
+    elif loss == "gamma" and (y <= 0).any():
+        allowed = "> 0"
+    else:
+        return
+    raise ValueError(
+        f"Some value(s) of {name} are out of the valid range of the loss {loss!r}: the smallest is"
+        f" {y.min()}, but it needs {name} {allowed}. Use loss='squared_error' for other targets."
+    )

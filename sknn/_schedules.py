@@ -1,0 +1,162 @@
+"""How the learning rate goes with the steps, and with the epochs of a torch scheduler.
+
+A schedule by steps multiplies the rate that is there: `learning_rate_init`, or what the rules by
+epochs have made of it ("adaptive", "invscaling", a scheduler). The two never meet, as the rate is
+put back to what it was before the rules of an epoch's end are asked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from skorch.callbacks import Callback
+from torch.optim import lr_scheduler
+
+# Torch's defaults of OneCycleLR: the share of the rising part, and the peak over the first rate and
+# over the last one.
+_RISING = 0.3
+_PEAK_OVER_FIRST = 25.0
+_FIRST_OVER_LAST = 1e4
+
+# Older versions of torch do not count the plateau scheduler among the others.
+_SCHEDULERS = (lr_scheduler.LRScheduler, lr_scheduler.ReduceLROnPlateau)
+
+
+def cosine(position: float) -> float:
+    """From 1 to 0 for a position from 0 to 1 (Loshchilov and Hutter, 2017, without restarts)."""
+    return 0.5 * (1 + math.cos(math.pi * min(position, 1.0)))
+
+
+def one_cycle(step: float, n_steps: int) -> float:
+    """The share of the peak rate at a step, as by `torch.optim.lr_scheduler.OneCycleLR`.
+
+    Up and down along cosines (Smith and Topin, 2019). Momentum and Adam's decays stay as they are.
+    """
+    first = 1 / _PEAK_OVER_FIRST
+    last = first / _FIRST_OVER_LAST
+    top, end = _RISING * n_steps - 1, n_steps - 1
+    if step <= top:
+        return 1 + (first - 1) * cosine(step / top)
+    return last + (1 - last) * cosine((step - top) / (end - top))
+
+
+def step_factor(step: int, n_steps: int, schedule: str, warmup_fraction: float) -> float:
+    """What the rate is multiplied by at a step, counted from 0, of so many.
+
+    The linear warm-up takes the first `warmup_fraction` of all steps: 1 / n, 2 / n, ..., 1. The
+    cosine begins where it ends.
+    """
+    if schedule == "one_cycle":
+        return one_cycle(min(step, n_steps - 1), n_steps)
+    n_warm = max(1, round(warmup_fraction * n_steps)) if warmup_fraction else 0
+    if step < n_warm:
+        return (step + 1) / n_warm
+    if schedule == "cosine":
+        return cosine((step - n_warm) / (n_steps - n_warm))
+    return 1.0
+
+
+class StepSchedule:
+    """Sets the rate before each step.
+
+    Parameters
+    ----------
+    param_groups : list of dict
+        The optimizer's.
+    schedule : str
+        "cosine", "one_cycle", or any other for the warm-up alone.
+    warmup_fraction : float
+    n_epochs : int
+        The horizon.
+    n_before : int, default=0
+        Epochs of the horizon that are over.
+    """
+
+    def __init__(
+        self,
+        param_groups: list[dict[str, Any]],
+        schedule: str,
+        warmup_fraction: float,
+        n_epochs: int,
+        n_before: int = 0,
+    ) -> None:
+        self._groups = param_groups
+        self._schedule = schedule
+        self._warmup_fraction = warmup_fraction
+        self._n_epochs = n_epochs
+        self.n_epochs_done = n_before
+        self._rates: list[float] = []
+        self._step = self._n_steps = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the next epoch lies beyond the horizon."""
+        return self.n_epochs_done >= self._n_epochs
+
+    def begin_epoch(self, n_steps: int) -> None:
+        """Take down the rates that are there, and set those of the first step."""
+        self._rates = [group["lr"] for group in self._groups]
+        self._n_steps = self._n_epochs * n_steps
+        self._step = self.n_epochs_done * n_steps
+        self._set()
+
+    def next_step(self) -> None:
+        """Set the rates of the next step."""
+        self._step += 1
+        self._set()
+
+    def end_epoch(self) -> None:
+        """Put back the rates that were there."""
+        for group, rate in zip(self._groups, self._rates, strict=True):
+            group["lr"] = rate
+        self.n_epochs_done += 1
+
+    def _set(self) -> None:
+        factor = step_factor(self._step, self._n_steps, self._schedule, self._warmup_fraction)
+        for group, rate in zip(self._groups, self._rates, strict=True):
+            group["lr"] = rate * factor
+
+
+class EpochScheduler(Callback):
+    """Steps a torch scheduler at the end of each epoch.
+
+    Parameters
+    ----------
+    make : callable
+        The user's: an optimizer to a scheduler.
+    optimizer : torch.optim.Optimizer
+    state : dict or None
+        The scheduler's `state_dict` of a call before.
+
+    Raises
+    ------
+    ValueError
+        If `make` returns something that is no scheduler.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[torch.optim.Optimizer], Any],
+        optimizer: torch.optim.Optimizer,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        self.scheduler = make(optimizer)
+        if not isinstance(self.scheduler, _SCHEDULERS):
+            raise ValueError(
+                "The 'learning_rate' parameter is a callable that returned an object of type"
+                f" {type(self.scheduler).__name__}. It must take a torch optimizer and return a"
+                " scheduler of torch.optim.lr_scheduler, for instance"
+                " lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)."
+            )
+        if state is not None:
+            self.scheduler.load_state_dict(state)
+
+    def on_epoch_end(self, net, **kwargs) -> None:
+        if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
+            record = net.record_
+            self.scheduler.step(record.get("valid_loss", record["train_loss"]))
+        else:
+            self.scheduler.step()

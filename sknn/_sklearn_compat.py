@@ -1,0 +1,33 @@
+"""Differences between supported versions of scikit-learn, for modules that do not import torch.
+
+The other half of `_compat`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sklearn
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn below 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """In the place of scikit-learn's: there are no callbacks yet."""
+
+        def set_callbacks(self, *callbacks: Any) -> Any:
+            raise NotImplementedError(
+                "set_callbacks needs scikit-learn 1.9 or newer, and this is"
+                f" {sklearn.__version__}. Upgrade it, or use skorch's callbacks: the 'callbacks'"
+                " parameter."
+            )
+
+    def with_callbacks(method: Callable) -> Callable:
+        return method
+
+
+def is_sklearn_callback(callback: Any) -> bool:
+    """Whether an object follows scikit-learn's protocol of callbacks, in any version."""
+    return hasattr(callback, "on_fit_task_begin") and hasattr(callback, "on_fit_task_end")
