@@ -108,9 +108,9 @@ def check_solver(solver: Any) -> None:
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty:
         raise ValueError(
-            f"The 'solver' parameter is {optimizer.__name__}, which evaluates the loss several"
-            " times a step by a closure. That is not supported: use solver='lbfgs', or an optimizer whose"
-            " step needs no closure."
+            f"The 'solver' parameter is {optimizer.__name__}, which needs a closure that"
+            " evaluates the loss several times a step. That is not supported: use solver='lbfgs', or"
+            " an optimizer whose step needs no closure."
         )
     if optimizer is torch.optim.SparseAdam:
         raise ValueError(
@@ -137,8 +137,9 @@ def check_lbfgs(estimator: BaseFeedForward, X_val: Any) -> None:
         if is_on:
             raise ValueError(
                 f"The '{name}' parameter is {getattr(estimator, name)!r}, which solver='lbfgs'"
-                " cannot do: it minimizes one fixed function of all rows. Use a stochastic solver ('adam',"
-                f" 'adamw', 'sgd', or an optimizer of torch), or leave '{name}' at its default."
+                " cannot do: it minimizes one fixed function of all rows. Use a stochastic solver"
+                " ('adam', 'adamw', 'sgd', or an optimizer of torch), or leave"
+                f" '{name}' at its default."
             )
     if X_val is not None:
         raise ValueError(

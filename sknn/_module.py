@@ -108,8 +108,8 @@ class FeedForwardModule(nn.Sequential):
         given = {name: np.shape(array) for name, array in arrays.items()}
         if given != wanted:
             raise ValueError(
-                f"The model that is there has module_state_ of shapes {given}, but"
-                f" normalization and activation ask for {wanted}. Keep them, or fit anew with warm_start=False."
+                f"The model that is there has module_state_ of shapes {given}, but normalization"
+                f" and activation ask for {wanted}. Keep them, or fit anew with warm_start=False."
             )
         for name, tensor in there.items():
             tensor.copy_(_compat.as_tensor(np.asarray(arrays[name])))

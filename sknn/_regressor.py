@@ -173,8 +173,8 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         if self._predicts_levels() and encoded.shape[1] > 1:
             raise ValueError(
                 f"The 'quantile' parameter is a list, {self.quantile!r}, which is for a target of"
-                f" one column; y has {encoded.shape[1]}. Give one level, or fit a regressor for each"
-                " column (sklearn.multioutput.MultiOutputRegressor)."
+                f" one column; y has {encoded.shape[1]}. Give one level, or fit a regressor for"
+                " each column (sklearn.multioutput.MultiOutputRegressor)."
             )
         self._n_targets = encoded.shape[1]
         return encoded

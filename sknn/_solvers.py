@@ -247,8 +247,8 @@ class TorchSolver:
             self.optimizer = solver(tensors, **({"lr": learning_rate_init} if takes_rate else {}))
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"The 'solver' parameter is {optimizer_class.__name__}, which refused its options, or"
-                f" parameters of the shapes {[tuple(t.shape) for t in tensors]}: {error}"
+                f"The 'solver' parameter is {optimizer_class.__name__}, which refused its options,"
+                f" or parameters of the shapes {[tuple(t.shape) for t in tensors]}: {error}"
             ) from error
         self.update = self.optimizer.step
 

@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_info
 import sknn._net
 import sknn._stopping
 import sknn._training
+import sknn._validation
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -693,7 +694,7 @@ def test_interrupt_at_the_end_of_an_epoch_keeps_a_whole_one(monkeypatch, where, 
 def test_interrupt_while_scoring_keeps_the_last_finished_epoch(monkeypatch, target):
     X, y = TARGETS[target]
     finished = ours_for(target, early_stopping=True, max_iter=2).fit(X, y)
-    outputs_of = sknn._training.outputs_of
+    outputs_of = sknn._validation.outputs_of
     n_calls = 0
 
     def interrupted_call(*arguments):
@@ -704,7 +705,7 @@ def test_interrupt_while_scoring_keeps_the_last_finished_epoch(monkeypatch, targ
         return outputs_of(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sknn._training, "outputs_of", interrupted_call)
+        patch.setattr(sknn._validation, "outputs_of", interrupted_call)
         interrupted = fit_interrupted(ours_for(target, early_stopping=True, max_iter=50), X, y)
     assert_bit_equal(interrupted, finished)
 

@@ -18,15 +18,15 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 def chunks(monkeypatch):
     """Chunks of sixteen rows; gives the list of the sizes that were computed at once."""
     sizes = []
-    forward = _inference._forward
+    forward = _inference.Layers.__call__
 
-    def recorded(X, *args):
+    def recorded(self, X, *args):
         sizes.append(X.shape[0])
-        return forward(X, *args)
+        return forward(self, X, *args)
 
     monkeypatch.setattr(_inference, "CHUNK_BYTES", 1)
     monkeypatch.setattr(_inference, "MIN_CHUNK_ROWS", 16)
-    monkeypatch.setattr(_inference, "_forward", recorded)
+    monkeypatch.setattr(_inference.Layers, "__call__", recorded)
     return sizes
 
 
@@ -109,7 +109,7 @@ def test_few_chunks_or_rows_made_dense_are_not_shared(kind, chunks, pools, two_t
 def test_error_in_one_thread_ends_the_other_threads_work(chunks, pools, two_threads, monkeypatch):
     X, y = TARGETS["multiclass"]
     model = FeedForwardClassifier(max_iter=2).fit(X, y)
-    forward, calls = _inference._forward, []
+    forward, calls = _inference.Layers.__call__, []
 
     def failing(*args):
         calls.append(1)
@@ -117,7 +117,7 @@ def test_error_in_one_thread_ends_the_other_threads_work(chunks, pools, two_thre
             raise KeyboardInterrupt
         return forward(*args)
 
-    monkeypatch.setattr(_inference, "_forward", failing)
+    monkeypatch.setattr(_inference.Layers, "__call__", failing)
     with pytest.raises(KeyboardInterrupt):
         model.predict(np.tile(X, (200, 1)))
     assert pools == [2]

@@ -33,36 +33,43 @@ def test_adaptive_rate_ends_when_too_small():
 
 
 def test_progress_counts_bad_epochs_and_keeps_the_best_loss():
-    progress = Progress().copy(early_stopping=False)
+    progress = Progress().copy(early_stopping=False, has_validation=False)
     for loss, count in [(1.0, 0), (0.95, 1), (0.96, 2), (0.5, 0), (np.nan, 0)]:
-        progress.add_loss(loss, tol=0.1)
+        progress.watch_loss(loss, tol=0.1)
         assert progress.no_improvement_count == count
     assert progress.best_loss == 0.5
     assert progress.validation_scores is None
 
 
 def test_progress_remembers_the_best_score_also_where_it_improves_by_less_than_tol():
-    progress = Progress().copy(early_stopping=True)
-    best = [progress.add_score(score, tol=0.1) for score in (0.5, 0.55, 0.52, np.nan)]
+    progress = Progress().copy(early_stopping=True, has_validation=True)
+    best, counts = [], []
+    for score in (0.5, 0.55, 0.52, np.nan):
+        progress.watch_score(score, tol=0.1)
+        best.append(progress.add_score(score))
+        counts.append(progress.no_improvement_count)
     assert best == [True, True, False, False]
+    assert counts == [0, 1, 2, 0]
     assert progress.best_validation_score == 0.55
     assert progress.best_loss is None
 
 
 def test_copied_progress_shares_no_list():
     progress = Progress(loss_curve=[1.0])
-    progress.copy(early_stopping=False).loss_curve.append(2.0)
+    progress.copy(early_stopping=False, has_validation=False).loss_curve.append(2.0)
     assert progress.loss_curve == [1.0]
 
 
 def test_progress_rewinds_to_its_mark():
-    progress = Progress().copy(early_stopping=True)
+    progress = Progress().copy(early_stopping=True, has_validation=True)
     progress.loss_curve.append(1.0)
-    progress.add_score(0.5, tol=0.1)
+    progress.add_score(0.5)
     mark = progress.mark()
-    expected = progress.copy(early_stopping=True)
-    progress.loss_curve.append(2.0)
-    progress.add_score(0.4, tol=0.1)
+    expected = progress.copy(early_stopping=True, has_validation=True)
+    for curve in (progress.loss_curve, progress.learning_rate_curve):
+        curve.append(2.0)
+    progress.add_score(0.6)
+    progress.watch_score(0.4, tol=0.1)
     progress.rewind(mark)
     assert progress == expected
 
