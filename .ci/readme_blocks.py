@@ -1,4 +1,4 @@
-"""The fenced code blocks of README.md, for `.ci/run` and for the tests.
+"""The fenced code blocks of README.md and of the guide, for `.ci/run` and for the tests.
 
 ``python .ci/readme_blocks.py bash 2`` prints the second block marked as bash.
 """
@@ -10,9 +10,9 @@ from pathlib import Path
 README = Path(__file__).resolve().parent.parent / "README.md"
 
 
-def code_blocks(language):
+def code_blocks(language, page=README):
     """Return (line number of the first code line, code) of each block in that language."""
-    text = README.read_text(encoding="utf-8")
+    text = Path(page).read_text(encoding="utf-8")
     pattern = re.compile(rf"^```{re.escape(language)}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
     return [
         (text.count("\n", 0, block.start(1)) + 1, block.group(1))

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from numbers import Integral, Real
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,30 +19,17 @@ from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from sknn import _checks
+from sknn._fitted import FittedNetwork
 from sknn._sklearn_compat import CallbackSupportMixin, is_sklearn_callback, with_callbacks
 
 if TYPE_CHECKING:
     from sknn._losses import Loss
-    from sknn._net import FeedForwardNet
-    from sknn._problem import Network, Problem, State, ValidationSet
+    from sknn._problem import Problem, State, ValidationSet
 
 _STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw")
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-# Values of an array whose validation, beside the network's work, is worth saving.
-_SHORT = 10_000
-# Of the fitted attributes, those that only a stochastic solver sets.
-_STOCHASTIC_ATTRIBUTES = {
-    "loss_curve_": "loss_curve",
-    "learning_rate_curve_": "learning_rate_curve",
-    "validation_scores_": "validation_scores",
-    "validation_loss_curve_": "validation_loss_curve",
-    "best_loss_": "best_loss",
-    "best_validation_score_": "best_validation_score",
-    "_no_improvement_count": "no_improvement_count",
-}
 
 
 @contextmanager
@@ -67,7 +53,7 @@ def _is_stochastic(estimator: BaseFeedForward) -> bool:
     return True
 
 
-class BaseFeedForward(CallbackSupportMixin, BaseEstimator, ABC):
+class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
     """What the classifier and the regressor share.
 
     Subclasses say how targets are checked and encoded (`_check_targets`, `_encode_validation`),
@@ -221,7 +207,8 @@ class BaseFeedForward(CallbackSupportMixin, BaseEstimator, ABC):
         X,
         y,
         sample_weight,
-        given_validation=None,
+        validation=(None, None, None),
+        *,
         incremental=False,
         classes=None,
         tasks=None,
@@ -230,7 +217,7 @@ class BaseFeedForward(CallbackSupportMixin, BaseEstimator, ABC):
         from sknn._training import train
 
         with unchanged_on_failure(self):
-            self._check_parameters(given_validation)
+            self._check_parameters(*validation)
             first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
             X, labels, sample_weight = self._check_data(X, y, sample_weight, first_pass)
             y = self._check_targets(labels, classes, first_pass, X.dtype)
@@ -243,38 +230,24 @@ class BaseFeedForward(CallbackSupportMixin, BaseEstimator, ABC):
             random_state = check_random_state(self.random_state)
             state = self._state(network, random_state, first_pass, X.dtype)
             problem = self._problem(X, y, labels, sample_weight, network, tasks)
-            if self._is_watched(given_validation):
-                validation = self._given_validation(*given_validation, X.dtype)
-                problem = problem._replace(validation=validation)
+            if validation[0] is not None:
+                rows = self._check_validation(*validation, X.dtype)
+                problem = problem._replace(validation=rows)
             elif self.early_stopping and self.solver != "lbfgs":
                 problem = self._split(problem, random_state, incremental)
             settings = SimpleNamespace(**{n: getattr(self, n) for n in self._parameter_constraints})
             self._publish(train(problem, state, settings, random_state, incremental), problem)
         return self
 
-    def _check_parameters(self, given_validation) -> None:
+    def _check_parameters(self, X_val, y_val, sample_weight_val) -> None:
         """What the table of constraints cannot say, before any work."""
         n_hidden = len(_checks.hidden_units(self.hidden_layer_sizes))
         _checks.layer_activations(self.activation, n_hidden)
         _checks.dropout_rates(self.dropout, n_hidden)
         _checks.check_schedule(self.learning_rate, self.warmup_fraction)
         _checks.check_solver(self.solver)
-        if given_validation is not None:
-            _checks.check_validation_pair(*given_validation)
-        _checks.check_lbfgs(self, given_validation is not None and given_validation[0])
-
-    def _network(self, layer_units: tuple[int, ...]) -> Network:
-        """What the parameters say of the layers."""
-        from sknn._problem import Network
-
-        n_hidden = len(layer_units) - 2
-        return Network(
-            layer_units,
-            _checks.layer_activations(self.activation, n_hidden),
-            self.normalization,
-            _checks.dropout_rates(self.dropout, n_hidden),
-            float(self.input_dropout),
-        )
+        _checks.check_validation_pair(X_val, y_val, sample_weight_val)
+        _checks.check_lbfgs(self, X_val)
 
     def _compute_dtype(self, first_pass: bool) -> list[type] | type:
         """The dtype of the computation, as `validate_data` takes it; the first is the default."""
@@ -285,10 +258,6 @@ class BaseFeedForward(CallbackSupportMixin, BaseEstimator, ABC):
         if first_pass:
             return [np.float64, np.float32]
         return self._model_dtype()
-
-    def _model_dtype(self) -> type:
-        """The dtype of the weights that are there: float64 unless they are float32."""
-        return np.float32 if np.asarray(self.coefs_[0]).dtype == np.float32 else np.float64
 
     def _check_data(self, X, y, sample_weight, first_pass):
         """Rows, targets and weights as arrays; the feature names are noted."""
@@ -320,11 +289,7 @@ class BaseFeedForward(CallbackSupportMixin, BaseEstimator, ABC):
                 " not zero: negative weights must not cancel the others."
             )
 
-    @staticmethod
-    def _is_watched(given_validation) -> bool:
-        return given_validation is not None and given_validation[0] is not None
-
-    def _given_validation(self, X_val, y_val, sample_weight_val, dtype) -> ValidationSet:
+    def _check_validation(self, X_val, y_val, sample_weight_val, dtype) -> ValidationSet:
         """The user's validation rows, checked against those learned from."""
         from sknn._problem import ValidationSet
 
@@ -405,128 +370,6 @@ class BaseFeedForward(CallbackSupportMixin, BaseEstimator, ABC):
         )
         return problem._replace(train_rows=train_rows, validation=validation)
 
-    def _state(self, network, random_state, first_pass, dtype) -> State:
-        """Where training starts: new weights, or the model that is there."""
-        from sknn._module import initial_parameters
-        from sknn._problem import State
-        from sknn._stopping import Progress
-
-        if first_pass:
-            activations = (
-                self.activation if isinstance(self.activation, str) else network.activations
-            )
-            return State(*initial_parameters(network.layer_units, activations, random_state, dtype))
-        self._check_weights(network.layer_units)
-        progress = {
-            name: getattr(self, attribute)
-            for attribute, name in _STOCHASTIC_ATTRIBUTES.items()
-            if hasattr(self, attribute)
-        }
-        return State(
-            self.coefs_,
-            self.intercepts_,
-            self.module_state_,
-            getattr(self, "_solver_state", None),
-            Progress(**progress, n_samples_seen=getattr(self, "t_", 0)),
-            getattr(self, "_history", []),
-            loss=getattr(self, "loss_", np.nan),
-        )
-
-    def _publish(self, state: State, problem: Problem) -> None:
-        """Set the fitted attributes."""
-        for name in (*_STOCHASTIC_ATTRIBUTES, "_solver_state"):
-            vars(self).pop(name, None)
-        if state.solver is not None:
-            for attribute, name in _STOCHASTIC_ATTRIBUTES.items():
-                setattr(self, attribute, getattr(state.progress, name))
-            self._solver_state = state.solver
-        self.coefs_ = state.coefs
-        self.intercepts_ = state.intercepts
-        self.module_state_ = state.modules
-        self.callbacks_ = state.callbacks
-        self.loss_ = state.loss
-        self.n_iter_ = state.n_iter
-        self.t_ = state.progress.n_samples_seen
-        self.n_layers_ = len(problem.network.layer_units)
-        self.n_outputs_ = problem.network.layer_units[-1]
-        self.out_activation_ = problem.loss.output_activation
-        self.device_ = state.device
-        self._history = state.history
-
-    def _outputs(self, X, of: Callable) -> np.ndarray:
-        """What a function of `sknn._inference` makes of the network's outputs for rows."""
-        if not hasattr(self, "coefs_"):
-            check_is_fitted(self)
-        from sknn._compat import as_tensor
-        from sknn._devices import is_present
-        from sknn._inference import forward_of, outputs_of
-
-        if not self._is_valid(X):
-            X = validate_data(self, X, accept_sparse="csr", reset=False)
-        dtype = self._model_dtype()
-        if X.dtype not in _FLOATS:
-            X = X.astype(dtype)
-        units = (self.n_features_in_, *map(len, self.intercepts_))
-        self._check_weights(units)
-        device = self.device_ if is_present(self.device_) else "cpu"
-        weights = [as_tensor(np.asarray(coef, dtype).T).to(device) for coef in self.coefs_]
-        biases = [as_tensor(np.asarray(i, dtype)).to(device) for i in self.intercepts_]
-        forward = forward_of(weights, biases, self.module_state_, self._network(units))
-        return outputs_of(X, forward, of(self.out_activation_))
-
-    def _is_valid(self, X) -> bool:
-        """Whether scikit-learn's validation, half the time of a short call, would find nothing."""
-        return (
-            type(X) is np.ndarray
-            and X.ndim == 2
-            and X.dtype in _FLOATS
-            and 0 < X.size <= _SHORT
-            and X.shape[1] == self.n_features_in_
-            and not hasattr(self, "feature_names_in_")
-            and bool(np.isfinite(X).all())
-        )
-
-    def _check_weights(self, units: tuple[int, ...]) -> None:
-        """Refuse `coefs_` and `intercepts_` whose shapes are not those of layers of these units."""
-        expected = (
-            ("coefs_", self.coefs_, list(pairwise(units))),
-            ("intercepts_", self.intercepts_, [(n_out,) for n_out in units[1:]]),
-        )
-        for name, arrays, shapes in expected:
-            there = [np.shape(array) for array in arrays]
-            if there != shapes:
-                raise ValueError(
-                    f"The model that is there has {name} of shapes {there}, but the number of"
-                    f" features, hidden_layer_sizes={self.hidden_layer_sizes} and intercepts_ ask"
-                    f" for {shapes}. Keep them, or fit anew with warm_start=False."
-                )
-
-    @property
-    def net_(self) -> FeedForwardNet:
-        """The model as a skorch net, for reading: made anew on each access.
-
-        Returns
-        -------
-        FeedForwardNet
-            With a copy of the weights in `module_`, and the training history in `history`.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before the first `fit`.
-        """
-        check_is_fitted(self)
-        from sknn._net import net_of
-
-        return net_of(
-            self.coefs_,
-            self.intercepts_,
-            self.module_state_,
-            self._network((self.n_features_in_, *map(len, self.intercepts_))),
-            self._make_loss(smoothed=True),
-            self._history,
-        )
-
     def set_callbacks(self, *callbacks):
         """Set callbacks of scikit-learn, which are told of each epoch of `fit` as a task.
 
@@ -557,14 +400,6 @@ class BaseFeedForward(CallbackSupportMixin, BaseEstimator, ABC):
                     f" {type(self).__name__}(callbacks=[...])."
                 )
         return super().set_callbacks(*callbacks)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if getattr(self, "device_", "cpu") != "cpu":
-            from sknn._devices import is_present
-
-            if not is_present(self.device_):
-                self.device_ = "cpu"
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

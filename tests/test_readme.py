@@ -1,19 +1,23 @@
-"""The README's examples run, and its commands are the ones that `.ci/run` relies on."""
+"""The examples of README and guide run, and its commands are the ones that `.ci/run` relies on."""
 
 import runpy
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 code_blocks = runpy.run_path(str(ROOT / ".ci" / "readme_blocks.py"))["code_blocks"]
 
 
-def test_readme_python_blocks_run_in_order():
-    blocks = code_blocks("python")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("page", ["README.md", "docs/additions.md"])
+def test_python_blocks_of_a_page_run_in_order(page):
+    blocks = code_blocks("python", ROOT / page)
     assert blocks
-    namespace = {"__name__": "readme"}
+    namespace = {"__name__": "page"}
     for line, code in blocks:
-        # The blank lines make the line numbers of a traceback those of README.md.
-        exec(compile("\n" * (line - 1) + code, str(ROOT / "README.md"), "exec"), namespace)
+        # The blank lines make the line numbers of a traceback those of the page.
+        exec(compile("\n" * (line - 1) + code, str(ROOT / page), "exec"), namespace)
 
 
 def test_readme_first_bash_blocks_run_quickstart_then_tests():

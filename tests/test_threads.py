@@ -194,7 +194,7 @@ def test_blas_of_a_small_fit_has_one_thread_and_that_of_a_large_one_all(
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_small_network_is_fitted_and_asked_on_one_thread(early_stopping, two_threads, monkeypatch):
     seen = []
-    step, forward = ClosedFormStep.__call__, _inference._forward
+    step, forward = ClosedFormStep.__call__, _inference.Layers.__call__
 
     def recording(function):
         def recorded(*args):
@@ -204,7 +204,7 @@ def test_small_network_is_fitted_and_asked_on_one_thread(early_stopping, two_thr
         return recorded
 
     monkeypatch.setattr(ClosedFormStep, "__call__", recording(step))
-    monkeypatch.setattr(_inference, "_forward", recording(forward))
+    monkeypatch.setattr(_inference.Layers, "__call__", recording(forward))
     X, y = TARGETS["multiclass"]
     estimator = FeedForwardClassifier(max_iter=3, early_stopping=early_stopping).fit(X, y)
     n_in_fit = len(seen)

@@ -1,0 +1,181 @@
+"""What a fitted estimator holds: attributes from training, for the next one and for predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sknn import _checks
+
+if TYPE_CHECKING:
+    from sknn._net import FeedForwardNet
+    from sknn._problem import Network, Problem, State
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+# Values of an array whose validation, beside the network's work, is worth saving.
+_SHORT = 10_000
+# Of the fitted attributes, those that only a stochastic solver sets.
+_STOCHASTIC_ATTRIBUTES = {
+    "loss_curve_": "loss_curve",
+    "learning_rate_curve_": "learning_rate_curve",
+    "validation_scores_": "validation_scores",
+    "validation_loss_curve_": "validation_loss_curve",
+    "best_loss_": "best_loss",
+    "best_validation_score_": "best_validation_score",
+    "_no_improvement_count": "no_improvement_count",
+}
+
+
+class FittedNetwork:
+    """The part of an estimator that holds a network."""
+
+    def _network(self, layer_units: tuple[int, ...]) -> Network:
+        """What the parameters say of the layers."""
+        from sknn._problem import Network
+
+        n_hidden = len(layer_units) - 2
+        return Network(
+            layer_units,
+            _checks.layer_activations(self.activation, n_hidden),
+            self.normalization,
+            _checks.dropout_rates(self.dropout, n_hidden),
+            float(self.input_dropout),
+        )
+
+    def _state(self, network, random_state, first_pass, dtype) -> State:
+        """Where training starts: new weights, or the model that is there."""
+        from sknn._module import initial_parameters
+        from sknn._problem import State
+        from sknn._stopping import Progress
+
+        if first_pass:
+            activations = (
+                self.activation if isinstance(self.activation, str) else network.activations
+            )
+            return State(*initial_parameters(network.layer_units, activations, random_state, dtype))
+        self._check_weights(network.layer_units)
+        progress = {
+            name: getattr(self, attribute)
+            for attribute, name in _STOCHASTIC_ATTRIBUTES.items()
+            if hasattr(self, attribute)
+        }
+        return State(
+            self.coefs_,
+            self.intercepts_,
+            self.module_state_,
+            getattr(self, "_solver_state", None),
+            Progress(**progress, n_samples_seen=getattr(self, "t_", 0)),
+            getattr(self, "_history", []),
+            loss=getattr(self, "loss_", np.nan),
+        )
+
+    def _publish(self, state: State, problem: Problem) -> None:
+        """Set the fitted attributes."""
+        for name in (*_STOCHASTIC_ATTRIBUTES, "_solver_state"):
+            vars(self).pop(name, None)
+        if state.solver is not None:
+            for attribute, name in _STOCHASTIC_ATTRIBUTES.items():
+                setattr(self, attribute, getattr(state.progress, name))
+            self._solver_state = state.solver
+        self.coefs_ = state.coefs
+        self.intercepts_ = state.intercepts
+        self.module_state_ = state.modules
+        self.callbacks_ = state.callbacks
+        self.loss_ = state.loss
+        self.n_iter_ = state.n_iter
+        self.t_ = state.progress.n_samples_seen
+        self.n_layers_ = len(problem.network.layer_units)
+        self.n_outputs_ = problem.network.layer_units[-1]
+        self.out_activation_ = problem.loss.output_activation
+        self.device_ = state.device
+        self._history = state.history
+
+    def _model_dtype(self) -> type:
+        """The dtype of the weights that are there: float64 unless they are float32."""
+        return np.float32 if np.asarray(self.coefs_[0]).dtype == np.float32 else np.float64
+
+    def _outputs(self, X, of: Callable) -> np.ndarray:
+        """What a function of `sknn._inference` makes of the network's outputs for rows."""
+        if not hasattr(self, "coefs_"):
+            check_is_fitted(self)
+        from sknn._compat import as_tensor
+        from sknn._devices import is_present
+        from sknn._inference import forward_of, outputs_of
+
+        if not self._is_valid(X):
+            X = validate_data(self, X, accept_sparse="csr", reset=False)
+        dtype = self._model_dtype()
+        if X.dtype not in _FLOATS:
+            X = X.astype(dtype)
+        units = (self.n_features_in_, *map(len, self.intercepts_))
+        self._check_weights(units)
+        device = self.device_ if is_present(self.device_) else "cpu"
+        weights = [as_tensor(np.asarray(coef, dtype).T).to(device) for coef in self.coefs_]
+        biases = [as_tensor(np.asarray(i, dtype)).to(device) for i in self.intercepts_]
+        forward = forward_of(weights, biases, self.module_state_, self._network(units))
+        return outputs_of(X, forward, of(self.out_activation_))
+
+    def _is_valid(self, X) -> bool:
+        """Whether scikit-learn's validation, half the time of a short call, would find nothing."""
+        return (
+            type(X) is np.ndarray
+            and X.ndim == 2
+            and X.dtype in _FLOATS
+            and 0 < X.size <= _SHORT
+            and X.shape[1] == self.n_features_in_
+            and not hasattr(self, "feature_names_in_")
+            and bool(np.isfinite(X).all())
+        )
+
+    def _check_weights(self, units: tuple[int, ...]) -> None:
+        """Refuse `coefs_` and `intercepts_` whose shapes are not those of layers of these units."""
+        expected = (
+            ("coefs_", self.coefs_, list(pairwise(units))),
+            ("intercepts_", self.intercepts_, [(n_out,) for n_out in units[1:]]),
+        )
+        for name, arrays, shapes in expected:
+            there = [np.shape(array) for array in arrays]
+            if there != shapes:
+                raise ValueError(
+                    f"The model that is there has {name} of shapes {there}, but the number of"
+                    f" features, hidden_layer_sizes={self.hidden_layer_sizes} and intercepts_ ask"
+                    f" for {shapes}. Keep them, or fit anew with warm_start=False."
+                )
+
+    @property
+    def net_(self) -> FeedForwardNet:
+        """The model as a skorch net, for reading: made anew on each access.
+
+        Returns
+        -------
+        FeedForwardNet
+            With a copy of the weights in `module_`, and the training history in `history`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before the first `fit`.
+        """
+        check_is_fitted(self)
+        from sknn._net import net_of
+
+        return net_of(
+            self.coefs_,
+            self.intercepts_,
+            self.module_state_,
+            self._network((self.n_features_in_, *map(len, self.intercepts_))),
+            self._make_loss(smoothed=True),
+            self._history,
+        )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if getattr(self, "device_", "cpu") != "cpu":
+            from sknn._devices import is_present
+
+            if not is_present(self.device_):
+                self.device_ = "cpu"
