@@ -108,9 +108,9 @@ def check_solver(solver: Any) -> None:
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty:
         raise ValueError(
-            f"The 'solver' parameter is {optimizer.__name__}, which needs a closure that"
-            " evaluates the loss several times a step. That is not supported: use solver='lbfgs', or"
-            " an optimizer whose step needs no closure."
+            f"The 'solver' parameter is {optimizer.__name__}, which needs a closure that evaluates"
+            " the loss several times a step. That is not supported: use solver='lbfgs', or an"
+            " optimizer whose step needs no closure."
         )
     if optimizer is torch.optim.SparseAdam:
         raise ValueError(

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import scipy.optimize
 import torch
 from sklearn.utils.optimize import _check_optimize_result
 
+from sknn import _compat
 from sknn._batches import Batches
 from sknn._module import FeedForwardModule
 from sknn._net import plain_records
 from sknn._problem import Problem, State
 from sknn._reporting import EpochBar
-from sknn._solvers import minimize_lbfgs
 from sknn._steps import AutogradStep, ClosedFormStep, LossMeter
 from sknn._stopping import StopTraining
 
@@ -95,7 +97,7 @@ def train_lbfgs(
         bar.open(settings.max_iter)
     try:
         with step.grad_mode():
-            result = minimize_lbfgs(
+            result = _minimize(
                 objective,
                 accepted[0],
                 max_iter=settings.max_iter,
@@ -121,3 +123,32 @@ def train_lbfgs(
         history=state.history + plain_records(records, len(state.history)),
     )
     return replace(trained, n_iter=n_iter)
+
+
+def _minimize(
+    objective: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    start: np.ndarray,
+    *,
+    max_iter: int,
+    max_fun: int,
+    tol: float,
+    verbose: bool,
+    callback: Callable[[np.ndarray], None],
+) -> scipy.optimize.OptimizeResult:
+    """Minimize by SciPy's L-BFGS-B with scikit-learn's options.
+
+    `objective` gives the loss and its gradient, both float64; `callback` sees every accepted point.
+    """
+    return scipy.optimize.minimize(
+        objective,
+        start,
+        method="L-BFGS-B",
+        jac=True,
+        callback=callback,
+        options={
+            "maxfun": max_fun,
+            "maxiter": max_iter,
+            "gtol": tol,
+            **_compat.lbfgs_print_options(verbose),
+        },
+    )

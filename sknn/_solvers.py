@@ -3,7 +3,6 @@
 Each stochastic solver is a `torch.optim.Optimizer` over the one vector of `FlatParameters`; what it
 remembers of each parameter lives in the rows of `FlatParameters.slots`, and `numbers` /
 `restore` move the few values beside it. `TorchSolver` is an optimizer of torch, or of the user.
-L-BFGS is SciPy's.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ import inspect
 import math
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.optimize
 import torch
 from torch import nn
 
@@ -293,30 +292,35 @@ def clip_gradient_(gradient: torch.Tensor, max_norm: float) -> None:
     gradient.mul_(torch.clamp(max_norm / norm, max=1.0))
 
 
-def minimize_lbfgs(
-    objective: Callable[[np.ndarray], tuple[float, np.ndarray]],
-    start: np.ndarray,
-    *,
-    max_iter: int,
-    max_fun: int,
-    tol: float,
-    verbose: bool,
-    callback: Callable[[np.ndarray], None],
-) -> scipy.optimize.OptimizeResult:
-    """Minimize by SciPy's L-BFGS-B with scikit-learn's options.
+def solver_name(solver: str | type | partial) -> str:
+    """What a solver is called in the state that outlives a training."""
+    if isinstance(solver, str):
+        return solver
+    optimizer_class = solver.func if isinstance(solver, partial) else solver
+    return f"{optimizer_class.__module__}.{optimizer_class.__qualname__}"
 
-    `objective` gives the loss and its gradient, both float64; `callback` sees every accepted point.
-    """
-    return scipy.optimize.minimize(
-        objective,
-        start,
-        method="L-BFGS-B",
-        jac=True,
-        callback=callback,
-        options={
-            "maxfun": max_fun,
-            "maxiter": max_iter,
-            "gtol": tol,
-            **_compat.lbfgs_print_options(verbose),
-        },
-    )
+
+def make_solver(
+    parameters: FlatParameters,
+    module: nn.Module,
+    settings: SimpleNamespace,
+    resumed: dict[str, Any] | None = None,
+) -> Solver | TorchSolver:
+    """The solver that an estimator's parameters name, new or as the call before left it."""
+    if settings.solver not in SOLVERS:
+        solver = TorchSolver(settings.solver, parameters, module, settings.learning_rate_init)
+    else:
+        options = {
+            "adam": ("beta_1", "beta_2", "epsilon"),
+            "adamw": ("beta_1", "beta_2", "epsilon", "alpha"),
+            "sgd": ("momentum", "nesterovs_momentum", "power_t"),
+        }[settings.solver]
+        chosen = {name: getattr(settings, name) for name in options}
+        if settings.solver == "sgd" and isinstance(settings.learning_rate, str):
+            chosen["learning_rate"] = settings.learning_rate
+        solver = SOLVERS[settings.solver](parameters, settings.learning_rate_init, **chosen)
+    if resumed is not None:
+        solver.restore(resumed["numbers"])
+        for row, arrays in enumerate(resumed["slots"], 1):
+            parameters.write(*arrays, row=row)
+    return solver

@@ -73,7 +73,10 @@ class Progress:
 
     def copy(self, early_stopping: bool, has_validation: bool) -> Progress:
         """The record to go on with; starts that of scores, or of losses, where there is none."""
-        best_score = -np.inf if self.best_validation_score is None else self.best_validation_score
+        # Scores that were only recorded have left no best weights to go back to.
+        was_recorded = early_stopping and self.best_loss is not None
+        best_score = None if was_recorded else self.best_validation_score
+        best_score = -np.inf if best_score is None else best_score
         best_loss = np.inf if self.best_loss is None else self.best_loss
         return Progress(
             list(self.loss_curve),

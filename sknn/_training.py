@@ -34,7 +34,7 @@ from sknn._problem import Network, Problem, State
 from sknn._products import TorchProducts, products_of
 from sknn._reporting import EpochBar, ReportEpochs
 from sknn._schedules import EpochScheduler, StepSchedule
-from sknn._solvers import SOLVERS, Solver, TorchSolver
+from sknn._solvers import SOLVERS, make_solver, solver_name
 from sknn._steps import AutogradStep, ClosedFormStep, LossMeter, flops_per_step
 from sknn._stopping import (
     InverseScaling,
@@ -198,7 +198,7 @@ def _train_stochastic(
     has_validation = problem.validation is not None
     progress = state.progress.copy(settings.early_stopping, has_validation)
     resumed = state.solver if incremental else None
-    if resumed is not None and resumed["name"] != _solver_name(settings):
+    if resumed is not None and resumed["name"] != solver_name(settings.solver):
         resumed = None
 
     def estimator_now(copied: bool = False) -> Any:
@@ -249,7 +249,7 @@ def _trainer(
     estimator_now: Callable[[], Any],
 ) -> Trainer:
     """What an epoch needs: batches, solver, schedule, validation rows."""
-    solver = _solver(step.parameters, module, settings, resumed)
+    solver = make_solver(step.parameters, module, settings, resumed)
     batches = Batches(
         problem.X,
         problem.y,
@@ -292,40 +292,6 @@ def _trainer(
         rows=problem.X,
         labels=problem.labels,
     )
-
-
-def _solver_name(settings: SimpleNamespace) -> str:
-    solver = settings.solver
-    if isinstance(solver, str):
-        return solver
-    optimizer_class = getattr(solver, "func", solver)
-    return f"{optimizer_class.__module__}.{optimizer_class.__qualname__}"
-
-
-def _solver(
-    parameters: FlatParameters,
-    module: FeedForwardModule,
-    settings: SimpleNamespace,
-    resumed: dict[str, Any] | None,
-) -> Solver | TorchSolver:
-    """The solver, new or as the call before left it."""
-    if settings.solver not in SOLVERS:
-        solver = TorchSolver(settings.solver, parameters, module, settings.learning_rate_init)
-    else:
-        options = {
-            "adam": ("beta_1", "beta_2", "epsilon"),
-            "adamw": ("beta_1", "beta_2", "epsilon", "alpha"),
-            "sgd": ("momentum", "nesterovs_momentum", "power_t"),
-        }[settings.solver]
-        chosen = {name: getattr(settings, name) for name in options}
-        if settings.solver == "sgd" and isinstance(settings.learning_rate, str):
-            chosen["learning_rate"] = settings.learning_rate
-        solver = SOLVERS[settings.solver](parameters, settings.learning_rate_init, **chosen)
-    if resumed is not None:
-        solver.restore(resumed["numbers"])
-        for row, arrays in enumerate(resumed["slots"], 1):
-            parameters.write(*arrays, row=row)
-    return solver
 
 
 def _is_verbose(settings: SimpleNamespace) -> bool:
@@ -441,7 +407,7 @@ def _published(
     return replace(
         model,
         solver={
-            "name": _solver_name(settings),
+            "name": solver_name(settings.solver),
             "numbers": trainer.solver.numbers(),
             "slots": [tuple(parameters.read(i)) for i in range(1, len(parameters.storage))],
             # The horizon of partial_fit is a number of its own calls.
