@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,6 +48,34 @@ from sknn._trainer import Trainer
 from sknn._validation import Validation
 
 STEP_SCHEDULES = ("cosine", "one_cycle")
+
+
+class Run(NamedTuple):
+    """One call of `train`: what is learned, from where, how, and by what.
+
+    Attributes
+    ----------
+    problem : Problem
+    state : State
+        The starting point.
+    settings : SimpleNamespace
+        The estimator's parameters by name.
+    random_state : numpy.random.RandomState
+    incremental : bool
+    step : ClosedFormStep or AutogradStep
+    module : FeedForwardModule
+        Over the parameters of the step.
+    meter : LossMeter
+    """
+
+    problem: Problem
+    state: State
+    settings: SimpleNamespace
+    random_state: np.random.RandomState
+    incremental: bool
+    step: ClosedFormStep | AutogradStep
+    module: FeedForwardModule
+    meter: LossMeter
 
 
 def train(
@@ -87,12 +115,11 @@ def train(
         masks = Masks(seed, device) if problem.network.drops else None
         step, module = _step(problem, state, settings, device, products, masks)
         meter = LossMeter(step, _n_train(problem), n_rows)
+        run = Run(problem, state, settings, random_state, incremental, step, module, meter)
         if settings.solver == "lbfgs":
             trained = train_lbfgs(problem, state, settings, step, meter, module)
         else:
-            trained = _train_stochastic(
-                problem, state, settings, step, meter, module, random_state, incremental
-            )
+            trained = _train_stochastic(run)
     arrays = (*trained.coefs, *trained.intercepts, *trained.modules.values())
     if not all(np.isfinite(a).all() for a in arrays):
         raise ValueError(
@@ -179,51 +206,36 @@ def _step(
     return step, module
 
 
-def _train_stochastic(
-    problem: Problem,
-    state: State,
-    settings: SimpleNamespace,
-    step: ClosedFormStep | AutogradStep,
-    meter: LossMeter,
-    module: FeedForwardModule,
-    random_state: np.random.RandomState,
-    incremental: bool,
-) -> State:
+def _train_stochastic(run: Run) -> State:
     """Epochs of batches, run by skorch."""
+    problem, settings, parameters = run.problem, run.settings, run.step.parameters
     if settings.batch_size != "auto" and settings.batch_size > _n_train(problem):
         warnings.warn(
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
             stacklevel=2,
         )
-    has_validation = problem.validation is not None
-    progress = state.progress.copy(settings.early_stopping, has_validation)
-    resumed = state.solver if incremental else None
-    if resumed is not None and resumed["name"] != solver_name(settings.solver):
-        resumed = None
 
     def estimator_now(copied: bool = False) -> Any:
         return problem.estimator_at(_model_of(net, settings, copied))
 
-    trainer = _trainer(
-        problem, settings, step, meter, module, random_state, resumed, incremental, estimator_now
-    )
+    trainer = _trainer(run, estimator_now)
+    progress = run.state.progress.copy(settings.early_stopping, problem.validation is not None)
     callbacks = copied_callbacks(settings.callbacks)
-    rules = _rules(trainer, progress, settings, problem, estimator_now)
     net = FeedForwardNet(
-        module,
-        Criterion(step.loss),
+        run.module,
+        Criterion(problem.loss),
         lambda _: trainer.solver.optimizer,
-        step.parameters,
+        parameters,
         trainer,
         progress,
         estimator_now,
         _datasets(problem) if callbacks else None,
-        max_epochs=1 if incremental else settings.max_iter,
+        _rules(run, trainer, progress, estimator_now),
+        max_epochs=1 if run.incremental else settings.max_iter,
         batch_size=trainer.batches.batch_size,
-        rules=rules,
         callbacks=callbacks,
         verbose=int(_is_verbose(settings)),
-        device=str(step.parameters.storage.device),
+        device=str(parameters.storage.device),
     ).initialize()
     if settings.early_stopping:
         net.remember_best()
@@ -231,59 +243,52 @@ def _train_stochastic(
         net.partial_fit(problem.X, problem.labels)
     else:
         net.partial_fit(trainer)
-    _warn_of_the_end(net, trainer.schedule, settings, incremental)
+    _warn_of_the_end(net, run)
     if settings.early_stopping:
-        step.parameters.restore(net.best_)
-    return _published(net, state, settings, incremental)
+        parameters.restore(net.best_)
+    return _published(net, run)
 
 
-def _trainer(
-    problem: Problem,
-    settings: SimpleNamespace,
-    step: ClosedFormStep | AutogradStep,
-    meter: LossMeter,
-    module: FeedForwardModule,
-    random_state: np.random.RandomState,
-    resumed: dict[str, Any] | None,
-    incremental: bool,
-    estimator_now: Callable[[], Any],
-) -> Trainer:
+def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
     """What an epoch needs: batches, solver, schedule, validation rows."""
-    solver = make_solver(step.parameters, module, settings, resumed)
+    problem, settings, step = run.problem, run.settings, run.step
+    resumed = run.state.solver if run.incremental else None
+    if resumed is not None and resumed["name"] != solver_name(settings.solver):
+        resumed = None
+    solver = make_solver(step.parameters, run.module, settings, resumed)
     batches = Batches(
         problem.X,
         problem.y,
         problem.sample_weight,
         problem.train_rows,
         batch_size=_batch_size(problem, settings),
-        random_state=random_state if settings.shuffle else None,
+        random_state=run.random_state if settings.shuffle else None,
         device=step.parameters.storage.device,
         dtype=step.products.dtype,
         operand=step.products.operand,
     )
     schedule = scheduler = validate = None
     if settings.learning_rate in STEP_SCHEDULES or settings.warmup_fraction:
-        n_before = resumed["n_calls"] if resumed is not None else 0
         schedule = StepSchedule(
             solver.optimizer.param_groups,
             settings.learning_rate,
             settings.warmup_fraction,
-            settings.max_iter,
-            n_before,
+            n_epochs=settings.max_iter,
+            n_before=0 if resumed is None else resumed["n_calls"],
         )
     if callable(settings.learning_rate):
-        scheduler_state = resumed["scheduler"] if resumed is not None else None
+        scheduler_state = None if resumed is None else resumed["scheduler"]
         scheduler = EpochScheduler(settings.learning_rate, solver.optimizer, scheduler_state)
     if problem.validation is not None:
-        forward = Modules(module, problem.network.layer_units)
+        forward = Modules(run.module, problem.network.layer_units)
         if problem.network.has_closed_form:
-            parameters = step.parameters
-            forward = Layers(parameters.weights, parameters.biases, problem.network.activations)
+            weights, biases = step.parameters.weights, step.parameters.biases
+            forward = Layers(weights, biases, problem.network.activations)
         validate = Validation(problem, forward, estimator_now, settings.early_stopping)
     return Trainer(
         batches,
         step,
-        meter,
+        run.meter,
         solver,
         schedule=schedule,
         scheduler=scheduler,
@@ -300,17 +305,14 @@ def _is_verbose(settings: SimpleNamespace) -> bool:
 
 
 def _rules(
-    trainer: Trainer,
-    progress: Progress,
-    settings: SimpleNamespace,
-    problem: Problem,
-    estimator_now: Callable[..., Any],
+    run: Run, trainer: Trainer, progress: Progress, estimator_now: Callable[..., Any]
 ) -> tuple[list[Any], list[Any]]:
     """What is done at an epoch's end, before and after the user's callbacks.
 
     Before: the record, who is told of it, and an end for what cannot recover. After: the rate and
     the stop rule, in scikit-learn's order.
     """
+    problem, settings = run.problem, run.settings
     tol, early_stopping, is_verbose = settings.tol, settings.early_stopping, _is_verbose(settings)
     before: list[Any] = [TrackProgress(progress, tol, is_verbose, early_stopping)]
     if settings.verbose == "progress":
@@ -341,12 +343,8 @@ def _datasets(problem: Problem) -> tuple[Any, Any]:
     return training, validation
 
 
-def _warn_of_the_end(
-    net: FeedForwardNet,
-    schedule: StepSchedule | None,
-    settings: SimpleNamespace,
-    incremental: bool,
-) -> None:
+def _warn_of_the_end(net: FeedForwardNet, run: Run) -> None:
+    settings, schedule = run.settings, net.trainer.schedule
     if net.interrupted_:
         warnings.warn("Training interrupted by user.", stacklevel=2)
     elif net.stopped_ is not None:
@@ -359,7 +357,7 @@ def _warn_of_the_end(
                 ConvergenceWarning,
                 stacklevel=2,
             )
-    elif not incremental:
+    elif not run.incremental:
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({settings.max_iter}) "
             "reached and the optimization hasn't converged yet.",
@@ -397,10 +395,9 @@ def _model_of(net: FeedForwardNet, settings: SimpleNamespace, copied: bool = Fal
     )
 
 
-def _published(
-    net: FeedForwardNet, state: State, settings: SimpleNamespace, incremental: bool
-) -> State:
+def _published(net: FeedForwardNet, run: Run) -> State:
     """What the net has become, in NumPy."""
+    state, settings = run.state, run.settings
     parameters, trainer = net.parameters, net.trainer
     schedule, scheduler = trainer.schedule, trainer.scheduler
     model = _model_of(net, settings)
@@ -411,7 +408,7 @@ def _published(
             "numbers": trainer.solver.numbers(),
             "slots": [tuple(parameters.read(i)) for i in range(1, len(parameters.storage))],
             # The horizon of partial_fit is a number of its own calls.
-            "n_calls": schedule.n_epochs_done if incremental and schedule is not None else 0,
+            "n_calls": schedule.n_epochs_done if run.incremental and schedule is not None else 0,
             "scheduler": None if scheduler is None else scheduler.scheduler.state_dict(),
         },
         history=state.history + plain_records(net.records_, len(state.history)),
