@@ -240,6 +240,7 @@ def _train_stochastic(run: Run) -> State:
     if settings.early_stopping:
         net.remember_best()
     if callbacks:
+        parameters.attach_gradients(run.module)  # some look at them, or clip them
         net.partial_fit(problem.X, problem.labels)
     else:
         net.partial_fit(trainer)
