@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
@@ -197,9 +198,10 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
             from sknn._reporting import FitTasks
 
             tasks = FitTasks(self, X, y, sample_weight)
-        self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), tasks=tasks)
-        if tasks is not None:
-            tasks.end(lambda: vars(self))
+        with unchanged_on_failure(self):
+            self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), tasks=tasks)
+            if tasks is not None:
+                tasks.end(lambda: vars(self))
         return self
 
     def _fit(
@@ -312,12 +314,15 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
             sample_weight_val = _check_sample_weight(sample_weight_val, X_val, dtype=dtype)
             self._check_total(sample_weight_val, "sample_weight_val")
         encoded = self._encode_validation(y_val, dtype)
-        return ValidationSet(X_val, encoded, y_val, sample_weight_val)
+        labels = y_val.toarray() if scipy.sparse.issparse(y_val) else y_val
+        return ValidationSet(X_val, encoded, labels, sample_weight_val)
 
     def _problem(self, X, y, labels, sample_weight, network, tasks) -> Problem:
         """What is to be learned, from all rows."""
         from sknn._problem import Problem
 
+        if scipy.sparse.issparse(labels):  # a multilabel indicator, for scorers and callbacks
+            labels = labels.toarray()
         scorer = self.scoring
         if scorer is not None and scorer != "loss":
             scorer = check_scoring(self, scorer)
@@ -378,7 +383,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         Parameters
         ----------
         *callbacks : callbacks of :mod:`sklearn.callback`
-            None to remove those that are set.
+            They take the place of those that are set; without any, there are none.
 
         Returns
         -------

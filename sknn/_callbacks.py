@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import dis
+import signal
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochScoring, LRScheduler
@@ -31,7 +33,7 @@ def copied_callbacks(callbacks: Sequence[Any] | None) -> list[Any]:
 
 
 def _copied(item: Any) -> Any:
-    if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str):
+    if isinstance(item, tuple | list) and len(item) == 2 and isinstance(item[0], str):
         name, callback = item
         return name, _copied_callback(callback)
     return _copied_callback(item)
@@ -39,7 +41,13 @@ def _copied(item: Any) -> Any:
 
 def _copied_callback(callback: Any) -> Any:
     if isinstance(callback, type) and issubclass(callback, Callback):
-        return callback
+        try:
+            return callback()
+        except TypeError as error:
+            raise TypeError(
+                f"The 'callbacks' parameter holds the class {callback.__name__}, which cannot be"
+                f" made without arguments: {error}. Give an instance."
+            ) from error
     if not isinstance(callback, Callback):
         advice = "Derive it from skorch.callbacks.Callback."
         if is_sklearn_callback(callback):
@@ -50,10 +58,9 @@ def _copied_callback(callback: Any) -> Any:
         )
     new = copy.copy(callback)
     for name, value in vars(callback).items():
-        try:
-            vars(new)[name] = copy.deepcopy(value)
-        except (TypeError, copy.Error, RuntimeError):
-            pass  # a writer, an open file, a lock: it can only be shared
+        # What a callback counts and collects is its own. What it writes to is the user's.
+        if isinstance(value, list | dict | set | np.ndarray):
+            vars(new)[name] = copy.copy(value)
     return new
 
 
@@ -75,11 +82,14 @@ def is_raised_by_statement(error: BaseException) -> bool:
     """Whether a `raise` has raised an error, and not the arrival of a signal.
 
     skorch's callbacks end training by `raise KeyboardInterrupt`. A Ctrl-C interrupts whatever
-    instruction is being run.
+    instruction is being run, or calls the user's own handler, which may raise.
     """
+    handler = getattr(signal.getsignal(signal.SIGINT), "__code__", None)
     traceback = error.__traceback__
     while traceback.tb_next is not None:
         traceback = traceback.tb_next
+        if traceback.tb_frame.f_code is handler:
+            return False
     operation = traceback.tb_frame.f_code.co_code[traceback.tb_lasti]
     return dis.opname[operation] == "RAISE_VARARGS"
 

@@ -19,7 +19,7 @@ from sknn._batches import Batches
 from sknn._module import FeedForwardModule
 from sknn._net import plain_records
 from sknn._problem import Problem, State
-from sknn._reporting import EpochBar
+from sknn._reporting import epoch_bars
 from sknn._steps import AutogradStep, ClosedFormStep, LossMeter
 from sknn._stopping import StopTraining
 
@@ -70,14 +70,14 @@ def train_lbfgs(
         records.append({"train_loss": loss, "dur": end - begin, "epoch": len(records) + 1})
         begin = end
         accepted[0] = point.copy()
-        if bar is not None:
+        for bar in bars:
             bar.show(loss)
         if problem.tasks is not None:
             is_reported = False
             if problem.tasks.end_epoch(lambda: vars(problem.estimator_at(state_at(point)))):
                 raise StopTraining
 
-    def state_at(point: np.ndarray, **changes: Any) -> State:
+    def state_at(point: np.ndarray) -> State:
         vector.copy_(torch.from_numpy(point))
         row = parameters.read()
         return State(
@@ -85,25 +85,23 @@ def train_lbfgs(
             [intercept.copy() for intercept in row.intercepts],
             modules={k: v.cpu().numpy().copy() for k, v in module.extras().items()},
             progress=state.progress,
+            history=state.history + plain_records(records, len(state.history)),
             n_iter=len(records),
             loss=loss,
             device=str(vector.device),
-            **changes,
         )
 
-    bar = None
-    if settings.verbose == "progress":
-        bar = EpochBar()
-        bar.open(settings.max_iter)
     try:
-        with step.grad_mode():
+        with step.grad_mode(), epoch_bars(settings.verbose) as bars:
+            for bar in bars:
+                bar.open(settings.max_iter)
             result = _minimize(
                 objective,
                 accepted[0],
                 max_iter=settings.max_iter,
                 max_fun=settings.max_fun,
                 tol=settings.tol,
-                verbose=bar is None and bool(settings.verbose),
+                verbose=not bars and bool(settings.verbose),
                 callback=record,
             )
         n_iter = _check_optimize_result("lbfgs", result, settings.max_iter)
@@ -114,15 +112,10 @@ def train_lbfgs(
         warnings.warn("Training interrupted by user.", stacklevel=2)
         n_iter, point = len(records), accepted[0]
         loss = records[-1]["train_loss"] if records else state.loss
-    finally:
-        if bar is not None:
-            bar.close()
-    trained = state_at(
-        point,
-        solver=state.solver,
-        history=state.history + plain_records(records, len(state.history)),
-    )
-    return replace(trained, n_iter=n_iter)
+    trained = replace(state_at(point), solver=state.solver, n_iter=n_iter)
+    if is_reported:  # the last search has found no better point
+        problem.tasks.end_epoch(lambda: vars(problem.estimator_at(trained)))
+    return trained
 
 
 def _minimize(

@@ -112,6 +112,8 @@ class FeedForwardNet(skorch.NeuralNet):
             verbose=verbose,
             # Scoring callbacks predict from rows; outputs of batches are not kept for them.
             use_caching=False,
+            # For the one of skorch that counts batches.
+            iterator_valid__batch_size=len(datasets[1]) if datasets and datasets[1] else batch_size,
             history=EpochHistory(),
         )
         self.parameters = parameters
@@ -121,6 +123,7 @@ class FeedForwardNet(skorch.NeuralNet):
         self.datasets = datasets
         self.rules = rules
         self.interrupted_ = False
+        self.is_asked_to_stop_ = False
         self.stopped_: StopTraining | None = None
         self.best_: Checkpoint | None = None
 
@@ -156,7 +159,7 @@ class FeedForwardNet(skorch.NeuralNet):
 
     def get_iterator(self, dataset, training=False):
         """The trainer has batches of its own."""
-        if self.trainer is None:
+        if self.trainer is None or (self.datasets is not None and not training):
             return super().get_iterator(dataset, training=training)
         return self.trainer
 
@@ -174,7 +177,7 @@ class FeedForwardNet(skorch.NeuralNet):
         """The callbacks' methods for an event."""
         users = [callback for _, callback in self.user_callbacks]
         return [
-            _ending_by_statement(getattr(c, event)) if c in users else getattr(c, event)
+            _ending_by_statement(c, event) if c in users else getattr(c, event)
             for _, c in self.callbacks_
             if is_listening(c, event)
         ]
@@ -203,9 +206,11 @@ class FeedForwardNet(skorch.NeuralNet):
         elif self.datasets is None:
             self.record_["train_loss"] = self.trainer.epoch()
         else:
-            # Not for the whole fit: the user's callbacks may want to differentiate.
+            # Not for the whole fit: the user's callbacks may want to differentiate, and to predict.
+            self.module_.train()
             with self.trainer.grad_mode():
                 loss = self.trainer.epoch(self if self._has_batch_events else None)
+            self.module_.eval()
             self.record_["train_loss"] = loss
             if not self._has_batch_events:  # skorch's Checkpoint looks for a last batch
                 self.record_["batches"].append({"train_batch_size": self.batch_size})
@@ -232,6 +237,8 @@ class FeedForwardNet(skorch.NeuralNet):
                 super().fit_loop(X, y, epochs, **fit_params)
         except StopTraining as stop:
             self.stopped_ = stop
+            if stop.is_amid_epoch:
+                self._back_to_saved_epoch()
         except KeyboardInterrupt:
             self.interrupted_ = True
             self._back_to_saved_epoch()
@@ -265,6 +272,14 @@ class FeedForwardNet(skorch.NeuralNet):
         """The estimator's score."""
         return self.estimator_now().score(X, y)
 
+    def __getstate__(self):
+        if self.trainer is not None:
+            raise TypeError(
+                "The net of a running fit cannot be pickled. Pickle the fitted estimator; in"
+                " skorch's Checkpoint, leave f_pickle=None."
+            )
+        return super().__getstate__()
+
     def is_finite(self) -> bool:
         """Whether all parameters are finite."""
         return bool(torch.isfinite(self.parameters.storage[0]).all())
@@ -272,6 +287,10 @@ class FeedForwardNet(skorch.NeuralNet):
     def remember_best(self) -> None:
         """Keep a copy of the parameters as the best so far."""
         self.best_ = self.parameters.checkpoint()
+
+    def ask_to_stop(self) -> None:
+        """End training when all have seen the end of this epoch."""
+        vars(self)["is_asked_to_stop_"] = True
 
     def save_epoch(self) -> None:
         """Keep a copy of everything that the next epoch will change."""
@@ -286,19 +305,25 @@ class FeedForwardNet(skorch.NeuralNet):
         self.best_ = best
 
 
-def _ending_by_statement(listener: Callable[..., None]) -> Callable[..., None]:
+def _ending_by_statement(callback: Callback, event: str) -> Callable[..., None]:
     """A method of a user's callback, whose way to end training is told from a Ctrl-C in it.
 
-    skorch's callbacks raise a KeyboardInterrupt.
+    skorch's callbacks raise a KeyboardInterrupt. In the midst of an epoch it ends with the one
+    before; outside the epochs it is the user's, as in skorch.
     """
+    listener = getattr(callback, event)
+    if event in ("on_train_begin", "on_train_end"):
+        return listener
 
     def listen(net: FeedForwardNet, **kwargs: Any) -> None:
         try:
             listener(net, **kwargs)
         except KeyboardInterrupt as interrupt:
-            if is_raised_by_statement(interrupt):
-                raise StopTraining from None
-            raise
+            if not is_raised_by_statement(interrupt):
+                raise
+            if event != "on_epoch_end":
+                raise StopTraining(is_amid_epoch=True) from None
+            net.ask_to_stop()
 
     return listen
 

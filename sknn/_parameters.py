@@ -15,7 +15,8 @@ layer that multiplies sparse rows: there a row's products read whole rows of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -169,6 +170,16 @@ class FlatParameters:
         self.storage[0].copy_(checkpoint.rows)
         for buffer, saved in zip(self.buffers, checkpoint.buffers, strict=True):
             buffer.copy_(saved)
+
+    @contextmanager
+    def holding(self, checkpoint: Checkpoint) -> Iterator[None]:
+        """Run the body with the parameters of a checkpoint."""
+        now = self.checkpoint()
+        self.restore(checkpoint)
+        try:
+            yield
+        finally:
+            self.restore(now)
 
     def save(self) -> None:
         """Keep a copy of everything for `revert`."""

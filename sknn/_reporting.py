@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from skorch.callbacks import Callback
 from tqdm.auto import tqdm
-
-from sknn._stopping import StopTraining
 
 
 class EpochBar(Callback):
@@ -34,12 +33,17 @@ class EpochBar(Callback):
         self.bar.set_postfix(shown, refresh=False)
         self.bar.update()
 
-    def on_train_end(self, net, **kwargs) -> None:
-        self.close()
 
-    def close(self) -> None:
-        """Leave the bar as it is."""
-        self.bar.close()
+@contextmanager
+def epoch_bars(verbose: bool | int | str) -> Iterator[list[EpochBar]]:
+    """The bar that `verbose="progress"` asks for, or none; closed when the body ends, anyhow."""
+    bars = [EpochBar()] if verbose == "progress" else []
+    try:
+        yield bars
+    finally:
+        for bar in bars:
+            if bar.bar is not None:
+                bar.bar.close()
 
 
 class FitTasks:
@@ -92,4 +96,4 @@ class ReportEpochs(Callback):
 
     def on_epoch_end(self, net, **kwargs) -> None:
         if self.tasks.end_epoch(self.attributes_now):
-            raise StopTraining
+            net.ask_to_stop()

@@ -249,6 +249,7 @@ class TorchSolver:
                 f"The 'solver' parameter is {optimizer_class.__name__}, which refused its options,"
                 f" or parameters of the shapes {[tuple(t.shape) for t in tensors]}: {error}"
             ) from error
+        _compat.mark_as_stepped(self.optimizer)
         self.update = self.optimizer.step
 
     @property

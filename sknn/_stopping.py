@@ -37,9 +37,10 @@ def slowed(rate: float) -> float | None:
 class StopTraining(Exception):
     """Ends the epochs. skorch would take a KeyboardInterrupt for it: that one is the user's."""
 
-    def __init__(self, diverged: bool = False) -> None:
+    def __init__(self, diverged: bool = False, is_amid_epoch: bool = False) -> None:
         super().__init__()
         self.diverged = diverged
+        self.is_amid_epoch = is_amid_epoch
 
 
 @dataclass
@@ -152,12 +153,12 @@ class TrackProgress(Callback):
             print(f"Validation score: {score:f}")
         progress.validation_loss_curve.append(record["valid_loss"])
         self._record_best(record, "valid_loss")
-        if not self.early_stopping:
+        if self.early_stopping:
+            progress.watch_score(score, self.tol)
+        else:
             progress.watch_loss(loss, self.tol)
-            progress.add_score(score)
-            return
-        progress.watch_score(score, self.tol)
-        if progress.add_score(score):
+        record["valid_score_best"] = progress.add_score(score)
+        if self.early_stopping and record["valid_score_best"]:
             net.remember_best()
 
     def _record_best(self, record: dict[str, Any], name: str) -> None:
@@ -238,7 +239,8 @@ class StopOnPlateau(Callback):
 class KeepFinishedEpoch(Callback):
     """Saves the state after each epoch, so that an interrupt in the next one loses only that one.
 
-    The last callback: the epoch is over when all others have seen it.
+    The last callback: the epoch is over when all others have seen it. So it ends training where one
+    of them has asked for that.
     """
 
     def on_train_begin(self, net, **kwargs) -> None:
@@ -246,3 +248,5 @@ class KeepFinishedEpoch(Callback):
 
     def on_epoch_end(self, net, **kwargs) -> None:
         net.save_epoch()
+        if net.is_asked_to_stop_:
+            raise StopTraining

@@ -116,9 +116,12 @@ class Trainer:
         X, y = self.rows[rows], self.labels[rows]
         slot = self.meter.slot(batch)
         net.notify("on_batch_begin", batch=(X, y), training=True)
+        net.module_.train()  # whatever a callback has done to it
         self.step(batch, slot)
         named_parameters = list(net.module_.named_parameters())
-        net.notify("on_grad_computed", named_parameters=named_parameters, X=X, y=y, training=True)
+        net.notify(
+            "on_grad_computed", named_parameters=named_parameters, batch=(X, y), training=True
+        )
         self._update()
         loss = self.meter.batch_loss(batch, slot)
         net.record_["batches"][-1].update(train_loss=loss, train_batch_size=len(y))

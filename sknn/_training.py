@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -29,10 +29,10 @@ from sknn._lbfgs import train_lbfgs
 from sknn._losses import Criterion
 from sknn._module import FeedForwardModule, modules_between
 from sknn._net import FeedForwardNet, plain_records
-from sknn._parameters import FlatParameters, Row
+from sknn._parameters import FlatParameters
 from sknn._problem import Network, Problem, State
 from sknn._products import TorchProducts, products_of
-from sknn._reporting import EpochBar, ReportEpochs
+from sknn._reporting import EpochBar, ReportEpochs, epoch_bars
 from sknn._schedules import EpochScheduler, StepSchedule
 from sknn._solvers import SOLVERS, make_solver, solver_name
 from sknn._steps import AutogradStep, ClosedFormStep, LossMeter, flops_per_step
@@ -214,12 +214,34 @@ def _train_stochastic(run: Run) -> State:
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
             stacklevel=2,
         )
+    with epoch_bars(settings.verbose) as bars:
+        net = _net(run, bars)
+        if settings.early_stopping:
+            net.remember_best()
+        if net.datasets is None:
+            net.partial_fit(net.trainer)
+        else:
+            parameters.attach_gradients(run.module)  # some callbacks look at them, or clip them
+            net.partial_fit(problem.X, problem.labels)
+    _warn_of_the_end(net, run)
+    if settings.early_stopping:
+        parameters.restore(net.best_)
+    return _published(net, run)
 
-    def estimator_now(copied: bool = False) -> Any:
-        return problem.estimator_at(_model_of(net, settings, copied))
+
+def _net(run: Run, bars: list[EpochBar]) -> FeedForwardNet:
+    """The skorch net, ready to train."""
+    problem, settings, parameters = run.problem, run.settings, run.step.parameters
+
+    def estimator_now() -> Any:
+        return problem.estimator_at(_model_of(net))
+
+    def attributes_now() -> dict[str, Any]:
+        return vars(problem.estimator_at(_model_if_stopped(net, run)))
 
     trainer = _trainer(run, estimator_now)
     progress = run.state.progress.copy(settings.early_stopping, problem.validation is not None)
+    reports = [] if problem.tasks is None else [ReportEpochs(problem.tasks, attributes_now)]
     callbacks = copied_callbacks(settings.callbacks)
     net = FeedForwardNet(
         run.module,
@@ -230,30 +252,20 @@ def _train_stochastic(run: Run) -> State:
         progress,
         estimator_now,
         _datasets(problem) if callbacks else None,
-        _rules(run, trainer, progress, estimator_now),
+        _rules(settings, trainer, progress, [*bars, *reports]),
         max_epochs=1 if run.incremental else settings.max_iter,
         batch_size=trainer.batches.batch_size,
         callbacks=callbacks,
         verbose=int(_is_verbose(settings)),
         device=str(parameters.storage.device),
-    ).initialize()
-    if settings.early_stopping:
-        net.remember_best()
-    if callbacks:
-        parameters.attach_gradients(run.module)  # some look at them, or clip them
-        net.partial_fit(problem.X, problem.labels)
-    else:
-        net.partial_fit(trainer)
-    _warn_of_the_end(net, run)
-    if settings.early_stopping:
-        parameters.restore(net.best_)
-    return _published(net, run)
+    )
+    return net.initialize()
 
 
 def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
     """What an epoch needs: batches, solver, schedule, validation rows."""
     problem, settings, step = run.problem, run.settings, run.step
-    resumed = run.state.solver if run.incremental else None
+    resumed = run.state.solver or None if run.incremental else None
     if resumed is not None and resumed["name"] != solver_name(settings.solver):
         resumed = None
     solver = make_solver(step.parameters, run.module, settings, resumed)
@@ -306,28 +318,27 @@ def _is_verbose(settings: SimpleNamespace) -> bool:
 
 
 def _rules(
-    run: Run, trainer: Trainer, progress: Progress, estimator_now: Callable[..., Any]
+    settings: SimpleNamespace, trainer: Trainer, progress: Progress, reports: list[Any]
 ) -> tuple[list[Any], list[Any]]:
     """What is done at an epoch's end, before and after the user's callbacks.
 
     Before: the record, who is told of it, and an end for what cannot recover. After: the rate and
     the stop rule, in scikit-learn's order.
     """
-    problem, settings = run.problem, run.settings
     tol, early_stopping, is_verbose = settings.tol, settings.early_stopping, _is_verbose(settings)
-    before: list[Any] = [TrackProgress(progress, tol, is_verbose, early_stopping)]
-    if settings.verbose == "progress":
-        before.append(EpochBar())
-    if problem.tasks is not None:
-        before.append(ReportEpochs(problem.tasks, lambda: vars(estimator_now(copied=True))))
-    before.append(StopOnDivergence(early_stopping))
-    after: list[Any] = [] if trainer.scheduler is None else [trainer.scheduler]
-    if settings.solver == "sgd":
-        after.append(InverseScaling(progress))
-    after.append(
-        StopOnPlateau(progress, tol, settings.n_iter_no_change, is_verbose, early_stopping)
-    )
-    return before, [*after, KeepFinishedEpoch()]
+    before = [
+        TrackProgress(progress, tol, is_verbose, early_stopping),
+        *reports,
+        StopOnDivergence(early_stopping),
+    ]
+    plateau = StopOnPlateau(progress, tol, settings.n_iter_no_change, is_verbose, early_stopping)
+    after = [
+        *([] if trainer.scheduler is None else [trainer.scheduler]),
+        *([InverseScaling(progress)] if settings.solver == "sgd" else []),
+        plateau,
+        KeepFinishedEpoch(),
+    ]
+    return before, after
 
 
 def _datasets(problem: Problem) -> tuple[Any, Any]:
@@ -374,16 +385,13 @@ def _warn_of_the_end(net: FeedForwardNet, run: Run) -> None:
         )
 
 
-def _model_of(net: FeedForwardNet, settings: SimpleNamespace, copied: bool = False) -> State:
-    """The network that the net is now, in NumPy, with its record, but without the solver's state.
+def _model_of(net: FeedForwardNet) -> State:
+    """The network that the net is now, in NumPy, without the solver's state.
 
-    On the CPU the arrays of the linear layers share the net's memory, unless they are `copied`.
+    On the CPU the arrays of the linear layers share the net's memory.
     """
     progress = net.progress
     row = net.parameters.read()
-    if copied:
-        row = Row(*([array.copy(order="K") for array in arrays] for arrays in row))
-        progress = progress.copy(settings.early_stopping, progress.validation_scores is not None)
     return State(
         row.coefs,
         row.intercepts,
@@ -396,12 +404,23 @@ def _model_of(net: FeedForwardNet, settings: SimpleNamespace, copied: bool = Fal
     )
 
 
+def _model_if_stopped(net: FeedForwardNet, run: Run) -> State:
+    """A copy of the network that training would end with, if this epoch were the last one."""
+    with net.parameters.holding(net.best_) if run.settings.early_stopping else nullcontext():
+        model = _model_of(net)
+        coefs = [coef.copy(order="K") for coef in model.coefs]
+        intercepts = [intercept.copy() for intercept in model.intercepts]
+    progress = net.progress.copy(run.settings.early_stopping, run.problem.validation is not None)
+    history = run.state.history + plain_records(net.records_, len(run.state.history))
+    return replace(model, coefs=coefs, intercepts=intercepts, progress=progress, history=history)
+
+
 def _published(net: FeedForwardNet, run: Run) -> State:
     """What the net has become, in NumPy."""
     state, settings = run.state, run.settings
     parameters, trainer = net.parameters, net.trainer
     schedule, scheduler = trainer.schedule, trainer.scheduler
-    model = _model_of(net, settings)
+    model = _model_of(net)
     return replace(
         model,
         solver={
