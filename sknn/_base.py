@@ -295,24 +295,21 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         """The user's validation rows, checked against those learned from."""
         from sknn._problem import ValidationSet
 
-        try:
+        with _checks.naming("X_val", "like X, with the same columns and no missing values"):
             X_val = validate_data(
                 self, X_val, accept_sparse="csr", dtype=dtype, order="C", reset=False
             )
-        except ValueError as error:
-            raise ValueError(
-                "X_val cannot be used: it must be like X, with the same columns and without missing"
-                f" values. {error}"
-            ) from error
-        y_val = check_array(
-            y_val, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y_val"
-        )
-        if y_val.ndim == 2 and y_val.shape[1] == 1:
-            y_val = column_or_1d(y_val, warn=True)
-        check_consistent_length(X_val, y_val)
-        if sample_weight_val is not None:
-            sample_weight_val = _check_sample_weight(sample_weight_val, X_val, dtype=dtype)
-            self._check_total(sample_weight_val, "sample_weight_val")
+        with _checks.naming("y_val", "like y, with one target for each row of X_val"):
+            y_val = check_array(
+                y_val, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y_val"
+            )
+            if y_val.ndim == 2 and y_val.shape[1] == 1:
+                y_val = column_or_1d(y_val, warn=True)
+            check_consistent_length(X_val, y_val)
+        with _checks.naming("sample_weight_val", "one finite number for each row of X_val"):
+            if sample_weight_val is not None:
+                sample_weight_val = _check_sample_weight(sample_weight_val, X_val, dtype=dtype)
+                self._check_total(sample_weight_val, "sample_weight_val")
         encoded = self._encode_validation(y_val, dtype)
         labels = y_val.toarray() if scipy.sparse.issparse(y_val) else y_val
         return ValidationSet(X_val, encoded, labels, sample_weight_val)

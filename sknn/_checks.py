@@ -7,7 +7,8 @@ allowed.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +34,24 @@ def hidden_units(hidden_layer_sizes: Any) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
+def _listed(name: str, value: Any) -> list[Any]:
+    """The items of a list, which has an order."""
+    if (
+        isinstance(value, dict | set | frozenset)
+        or isinstance(value, np.ndarray)
+        and not value.ndim
+    ):
+        raise ValueError(
+            f"The '{name}' parameter is {value!r}. Several values must be a list, in their order."
+        )
+    return list(value)
+
+
 def layer_activations(activation: Any, n_hidden: int) -> tuple[str | Callable[[], Any], ...]:
     """The activation of each hidden layer."""
     if isinstance(activation, str) or callable(activation):
         return (activation,) * n_hidden
-    given = list(activation)
+    given = _listed("activation", activation)
     if len(given) != n_hidden:
         raise ValueError(
             f"The 'activation' parameter is a list of {len(given)}, but there are {n_hidden} hidden"
@@ -57,7 +71,7 @@ def dropout_rates(dropout: Any, n_hidden: int) -> tuple[float, ...]:
     """The dropout of each hidden layer."""
     if isinstance(dropout, Real):
         return (float(dropout),) * n_hidden
-    rates = list(dropout)
+    rates = _listed("dropout", dropout)
     if len(rates) != n_hidden:
         raise ValueError(
             f"The 'dropout' parameter is a list of {len(rates)} rates, but there are {n_hidden}"
@@ -72,7 +86,7 @@ def dropout_rates(dropout: Any, n_hidden: int) -> tuple[float, ...]:
 
 def quantile_levels(quantile: Any) -> tuple[float, ...]:
     """The levels of `loss="quantile"`."""
-    levels = [quantile] if isinstance(quantile, Real) else list(quantile)
+    levels = [quantile] if isinstance(quantile, Real) else _listed("quantile", quantile)
     is_valid = all(isinstance(q, Real) and 0 < q < 1 for q in levels)
     if not levels or not is_valid or any(a >= b for a, b in zip(levels, levels[1:], strict=False)):
         raise ValueError(
@@ -165,6 +179,15 @@ def check_validation_pair(X_val: Any, y_val: Any, sample_weight_val: Any) -> Non
         raise ValueError("y_val is provided, but X_val was not provided.")
     if X_val is None and sample_weight_val is not None:
         raise ValueError("sample_weight_val is provided, but X_val and y_val were not provided.")
+
+
+@contextmanager
+def naming(name: str, allowed: str) -> Iterator[None]:
+    """Let what the body refuses be told of under the name of an argument."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} cannot be used: it must be {allowed}. {error}") from error
 
 
 def check_domain(y: np.ndarray, loss: Any, name: str = "y") -> None:

@@ -204,6 +204,12 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
             )
 
     def _encode_validation(self, y, dtype):
+        is_multilabel = self._label_binarizer.y_type_.startswith("multilabel")
+        if is_multilabel and (y.ndim != 2 or y.shape[1] != len(self.classes_)):
+            raise ValueError(
+                f"y_val has the shape {y.shape}. It must be a multilabel indicator like y, of shape"
+                f" (n_val, {len(self.classes_)})."
+            )
         try:
             unseen = np.setdiff1d(unique_labels(y), self.classes_)
             if not len(unseen):

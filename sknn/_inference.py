@@ -168,8 +168,7 @@ def forward_of(
         return Layers(weights, biases, network.activations)
     between = modules_between(network)
     module = FeedForwardModule(weights, biases, network, between)
-    module.load_extras(modules)
-    module.to(biases[0].device, biases[0].dtype).eval()
+    module.to(biases[0].device, biases[0].dtype).eval().load_extras(modules)
     return Modules(module, network.layer_units)
 
 

@@ -219,9 +219,11 @@ class _CustomTerms:
             y = functions.smoothed(y, self.label_smoothing)
         values = self.function(z.t(), y.t())
         if not isinstance(values, torch.Tensor) or values.shape != z.shape[1:]:
-            got = f"a tensor of shape {tuple(values.shape)}" if hasattr(values, "shape") else values
+            got = f"an object of type {type(values).__name__}"
+            if isinstance(values, torch.Tensor):
+                got = f"a tensor of shape {tuple(values.shape)}"
             raise ValueError(
-                f"The 'loss' parameter is a callable that returned {got!s} for raw outputs and"
+                f"The 'loss' parameter is a callable that returned {got} for raw outputs and"
                 f" targets of shape {tuple(z.t().shape)}. It must return a torch tensor of shape"
                 f" (n_samples,), here ({z.shape[1]},): the loss of each row."
             )

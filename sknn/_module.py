@@ -87,9 +87,16 @@ class FeedForwardModule(nn.Sequential):
             modules.append((f"linear{i}", Linear(weight, bias)))
             if i < len(between):
                 modules += between[i]
-                if masks is not None and network.dropout[i]:
-                    modules.append((f"dropout{i}", Dropout(masks, network.dropout[i])))
+                rate = network.dropout_after(i)
+                if masks is not None and rate:
+                    modules.append((f"dropout{i}", Dropout(masks, rate)))
         super().__init__(OrderedDict(modules))
+
+    def __getitem__(self, index):
+        """A module, or a slice as a plain `torch.nn.Sequential`."""
+        if not isinstance(index, slice):
+            return super().__getitem__(index)
+        return nn.Sequential(OrderedDict(list(self.named_children())[index]))
 
     def extras(self) -> dict[str, torch.Tensor]:
         """What is in the state beside the linear layers, by its name in `state_dict`."""
@@ -140,12 +147,16 @@ def modules_between(network: Network) -> list[list[tuple[str, nn.Module]]]:
 def _activation_module(activation: ActivationLike) -> nn.Module:
     if isinstance(activation, str):
         return ACTIVATIONS[activation].module()
-    module = activation()
+    try:
+        module = activation()
+        got = f"that returned an object of type {type(module).__name__}"
+    except TypeError as error:
+        module, got = None, f"that failed: {error}"
     if not isinstance(module, nn.Module):
         raise ValueError(
-            "The 'activation' parameter holds a callable that returned an object of type"
-            f" {type(module).__name__}. It must return a torch.nn.Module, a new one for each hidden"
-            " layer: for instance torch.nn.PReLU, or a function that makes a module."
+            f"The 'activation' parameter holds a callable, {activation!r}, {got}. It is called"
+            " without arguments, once for each hidden layer, and must return a new torch.nn.Module:"
+            " for instance torch.nn.PReLU, a class, or a function that makes a module."
         )
     return module
 

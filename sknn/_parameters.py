@@ -155,7 +155,7 @@ class FlatParameters:
 
     def attach_gradients(self, module: nn.Module) -> None:
         """Let the gradients of a module's linear layers be those of the vector, too."""
-        linear = (layer for layer in module if isinstance(layer, nn.Linear))
+        linear = (m for name, m in module.named_children() if name.startswith("linear"))
         for layer, weight, bias in zip(
             linear, self.weight_gradients, self.bias_gradients, strict=True
         ):

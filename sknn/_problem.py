@@ -29,7 +29,7 @@ class Network(NamedTuple):
     normalization : str or None
         A key of `NORMALIZATIONS`.
     dropout : tuple of float
-        One for each hidden layer.
+        One for each hidden layer; empty for none.
     input_dropout : float
     """
 
@@ -38,6 +38,10 @@ class Network(NamedTuple):
     normalization: str | None = None
     dropout: tuple[float, ...] = ()
     input_dropout: float = 0.0
+
+    def dropout_after(self, i: int) -> float:
+        """The dropout of a hidden layer."""
+        return self.dropout[i] if self.dropout else 0.0
 
     @property
     def has_closed_form(self) -> bool:

@@ -143,12 +143,15 @@ class EpochScheduler(Callback):
         optimizer: torch.optim.Optimizer,
         state: dict[str, Any] | None = None,
     ) -> None:
-        self.scheduler = make(optimizer)
+        try:
+            self.scheduler = make(optimizer)
+            got = f"returned an object of type {type(self.scheduler).__name__}"
+        except TypeError as error:
+            self.scheduler, got = None, f"failed: {error}"
         if not isinstance(self.scheduler, _SCHEDULERS):
             raise ValueError(
-                "The 'learning_rate' parameter is a callable that returned an object of type"
-                f" {type(self.scheduler).__name__}. It must take a torch optimizer and return a"
-                " scheduler of torch.optim.lr_scheduler, for instance"
+                f"The 'learning_rate' parameter is a callable that {got}. It must take a torch"
+                " optimizer and return a scheduler of torch.optim.lr_scheduler, for instance"
                 " lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)."
             )
         if state is not None:

@@ -102,8 +102,10 @@ class _Workspace:
 
         outputs = [new(n, n_rows) for n in units]
         deltas = [*(new(n, n_rows) for n in units[:-1]), outputs[-1]]
-        pairs = zip(outputs, network.activations, network.dropout, strict=False)
-        hidden = [_HiddenLayer(output, f, rate, masks) for output, f, rate in pairs]
+        hidden = [
+            _HiddenLayer(outputs[i], activation, network.dropout_after(i), masks)
+            for i, activation in enumerate(network.activations)
+        ]
         self.raw = outputs[-1]
         self.last = parameters.storage.new_empty(self.raw.shape)
         if self.last.dtype == self.raw.dtype:
