@@ -17,10 +17,10 @@ import numpy as np
 import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.metrics import check_scoring, get_scorer_names
-from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight, _check_y, validate_data
 
 from sknn import _checks
 from sknn._fitted import FittedNetwork
@@ -300,9 +300,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
                 self, X_val, accept_sparse="csr", dtype=dtype, order="C", reset=False
             )
         with _checks.naming("y_val", "like y, with one target for each row of X_val"):
-            y_val = check_array(
-                y_val, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y_val"
-            )
+            y_val = _check_y(y_val, multi_output=True, y_numeric=self._numeric_targets)
             if y_val.ndim == 2 and y_val.shape[1] == 1:
                 y_val = column_or_1d(y_val, warn=True)
             check_consistent_length(X_val, y_val)
@@ -311,6 +309,12 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
                 sample_weight_val = _check_sample_weight(sample_weight_val, X_val, dtype=dtype)
                 self._check_total(sample_weight_val, "sample_weight_val")
         encoded = self._encode_validation(y_val, dtype)
+        is_watched = self.early_stopping and self.scoring is None
+        if is_watched and self._numeric_targets and len(encoded) < 2:
+            raise ValueError(
+                "X_val has one row, and the score that early stopping watches is defined for two or"
+                " more. Give more rows, or set scoring='loss'."
+            )
         labels = y_val.toarray() if scipy.sparse.issparse(y_val) else y_val
         return ValidationSet(X_val, encoded, labels, sample_weight_val)
 

@@ -6,6 +6,7 @@ from numbers import Real
 from typing import ClassVar
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -229,14 +230,23 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
     def _finalize_sample_weight(self, sample_weight, y, incremental, dtype):
         if self.class_weight is None:
             return sample_weight
-        if incremental and self.class_weight == "balanced":
+        is_list = isinstance(self.class_weight, list)
+        if incremental and "balanced" in (self.class_weight if is_list else [self.class_weight]):
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit, which sees a part of the"
                 " rows at a time. Compute the weights of all rows, or of a large sample y, by"
                 " compute_class_weight('balanced', classes=classes, y=y), and pass them as the"
                 " class_weight parameter: a dict of label and weight."
             )
-        weight = compute_sample_weight(self.class_weight, y)
+        if incremental:
+            # Classes that these rows lack are no mistake: rows of them are added, and taken off.
+            everything = self.classes_
+            if y.ndim == 2:
+                everything = np.repeat([[0], [1]], y.shape[1], axis=1)
+            rows = np.concatenate([y.toarray() if issparse(y) else y, everything])
+            weight = compute_sample_weight(self.class_weight, rows)[: len(rows) - len(everything)]
+        else:
+            weight = compute_sample_weight(self.class_weight, y)
         if sample_weight is not None:
             weight = weight * sample_weight
         weight = weight.astype(dtype, copy=False)

@@ -155,8 +155,8 @@ def _activation_module(activation: ActivationLike) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise ValueError(
             f"The 'activation' parameter holds a callable, {activation!r}, {got}. It is called"
-            " without arguments, once for each hidden layer, and must return a new torch.nn.Module:"
-            " for instance torch.nn.PReLU, a class, or a function that makes a module."
+            " without arguments, once for each hidden layer: it must return a torch.nn.Module, as"
+            " a class like torch.nn.PReLU does, or a function that makes a module."
         )
     return module
 

@@ -55,7 +55,7 @@ def step_factor(step: int, n_steps: int, schedule: str, warmup_fraction: float) 
     if step < n_warm:
         return (step + 1) / n_warm
     if schedule == "cosine":
-        return cosine((step - n_warm) / (n_steps - n_warm))
+        return cosine((step - n_warm) / (n_steps - n_warm)) if step < n_steps else 0.0
     return 1.0
 
 
@@ -143,6 +143,8 @@ class EpochScheduler(Callback):
         optimizer: torch.optim.Optimizer,
         state: dict[str, Any] | None = None,
     ) -> None:
+        # Some schedulers set the rate when they are made: right for the first call only.
+        groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
         try:
             self.scheduler = make(optimizer)
             got = f"returned an object of type {type(self.scheduler).__name__}"
@@ -156,6 +158,8 @@ class EpochScheduler(Callback):
             )
         if state is not None:
             self.scheduler.load_state_dict(state)
+            for group, numbers in zip(optimizer.param_groups, groups, strict=True):
+                group.update(numbers)
 
     def on_epoch_end(self, net, **kwargs) -> None:
         if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):

@@ -8,7 +8,6 @@ remembers of each parameter lives in the rows of `FlatParameters.slots`, and `nu
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from collections.abc import Callable
 from functools import partial
@@ -241,13 +240,13 @@ class TorchSolver:
         else:
             parameters.attach_gradients(module)
             tensors = list(module.parameters())
-        takes_rate = "lr" in inspect.signature(optimizer_class).parameters
         try:
-            self.optimizer = solver(tensors, **({"lr": learning_rate_init} if takes_rate else {}))
+            self.optimizer = solver(tensors, lr=learning_rate_init)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"The 'solver' parameter is {optimizer_class.__name__}, which refused its options,"
-                f" or parameters of the shapes {[tuple(t.shape) for t in tensors]}: {error}"
+                f"The 'solver' parameter is {optimizer_class.__name__}, which refused its options"
+                f" (lr={learning_rate_init}, of learning_rate_init, among them), or parameters of"
+                f" the shapes {[tuple(t.shape) for t in tensors]}: {error}"
             ) from error
         _compat.mark_as_stepped(self.optimizer)
         self.update = self.optimizer.step

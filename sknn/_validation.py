@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from numbers import Real
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import scipy.sparse
 import torch
 
+from sknn._compat import as_tensor
 from sknn._inference import Forward, outputs_of
 from sknn._losses import OUTPUT_ACTIVATIONS, Loss
 from sknn._problem import Problem, Scorer, ValidationSet
@@ -45,7 +47,7 @@ class Validation:
         self.must_stop = must_stop
         data = problem.validation
         device = forward.device
-        self._y = torch.from_numpy(data.y).to(device).t()
+        self._y = as_tensor(data.y).to(device).t()
         weight = data.sample_weight
         self._shares = None if weight is None else torch.from_numpy(weight / weight.sum())
 
@@ -88,6 +90,9 @@ class Validation:
         if data.sample_weight is not None and _takes_weights(scorer):
             weight["sample_weight"] = data.sample_weight
         score = scorer(self.estimator_now(), *self.shown, **weight)
+        if hasattr(score, "item"):
+            with suppress(ValueError, RuntimeError):  # of several values
+                score = score.item()
         if not isinstance(score, Real):
             raise ValueError(
                 f"The 'scoring' parameter gave {score!r}. It must give one number for an estimator,"
@@ -109,6 +114,7 @@ def _raw_and_linked(loss: Loss) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def _takes_weights(scorer: Scorer) -> bool:
-    """Whether a scorer can be given `sample_weight`: scikit-learn's all can."""
-    parameters = inspect.signature(scorer).parameters.values()
+    """Whether a scorer, or the metric in one of scikit-learn's, can be given `sample_weight`."""
+    function = getattr(scorer, "_score_func", scorer)
+    parameters = inspect.signature(function).parameters.values()
     return any(p.name == "sample_weight" or p.kind is p.VAR_KEYWORD for p in parameters)

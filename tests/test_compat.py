@@ -9,24 +9,57 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 
 from sknn import FeedForwardClassifier, _compat, _solvers
+from sknn._activations import ACTIVATIONS
 from sknn._parameters import FlatParameters
 
+# Each derivative with the operator of torch that it is taken from.
+KERNELS = {
+    "relu": "relu",
+    "tanh": "tanh",
+    "logistic": "logistic",
+    "leaky_relu": "leaky_relu",
+    "elu": "elu",
+    "selu": "elu",
+    "gelu": "gelu",
+    "silu": "silu",
+    "mish": "mish",
+    "softplus": "softplus",
+}
 
-@pytest.mark.parametrize("name", ["relu", "tanh", "logistic"])
-def test_private_derivative_equals_public_fallback(name, monkeypatch):
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", list(KERNELS))
+def test_private_derivative_equals_public_fallback(name, dtype, monkeypatch):
     generator = torch.Generator().manual_seed(0)
-    delta = torch.randn(4, 5, dtype=torch.float64, generator=generator)
-    output = torch.rand(4, 5, dtype=torch.float64, generator=generator)
-    output[0] = 0.0
-    backward_ = getattr(_compat, f"{name}_backward_")
-    private, public = delta.clone(), delta.clone()
-    assert getattr(_compat, f"_{name}_kernel") is not None
-    backward_(private, output)
-    monkeypatch.setattr(_compat, f"_{name}_kernel", None)
-    backward_(public, output)
-    torch.testing.assert_close(private, public, rtol=1e-14, atol=0)
+    delta = torch.randn(4, 5, dtype=dtype, generator=generator)
+    z = 3 * torch.randn(4, 5, dtype=dtype, generator=generator)
+    z[0] = torch.tensor([0.0, -0.0, 20.0, 20.5, -30.0])
+    activation = ACTIVATIONS[name]
+    if not activation.from_input:
+        activation.apply_(z)
+    private, public, calls = delta.clone(), delta.clone(), []
+    kernel = getattr(_compat, f"_{KERNELS[name]}_kernel")
+    assert kernel is not None
+
+    def recorded(*args, **options):
+        calls.append(name)
+        return kernel(*args, **options)
+
+    monkeypatch.setattr(_compat, f"_{KERNELS[name]}_kernel", recorded)
+    activation.backward_(private, z)
+    monkeypatch.setattr(_compat, f"_{KERNELS[name]}_kernel", None)
+    activation.backward_(public, z)
+    assert calls == [name]
+    tolerance = {"rtol": 1e-12, "atol": 1e-15} if dtype == torch.float64 else {}
+    torch.testing.assert_close(private, public, **tolerance)
+    assert not torch.equal(private, delta)
+
+
+def test_every_derivative_has_a_fallback_that_is_tested():
+    assert set(KERNELS) == set(ACTIVATIONS) - {"identity"}
 
 
 @pytest.mark.parametrize("beta_1", [0.9, 0.0])
@@ -46,19 +79,21 @@ def test_fused_adam_equals_public_fallback(beta_1, monkeypatch):
     torch.testing.assert_close(*vectors, rtol=1e-12, atol=1e-15)
 
 
-def test_training_without_private_operators_gives_the_same_model(monkeypatch):
+@pytest.mark.parametrize("activation", list(KERNELS))
+def test_training_without_private_operators_gives_the_same_model(activation, monkeypatch):
     rng = np.random.RandomState(0)
     X, y = rng.randn(60, 4), rng.randint(0, 3, 60)
-    parameters = {"max_iter": 5, "random_state": 0, "n_iter_no_change": np.inf}
+    model = FeedForwardClassifier((20,), activation, max_iter=5, random_state=0)
 
     def fit():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return FeedForwardClassifier(**parameters).fit(X, y)
+            return clone(model).fit(X, y)
 
     expected = fit()
     monkeypatch.setattr(_compat, "_ADAM_KERNEL", None)
-    monkeypatch.setattr(_compat, "_relu_kernel", None)
+    for kernel in set(KERNELS.values()):
+        monkeypatch.setattr(_compat, f"_{kernel}_kernel", None)
     np.testing.assert_allclose(fit().loss_curve_, expected.loss_curve_, rtol=1e-12)
 
 

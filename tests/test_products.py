@@ -14,6 +14,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor, _compat, _products, _threads
+from sknn._checks import ADDED_ACTIVATIONS
 from sknn._parameters import FlatParameters
 from sknn._products import BFloat16Products, NumPyProducts, TorchProducts, products_of
 
@@ -54,10 +55,20 @@ def test_products_are_those_of_device_threads_and_size(
     assert products_of(torch.device(device), flops, mixed) is expected
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"activation": ["gelu", "selu"], "dropout": 0.2, "input_dropout": 0.1},
+        {"loss": "focal", "label_smoothing": 0.1, "max_grad_norm": 0.1},
+        {"normalization": "batch", "activation": "mish", "dropout": 0.2},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_torchs_products_learn_what_numpys_do(dtype, used, monkeypatch):
+def test_torchs_products_learn_what_numpys_do(dtype, parameters, used, monkeypatch):
     X, y = TARGETS["multiclass"]
-    model = FeedForwardClassifier((20, 10), dtype=dtype, max_iter=10, random_state=0)
+    model = FeedForwardClassifier((20, 10), dtype=dtype, max_iter=10, random_state=0, **parameters)
     model.fit(X, y)
     expected = model.loss_curve_
     monkeypatch.setattr(_threads, "PARALLEL_FROM", 1.0)
@@ -87,6 +98,33 @@ def test_bfloat16_learns_as_float32_does(activation, solver, name, used):
             random_state=0,
         ).fit(X, y)
         curves.append(model.loss_curve_)
+    assert used == [NumPyProducts, BFloat16Products]
+    assert curves[0] != curves[1]
+    np.testing.assert_allclose(curves[1], curves[0], rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        *({"activation": name} for name in ADDED_ACTIVATIONS),
+        {"dropout": 0.2, "input_dropout": 0.1},
+        {"loss": "focal"},
+        {"label_smoothing": 0.1},
+        {"normalization": "layer"},
+        {"normalization": "batch"},
+        {"activation": torch.nn.PReLU},
+    ],
+    ids=str,
+)
+def test_bfloat16_learns_as_float32_does_with_the_additions(parameters, used):
+    X, y = TARGETS["multiclass"]
+    curves = []
+    for dtype in ("float32", "bfloat16"):
+        model = FeedForwardClassifier(
+            (20, 10), dtype=dtype, max_iter=20, random_state=0, **parameters
+        ).fit(X, y)
+        curves.append(model.loss_curve_)
+        assert all(array.dtype == np.float32 for array in model.coefs_)
     assert used == [NumPyProducts, BFloat16Products]
     assert curves[0] != curves[1]
     np.testing.assert_allclose(curves[1], curves[0], rtol=0.05)

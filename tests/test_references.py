@@ -5,13 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.special
 from conftest import TARGETS
 from numpy.testing import assert_allclose
-from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
-from sklearn.metrics import accuracy_score, r2_score
+from sklearn.linear_model import (
+    GammaRegressor,
+    LogisticRegression,
+    PoissonRegressor,
+    QuantileRegressor,
+    Ridge,
+)
+from sklearn.metrics import accuracy_score, mean_pinball_loss, r2_score
 from sklearn.model_selection import train_test_split
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor, _targets
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 # Without a hidden layer the network is a linear model, with one optimum.
 LINEAR = {
@@ -19,6 +28,18 @@ LINEAR = {
     "solver": "lbfgs",
     "tol": 1e-9,
     "max_iter": 5000,
+    "random_state": 0,
+}
+# Piecewise linear losses have no gradient that vanishes: small steps come close to the optimum.
+DESCENT = {
+    "hidden_layer_sizes": (),
+    "solver": "adam",
+    "alpha": 0,
+    "batch_size": len(TARGETS["one output"][1]),
+    "learning_rate": "cosine",
+    "learning_rate_init": 0.1,
+    "max_iter": 1200,
+    "n_iter_no_change": np.inf,
     "random_state": 0,
 }
 
@@ -72,6 +93,147 @@ def test_poisson_regressor_without_hidden_layer_is_the_generalized_linear_model(
     ours = FeedForwardRegressor(loss="poisson", alpha=alpha * len(X), **LINEAR).fit(X, y)
     theirs = PoissonRegressor(alpha=alpha, tol=1e-10, max_iter=5000).fit(X, y)
     assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-4)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("alpha", [0.0, 0.05])
+def test_gamma_regressor_without_hidden_layer_is_the_generalized_linear_model(alpha, weighted):
+    X, y = TARGETS["one output"]
+    weight = np.random.RandomState(0).uniform(0.1, 3, len(X)) if weighted else None
+    total = len(X) if weight is None else weight.sum()
+    ours = FeedForwardRegressor(loss="gamma", alpha=alpha * total, **LINEAR).fit(X, y, weight)
+    theirs = GammaRegressor(alpha=alpha, tol=1e-10, max_iter=5000).fit(X, y, weight)
+    assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-4)
+    assert_allclose(ours.coefs_[0].ravel(), theirs.coef_, atol=1e-4)
+
+
+def assert_near_the_least_pinball_loss(X, y, prediction, level, weight=None, rtol=2e-3):
+    """That predictions of a linear model have almost the loss of the best one, from above."""
+    best = QuantileRegressor(quantile=level, alpha=0, solver="highs").fit(X, y, weight)
+    least, loss = (
+        mean_pinball_loss(y, p, alpha=level, sample_weight=weight)
+        for p in (best.predict(X), prediction)
+    )
+    assert least * (1 - 1e-9) <= loss <= least * (1 + rtol)
+    at_the_constant = mean_pinball_loss(y, np.full(len(y), np.quantile(y, level)), alpha=level)
+    assert loss < 0.9 * at_the_constant
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.8])
+def test_quantile_regressor_without_hidden_layer_nears_the_linear_program(level, weighted):
+    X, y = TARGETS["one output"]
+    weight = np.random.RandomState(0).uniform(0.1, 3, len(X)) if weighted else None
+    ours = FeedForwardRegressor(loss="quantile", quantile=level, **DESCENT).fit(X, y, weight)
+    assert_near_the_least_pinball_loss(X, y, ours.predict(X), level, weight)
+
+
+def test_quantile_regressor_by_lbfgs_nears_the_linear_program():
+    X, y = TARGETS["one output"]
+    parameters = LINEAR | {"max_fun": 100_000}
+    ours = FeedForwardRegressor(loss="quantile", quantile=0.3, alpha=0, **parameters).fit(X, y)
+    assert_near_the_least_pinball_loss(X, y, ours.predict(X), 0.3, rtol=1e-2)
+
+
+def test_quantile_levels_without_hidden_layer_each_near_their_linear_program():
+    X, y = TARGETS["one output"]
+    levels = [0.1, 0.35, 0.5, 0.8]
+    ours = FeedForwardRegressor(loss="quantile", quantile=levels, **DESCENT).fit(X, y)
+    lines = X @ ours.coefs_[0] + ours.intercepts_[0]
+    for level, line in zip(levels, lines.T, strict=True):
+        assert_near_the_least_pinball_loss(X, y, line, level)
+    # Predictions are the lines, sorted, which lowers the sum of their losses.
+    assert_allclose(ours.predict(X), np.sort(lines), rtol=1e-12)
+    sums = [
+        sum(mean_pinball_loss(y, p[:, k], alpha=level) for k, level in enumerate(levels))
+        for p in (ours.predict(X), lines)
+    ]
+    assert sums[0] <= sums[1]
+
+
+def test_one_level_for_two_outputs_nears_both_linear_programs():
+    X, y = TARGETS["one output"]
+    y = np.c_[y, X @ np.linspace(-1, 1, X.shape[1]) + y]
+    ours = FeedForwardRegressor(loss="quantile", quantile=0.3, **DESCENT).fit(X, y)
+    for k in range(2):
+        assert_near_the_least_pinball_loss(X, y[:, k], ours.predict(X)[:, k], 0.3)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_absolute_error_without_hidden_layer_nears_the_linear_program(weighted):
+    X, y = TARGETS["one output"]
+    weight = np.random.RandomState(0).uniform(0.1, 3, len(X)) if weighted else None
+    ours = FeedForwardRegressor(loss="absolute_error", **DESCENT).fit(X, y, weight)
+    assert_near_the_least_pinball_loss(X, y, ours.predict(X), 0.5, weight)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("delta", [0.05, 0.4, 100.0])
+@pytest.mark.parametrize("alpha", [1e-2, 5.0])
+def test_huber_without_hidden_layer_is_the_minimum_that_scipy_finds(alpha, delta, weighted):
+    X, y = TARGETS["one output"]
+    weight = np.random.RandomState(0).uniform(0.1, 3, len(X)) if weighted else np.ones(len(X))
+
+    def objective(parameters):
+        coef, intercept = parameters[:-1], parameters[-1]
+        residual = X @ coef + intercept - y
+        terms = weight * scipy.special.huber(delta, residual)
+        slope = weight * np.clip(residual, -delta, delta)
+        value = (terms.sum() + alpha / 2 * coef @ coef) / weight.sum()
+        return value, np.r_[X.T @ slope + alpha * coef, slope.sum()] / weight.sum()
+
+    start = np.zeros(X.shape[1] + 1)
+    best = scipy.optimize.minimize(
+        objective, start, jac=True, method="L-BFGS-B", options={"gtol": 1e-10, "maxiter": 5000}
+    )
+    ours = FeedForwardRegressor(loss="huber", huber_delta=delta, alpha=alpha, **LINEAR)
+    ours.fit(X, y, weight)
+    assert ours.loss_ == pytest.approx(best.fun, rel=1e-8)
+    assert_allclose(ours.predict(X), X @ best.x[:-1] + best.x[-1], atol=1e-4)
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 5.0}, {0: 0.2, 1: 3}], ids=str)
+def test_class_weight_without_hidden_layer_is_that_of_logistic_regression(class_weight):
+    X, y = TARGETS["binary"]
+    ours = FeedForwardClassifier(alpha=1.0, class_weight=class_weight, **LINEAR).fit(X, y)
+    theirs = LogisticRegression(class_weight=class_weight, tol=1e-10, max_iter=5000).fit(X, y)
+    assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["binary", "multiclass"])
+def test_label_smoothing_without_hidden_layer_is_logistic_regression_on_weighted_copies(target):
+    # A row of the smoothed label y (1 - e) + e / K is K rows, one of each label, so weighted.
+    X, y = TARGETS[target]
+    smoothing, n_classes = 0.2, len(np.unique(y))
+    ours = FeedForwardClassifier(alpha=1.0, label_smoothing=smoothing, **LINEAR).fit(X, y)
+    weight = np.eye(n_classes)[y] * (1 - smoothing) + smoothing / n_classes
+    labels = np.tile(np.arange(n_classes), len(X))
+    theirs = LogisticRegression(tol=1e-10, max_iter=5000)
+    theirs.fit(np.repeat(X, n_classes, axis=0), labels, weight.ravel())
+    assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.5])
+def test_focal_loss_without_hidden_layer_is_the_minimum_that_scipy_finds(gamma):
+    X, y = TARGETS["binary"]
+    alpha, sign = 5.0, 2 * y - 1
+
+    def objective(parameters):
+        coef, intercept = parameters[:-1], parameters[-1]
+        log_p = -np.logaddexp(0, -sign * (X @ coef + intercept))
+        p = np.exp(log_p)
+        slope = (gamma * p * log_p - (1 - p)) * (1 - p) ** gamma * sign / len(X)
+        value = -((1 - p) ** gamma * log_p).mean() + alpha / 2 * coef @ coef / len(X)
+        return value, np.r_[X.T @ slope + alpha * coef / len(X), slope.sum()]
+
+    start = np.zeros(X.shape[1] + 1)
+    best = scipy.optimize.minimize(
+        objective, start, jac=True, method="L-BFGS-B", options={"gtol": 1e-10, "maxiter": 5000}
+    )
+    ours = FeedForwardClassifier(loss="focal", focal_gamma=gamma, alpha=alpha, **LINEAR).fit(X, y)
+    assert ours.loss_ == pytest.approx(best.fun, rel=1e-6)
+    expected = scipy.special.expit(X @ best.x[:-1] + best.x[-1])
+    assert_allclose(ours.predict_proba(X)[:, 1], expected, atol=1e-3)
 
 
 def test_a_weight_of_two_equals_a_copy():
