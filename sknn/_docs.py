@@ -122,7 +122,8 @@ normalization : {'layer', 'batch'} or None, default=None
     Normalization between the linear map and the activation of each hidden layer: over the units of
     a row [13]_, or over the rows of a batch [14]_ and by running statistics in prediction, as
     :class:`torch.nn.LayerNorm` and :class:`torch.nn.BatchNorm1d` do. A batch of one row is
-    normalized by the running statistics.
+    normalized by the running statistics. A last batch of a few rows has poor statistics of its own:
+    choose a `batch_size` that leaves none.
 
     .. versionadded:: 0.1
 warmup_fraction : float, default=0.0
@@ -206,7 +207,8 @@ callbacks_ : list of (str, skorch.callbacks.Callback)
 device_ : str
     The device that was computed on. A model that is unpickled where it is absent says 'cpu'.
 net_ : skorch.NeuralNet
-    The model as a skorch net, with its own copy of the weights, made anew on each access.
+    The model as a skorch net, with its own copy of the weights, made anew on each access. Its
+    outputs are raw, before the output activation.
     `net_.history` has one record for each epoch: `epoch`, `train_loss`, `train_loss_best`, `dur` in
     seconds, with validation rows `valid_score`, `valid_loss` and `valid_loss_best`, and what
     callbacks have recorded.
