@@ -87,6 +87,7 @@ class Batch(NamedTuple):
     weight_sum: float
     n_rows: int
     offset: int = 0
+    factors: torch.Tensor | None = None
 
 
 class Batches:
@@ -152,6 +153,7 @@ class Batches:
             self._X.reserve(self.chunk_size)
             self._y.reserve(self.chunk_size)
         self._views: dict[int, list[Batch]] = {}
+        self._shares: dict[int, _Shares] = {}
         self._chunk_start = 0
 
     def __iter__(self) -> Iterator[Batch]:
@@ -178,19 +180,16 @@ class Batches:
         """The batches of the rows from `start` to `stop`, gathered if they are out of order."""
         n_rows = stop - start
         if self._in_order:
-            order: slice | np.ndarray = slice(start, stop)
             if n_rows < self.n_samples or not self._views:
                 X, y = self._X.slice(start, stop), self._y.slice(start, stop)
-                self._views[n_rows] = self._slice(X, y, n_rows)
-        else:
-            order = self._order[start:stop]
-            X, y = self._X.gather(order), self._y.gather(order)
-            if self._X.is_sparse or n_rows not in self._views:
-                self._views[n_rows] = self._slice(X, y, n_rows)
-        batches = self._views[n_rows]
-        if self.sample_weight is None:
-            return batches
-        return self._weighted(batches, self.sample_weight[order])
+                batches = self._slice(X, y, n_rows)
+                self._views[n_rows] = self._weighted(batches, slice(start, stop), n_rows)
+            return self._views[n_rows]
+        order = self._order[start:stop]
+        X, y = self._X.gather(order), self._y.gather(order)
+        if self._X.is_sparse or n_rows not in self._views:
+            self._views[n_rows] = self._slice(X, y, n_rows)
+        return self._weighted(self._views[n_rows], order, n_rows)
 
     def _slice(self, X: torch.Tensor, y: torch.Tensor, n_rows: int) -> list[Batch]:
         """Cut a chunk into batches."""
@@ -203,20 +202,46 @@ class Batches:
             batches.append(Batch(rows, y[start:stop].t(), None, float(size), size, start))
         return batches
 
-    def _weighted(self, batches: list[Batch], weight: np.ndarray) -> list[Batch]:
+    def _weighted(
+        self, batches: list[Batch], order: slice | np.ndarray, n_rows: int
+    ) -> list[Batch]:
         """Put the weights into a chunk's batches; they and their order are known on the host."""
-        starts = np.arange(0, len(weight), self.batch_size)
-        sums = np.add.reduceat(weight, starts)
-        sizes = np.diff(np.append(starts, len(weight)))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            shares = torch.from_numpy(weight / np.repeat(sums, sizes)).to(self._X.device)
+        if self.sample_weight is None:
+            return batches
+        if n_rows not in self._shares:
+            dtype = self.sample_weight.dtype
+            self._shares[n_rows] = _Shares(n_rows, self.batch_size, dtype, self._X.device)
+        shares = self._shares[n_rows]
+        sums = shares.fill(self.sample_weight[order])
         return [
-            batch._replace(weight=share, weight_sum=float(total))
-            for batch, share, total in zip(
-                batches, shares.split(self.batch_size), sums, strict=True
-            )
+            Batch(batch.X, batch.y, share, total, batch.n_rows, batch.offset, factors)
+            for batch, total, (share, factors) in zip(batches, sums, shares.views, strict=True)
             if total != 0
         ]
+
+
+class _Shares:
+    """Weights of a chunk's rows over their sum in the batch, and those times its rows."""
+
+    def __init__(self, n_rows: int, batch_size: int, dtype: np.dtype, device: torch.device) -> None:
+        self._starts = np.arange(0, n_rows, batch_size)
+        self._sizes = np.diff(np.append(self._starts, n_rows))
+        self._size_of_row = np.repeat(self._sizes, self._sizes).astype(dtype)
+        self._both = np.empty((2, n_rows), dtype)
+        self._host = torch.from_numpy(self._both)
+        self._there = self._host.to(device)
+        self.views = list(zip(*(row.split(batch_size) for row in self._there), strict=True))
+
+    def fill(self, weight: np.ndarray) -> list[float]:
+        """Take the weights of a chunk; returns the sum of each batch."""
+        shares, factors = self._both
+        sums = np.add.reduceat(weight, self._starts)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            np.divide(weight, np.repeat(sums, self._sizes), out=shares)
+            np.multiply(shares, self._size_of_row, out=factors)
+        if self._there is not self._host:
+            self._there.copy_(self._host)
+        return sums.tolist()
 
 
 class _DenseRows:

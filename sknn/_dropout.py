@@ -7,6 +7,7 @@ probability p, and the others are divided by 1 - p, so that prediction needs no 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -32,20 +33,50 @@ class Masks:
         if device.type != "cpu":
             self._generator = torch.Generator(device).manual_seed(int(seed.generate_state(1)[0]))
 
-    def fill_(self, factors: torch.Tensor, rate: float) -> torch.Tensor:
-        """Fill a tensor with factors, in the order of its memory."""
+    def filler(self, factors: torch.Tensor, rate: float) -> Callable[[], None]:
+        """A function that fills a tensor with new factors, in the order of its memory.
+
+        What it needs is made once: in a small network's step, each view costs as much as an
+        operation.
+        """
         dropped = min(round(rate * _LEVELS), _LEVELS - 1)
         scale = _LEVELS / (_LEVELS - dropped)
         if self._generator is not None:
-            factors.uniform_(generator=self._generator)
-            return torch.mul(factors >= dropped / _LEVELS, scale, out=factors)
+
+            def fill() -> None:
+                factors.uniform_(generator=self._generator)
+                torch.mul(factors >= dropped / _LEVELS, scale, out=factors)
+
+            return fill
+
         n_values = factors.numel()
-        draws = self._bits.random_raw(-(-n_values // 4)).view(np.uint16)[:n_values]
-        kept = (draws >= dropped).reshape(factors.shape)
+        n_words, least = -(-n_values // 4), np.uint16(dropped)
+        kept = np.empty(n_values, bool)
         if factors.dtype == torch.bfloat16:
-            return factors.copy_(torch.from_numpy(kept)).mul_(scale)
-        array = factors.numpy()
-        np.multiply(kept, array.dtype.type(scale), out=array)
+            kept_tensor = torch.from_numpy(kept).view(factors.shape)
+
+            def fill() -> None:
+                np.greater_equal(
+                    self._bits.random_raw(n_words).view(np.uint16)[:n_values], least, out=kept
+                )
+                factors.copy_(kept_tensor).mul_(scale)
+
+            return fill
+
+        array = factors.numpy().reshape(-1)
+        factor = array.dtype.type(scale)
+
+        def fill() -> None:
+            np.greater_equal(
+                self._bits.random_raw(n_words).view(np.uint16)[:n_values], least, out=kept
+            )
+            np.multiply(kept, factor, out=array)
+
+        return fill
+
+    def fill_(self, factors: torch.Tensor, rate: float) -> torch.Tensor:
+        """Fill a tensor once."""
+        self.filler(factors, rate)()
         return factors
 
 

@@ -183,7 +183,7 @@ def smooth_binary_backward_(
     smoothing: float,
 ) -> None:
     _true_probability(p, y, terms, constants)
-    p.sub_(y, alpha=1 - smoothing).sub_(smoothing / 2)
+    p.sub_(y, alpha=1 - smoothing).sub_(constants.ones, alpha=smoothing / 2)
 
 
 def smooth_binary_finish_(probability: torch.Tensor, *, smoothing: float) -> None:
@@ -199,40 +199,84 @@ def smooth_binary_terms(z: torch.Tensor, y: torch.Tensor, *, smoothing: float) -
 
 
 def smooth_multiclass_backward_(
-    p: torch.Tensor,
+    log_p: torch.Tensor,
     y: torch.Tensor,
     terms: torch.Tensor,
     constants: Constants,
     *,
     smoothing: float,
 ) -> None:
-    log_p = constants.scratch.copy_(p)
-    clipped_log_(log_p)
+    ones, minus_ones = constants.ones, constants.minus_ones
+    share = smoothing / len(log_p)
     torch.sum(log_p, 0, keepdim=True, out=terms)
-    terms.mul_(smoothing / len(p)).add_(log_p.gather(0, y), alpha=1 - smoothing)
-    p.scatter_add_(0, y, constants.minus_ones * (1 - smoothing))
-    p.sub_(smoothing / len(p))
+    torch.add(log_p.gather(0, y), terms, alpha=share / (1 - smoothing), out=terms)
+    p = log_p.exp_()
+    p.scatter_add_(0, y, torch.sub(minus_ones, minus_ones, alpha=smoothing))
+    p.sub_(ones, alpha=share)
 
 
 def smooth_multiclass_terms(z: torch.Tensor, y: torch.Tensor, *, smoothing: float) -> torch.Tensor:
-    target = one_hot(y, len(z), smoothing, z.dtype)
-    return (target * torch.log_softmax(z, 0)).sum(0, keepdim=True)
+    """Over 1 - smoothing, which is left to the loss's `scale`."""
+    log_p, share = torch.log_softmax(z, 0), smoothing / len(z)
+    return log_p.gather(0, y) + share / (1 - smoothing) * log_p.sum(0, keepdim=True)
 
 
-def _focal_value_and_weight(q: torch.Tensor, focus: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """(1 - q)^g log q, and what it multiplies cross-entropy's delta by: -q (1 - q) d/dq of it.
+# The focal loss is -F(q), F(q) = (1 - q)^g log q, of a probability q. Its delta is cross-entropy's
+# times the weight w(q) = (1 - q)^g - g q (1 - q)^(g - 1) log q.
 
-    Over (1 - q), so that the weight is 1 without focus: w = (1 - q)^g - g q (1 - q)^(g - 1) log q.
-    """
-    eps = _EPS[q.dtype]
-    q = q.clamp(eps, 1 - eps)
-    log_q, other = q.log(), 1 - q
-    power = other.pow(focus)
-    value = power * log_q
-    return value, power.addcdiv_(q.mul_(value), other, value=-focus)
+
+def _other(q: torch.Tensor, constants: Constants, focus: float) -> torch.Tensor:
+    """1 - q, but not zero where a negative power is taken of it."""
+    other = torch.sub(constants.ones, q)
+    return other.clamp_(min=_EPS[q.dtype]) if focus < 1 else other
+
+
+def _value_and_weight(
+    q: torch.Tensor, log_q: torch.Tensor, other: torch.Tensor, focus: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """F(q) and w(q), from q, its logarithm, and 1 - q."""
+    power = other if focus == 2 else other.pow(focus - 1)
+    weight = torch.sub(other, q * log_q, alpha=focus).mul_(power)
+    return (power * other).mul_(log_q), weight
 
 
 def focal_binary_backward_(
+    p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants, *, focus: float
+) -> None:
+    eps = _EPS[p.dtype]
+    _true_probability(p, y, terms, constants)
+    q = terms.clamp_(eps, 1 - eps)
+    other = torch.sub(constants.ones, q)
+    power = other if focus == 2 else other.pow(focus - 1)
+    weight = torch.sub(other, q * q.log(), alpha=focus).mul_(power)
+    p.sub_(y).mul_(weight)
+
+
+def focal_multiclass_backward_(
+    log_p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants, *, focus: float
+) -> None:
+    torch.gather(log_p, 0, y, out=terms)
+    q = terms.exp()
+    value, weight = _value_and_weight(q, terms, _other(q, constants, focus), focus)
+    terms.copy_(value)
+    log_p.exp_().scatter_add_(0, y, constants.minus_ones).mul_(weight)
+
+
+def focal_binary_finish_(q: torch.Tensor, *, focus: float) -> None:
+    """F(q)."""
+    power = (1 - q).pow_(focus)
+    q.log_().mul_(power)
+
+
+def focal_binary_terms(z: torch.Tensor, y: torch.Tensor, *, focus: float) -> torch.Tensor:
+    return smooth_focal_binary_terms(z, y, focus=focus, smoothing=0.0)
+
+
+def focal_multiclass_terms(z: torch.Tensor, y: torch.Tensor, *, focus: float) -> torch.Tensor:
+    return _focal(torch.log_softmax(z, 0).gather(0, y), focus)
+
+
+def smooth_focal_binary_backward_(
     p: torch.Tensor,
     y: torch.Tensor,
     terms: torch.Tensor,
@@ -241,30 +285,35 @@ def focal_binary_backward_(
     focus: float,
     smoothing: float,
 ) -> None:
-    # The loss is a F(q) + b F(1 - q) of the true label's probability q, with a + b = 1; its
+    # The loss is -a F(q) - b F(1 - q) of the true label's probability q, with a + b = 1; its
     # derivative by q's own input is b w(1 - q) q - a w(q) (1 - q), and that input is z or -z.
-    _true_probability(p, y, terms, constants)
-    value, weight = _focal_value_and_weight(terms, focus)
-    if not smoothing:
-        terms.copy_(value)
-        p.sub_(y).mul_(weight)
-        return
-    other_value, other_weight = _focal_value_and_weight(1 - terms, focus)
+    q, eps, ones = terms, _EPS[p.dtype], constants.ones
+    _true_probability(p, y, q, constants)
+    other = torch.sub(ones, q.clamp_(eps, 1 - eps))
+    _, weight = _value_and_weight(q, q.log(), other, focus)
+    _, other_weight = _value_and_weight(other, other.log(), q, focus)
     share = smoothing / 2
-    slope = share * other_weight * terms - (1 - share) * weight * (1 - terms)
-    torch.mul(slope, 2 * y - 1, out=p)
-    torch.lerp(value, other_value, share, out=terms)
+    slope = torch.sub(weight.mul_(other), other_weight.mul_(q), alpha=share / (1 - share))
+    torch.sub(ones, y, alpha=2, out=p)
+    p.mul_(slope).mul_(1 - share)
 
 
-def focal_binary_terms(
+def smooth_focal_binary_finish_(q: torch.Tensor, *, focus: float, smoothing: float) -> None:
+    other = 1 - q
+    focal_binary_finish_(other, focus=focus)
+    focal_binary_finish_(q, focus=focus)
+    q.lerp_(other, smoothing / 2)
+
+
+def smooth_focal_binary_terms(
     z: torch.Tensor, y: torch.Tensor, *, focus: float, smoothing: float
 ) -> torch.Tensor:
     target = smoothed(y, smoothing)
     return target * _focal(F.logsigmoid(z), focus) + (1 - target) * _focal(F.logsigmoid(-z), focus)
 
 
-def focal_multiclass_backward_(
-    p: torch.Tensor,
+def smooth_focal_multiclass_backward_(
+    log_p: torch.Tensor,
     y: torch.Tensor,
     terms: torch.Tensor,
     constants: Constants,
@@ -272,26 +321,22 @@ def focal_multiclass_backward_(
     focus: float,
     smoothing: float,
 ) -> None:
-    if not smoothing:
-        value, weight = _focal_value_and_weight(p.gather(0, y), focus)
-        terms.copy_(value)
-        p.scatter_add_(0, y, constants.minus_ones)
-        p.mul_(weight)
-        return
     # With targets t: delta_j = p_j sum_k t_k w_k - t_j w_j.
-    value, weight = _focal_value_and_weight(p, focus)
-    target = one_hot(y, len(p), smoothing, p.dtype)
+    ones, share = constants.ones, smoothing / len(log_p)
+    p = log_p.exp()
+    value, weight = _value_and_weight(p, log_p, _other(p, constants, focus), focus)
+    target = constants.scratch.fill_(share)
+    target.scatter_add_(0, y, torch.sub(ones, ones, alpha=smoothing))
     torch.sum(value.mul_(target), 0, keepdim=True, out=terms)
     weight.mul_(target)
-    p.mul_(weight.sum(0, keepdim=True)).sub_(weight)
+    torch.mul(p, weight.sum(0, keepdim=True), out=log_p)
+    log_p.sub_(weight)
 
 
-def focal_multiclass_terms(
+def smooth_focal_multiclass_terms(
     z: torch.Tensor, y: torch.Tensor, *, focus: float, smoothing: float
 ) -> torch.Tensor:
     values = _focal(torch.log_softmax(z, 0), focus)
-    if not smoothing:
-        return values.gather(0, y)
     return (one_hot(y, len(z), smoothing, z.dtype) * values).sum(0, keepdim=True)
 
 

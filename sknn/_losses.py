@@ -33,14 +33,10 @@ Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class OutputActivation(NamedTuple):
-    """The last activation, in place on `z` of shape (n_outputs, n_rows), and its logarithm.
-
-    `in_training_` is what stands in its place where the loss is computed, if that differs.
-    """
+    """The last activation, in place on `z` of shape (n_outputs, n_rows), and its logarithm."""
 
     apply_: Callable[[torch.Tensor], object]
     log: Callable[[torch.Tensor], torch.Tensor] | None = None
-    in_training_: Callable[[torch.Tensor], object] | None = None
 
 
 def _identity_(z: torch.Tensor) -> torch.Tensor:
@@ -55,6 +51,10 @@ def _log_softmax(z: torch.Tensor) -> torch.Tensor:
     return torch.log_softmax(z, 0)
 
 
+def _log_softmax_(z: torch.Tensor) -> torch.Tensor:
+    return torch.log_softmax(z, 0, out=z)
+
+
 def _sort_(z: torch.Tensor) -> torch.Tensor:
     return z.copy_(z.sort(0).values)
 
@@ -65,7 +65,7 @@ def _sort_(z: torch.Tensor) -> torch.Tensor:
 OUTPUT_ACTIVATIONS: dict[str, OutputActivation] = {
     "identity": OutputActivation(_identity_),
     "exp": OutputActivation(torch.exp_),
-    "sort": OutputActivation(_sort_, in_training_=_identity_),
+    "sort": OutputActivation(_sort_),
     "logistic": OutputActivation(torch.sigmoid_, F.logsigmoid),
     "softmax": OutputActivation(_softmax_, _log_softmax),
 }
@@ -90,6 +90,8 @@ class Loss(NamedTuple):
         What the sum of the terms is multiplied by to give the loss.
     has_one_term : bool
         Whether `terms` has one row, instead of one for each output.
+    in_training_ : callable or None
+        What `backward_` has in place of the output activation, if it is something else.
     averages_outputs : bool
         Whether the *reported* loss is the mean over outputs. scikit-learn reports the mean of
         squared errors over outputs and yet descends along the gradient of their sum.
@@ -102,6 +104,7 @@ class Loss(NamedTuple):
     scale: float = 1.0
     has_one_term: bool = False
     averages_outputs: bool = False
+    in_training_: Callable[[torch.Tensor], object] | None = None
 
     def reported_scale(self, n_outputs: int) -> float:
         """`scale`, for the loss that is reported instead of the one that is descended."""
@@ -160,6 +163,7 @@ def regression_loss(
             "identity" if len(quantile) == 1 else "sort",
             partial(functions.pinball_backward_, levels=quantile),
             partial(functions.pinball_terms, levels=quantile),
+            in_training_=None if len(quantile) == 1 else _identity_,
         )
     return LOSSES[loss]
 
@@ -176,30 +180,24 @@ def classification_loss(
     if callable(loss):
         terms = _CustomTerms(loss, label_smoothing, is_multiclass)
         return Loss(plain.output_activation, None, terms, has_one_term=True)
-    if loss == "focal":
-        kind = "multiclass" if is_multiclass else "binary"
-        backward_, terms = (
-            partial(
-                getattr(functions, f"focal_{kind}_{part}"),
-                focus=focal_gamma,
-                smoothing=label_smoothing,
-            )
-            for part in ("backward_", "terms")
-        )
-        return plain._replace(backward_=backward_, terms=terms, finish_=_identity_)
-    if not label_smoothing:
+    options = {"smoothing": label_smoothing} if label_smoothing else {}
+    if loss == "focal" and focal_gamma:
+        options["focus"] = focal_gamma
+    if not options:
         return plain
-    if is_multiclass:
-        return plain._replace(
-            backward_=partial(functions.smooth_multiclass_backward_, smoothing=label_smoothing),
-            terms=partial(functions.smooth_multiclass_terms, smoothing=label_smoothing),
-            finish_=_identity_,
-        )
-    return plain._replace(
-        backward_=partial(functions.smooth_binary_backward_, smoothing=label_smoothing),
-        terms=partial(functions.smooth_binary_terms, smoothing=label_smoothing),
-        finish_=partial(functions.smooth_binary_finish_, smoothing=label_smoothing),
+    name = "_".join(["smooth"] * bool(label_smoothing) + ["focal"] * ("focus" in options))
+    name += "_multiclass" if is_multiclass else "_binary"
+    backward_, terms = (
+        partial(getattr(functions, f"{name}_{part}"), **options) for part in ("backward_", "terms")
     )
+    changed = plain._replace(backward_=backward_, terms=terms, finish_=_identity_)
+    if is_multiclass:
+        changed = changed._replace(in_training_=_log_softmax_)
+    if name == "smooth_multiclass":
+        return changed._replace(scale=label_smoothing - 1)
+    if is_multiclass:
+        return changed
+    return changed._replace(finish_=partial(getattr(functions, f"{name}_finish_"), **options))
 
 
 class _CustomTerms:

@@ -187,8 +187,9 @@ class FlatParameters:
             empty = [torch.empty_like(b) for b in self.buffers]
             self._saved = Checkpoint(torch.empty_like(self.storage), empty)
         self._saved.rows.copy_(self.storage)
-        for saved, buffer in zip(self._saved.buffers, self.buffers, strict=True):
-            saved.copy_(buffer)
+        if self.buffers:
+            for saved, buffer in zip(self._saved.buffers, self.buffers, strict=True):
+                saved.copy_(buffer)
 
     def revert(self) -> None:
         """Go back to the last `save`."""

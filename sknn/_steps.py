@@ -37,6 +37,7 @@ class Slot(NamedTuple):
 
     terms: torch.Tensor
     norm: Operand
+    factors: torch.Tensor
 
 
 class _HiddenLayer:
@@ -56,10 +57,11 @@ class _HiddenLayer:
         self, output: torch.Tensor, activation: str, rate: float, masks: Masks | None
     ) -> None:
         self._activation = ACTIVATIONS[activation]
-        self._rate, self._masks = rate, masks
         self._drops = masks is not None and rate > 0
         self._input = torch.empty_like(output) if self._activation.from_input else None
-        self._factors = torch.empty_like(output) if self._drops else None
+        if self._drops:
+            self._factors = torch.empty_like(output)
+            self._fill = masks.filler(self._factors, rate)
         self.passed_on = torch.empty_like(output) if self._drops else output
         if self._drops or self._activation.from_input:
             self.forward_: Callable[[torch.Tensor], object] = self._forward_
@@ -73,7 +75,8 @@ class _HiddenLayer:
             self._input.copy_(z)
         self._activation.apply_(z)
         if self._drops:
-            torch.mul(z, self._masks.fill_(self._factors, self._rate), out=self.passed_on)
+            self._fill()
+            torch.mul(z, self._factors, out=self.passed_on)
 
     def _backward_(self, delta: torch.Tensor, a: torch.Tensor) -> None:
         if self._drops:
@@ -189,8 +192,7 @@ class ClosedFormStep:
         self.masks = masks
         self.finish_ = loss.finish_
         self._multiply, self._sum_rows = products.multiply, products.sum_rows
-        output_activation = OUTPUT_ACTIVATIONS[loss.output_activation]
-        self._apply_output_ = output_activation.in_training_ or output_activation.apply_
+        self._apply_output_ = loss.in_training_ or OUTPUT_ACTIVATIONS[loss.output_activation].apply_
         self._penalized = products.operand(self.parameters.penalized)
         self._drops_inputs = masks is not None and network.input_dropout > 0
         self._workspaces: dict[int, _Workspace] = {}
@@ -225,8 +227,11 @@ class ClosedFormStep:
         X = torch.as_tensor(X)
         if work.rows is None:
             work.rows, work.row_factors = torch.empty_like(X), torch.empty_like(X)
-        torch.mul(X, self.masks.fill_(work.row_factors, rate), out=work.rows)
-        return self.products.operand(work.rows)
+            work.fill_row_factors = self.masks.filler(work.row_factors, rate)
+            work.rows_operand = self.products.operand(work.rows)
+        work.fill_row_factors()
+        torch.mul(X, work.row_factors, out=work.rows)
+        return work.rows_operand
 
     def _forward(self, X: Operand | scipy.sparse.csr_matrix, work: _Workspace) -> None:
         multiply = self._multiply
@@ -367,9 +372,8 @@ class LossMeter:
         slot = self._slots.get(key)
         if slot is None:
             slot = self._slots[key] = self._make_slot(*key)
-        if batch.weight is not None:
-            factors = self._factors[self._n_filled : self._n_filled + n_terms]
-            factors.view(self._n_terms, -1).copy_(batch.weight).mul_(batch.n_rows)
+        if batch.factors is not None:
+            slot.factors.copy_(batch.factors)
         self._n_filled += n_terms
         self._batches.append((batch.n_rows, batch.weight_sum))
         return slot
@@ -384,8 +388,11 @@ class LossMeter:
         return self._terms_scale * mean.item() + penalty
 
     def _make_slot(self, n_batches: int, start: int, n_terms: int) -> Slot:
-        terms = self._terms[start : start + n_terms].view(self._n_terms, -1)
-        return Slot(terms, self._operand(self._values[1 + n_batches]))
+        terms, factors = (
+            row[start : start + n_terms].view(self._n_terms, -1)
+            for row in (self._terms, self._factors)
+        )
+        return Slot(terms, self._operand(self._values[1 + n_batches]), factors)
 
     def _summed(self) -> torch.Tensor:
         """Sum the terms that are there."""

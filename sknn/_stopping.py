@@ -43,6 +43,9 @@ class StopTraining(Exception):
         self.is_amid_epoch = is_amid_epoch
 
 
+_CURVES = ("loss_curve", "learning_rate_curve", "validation_scores", "validation_loss_curve")
+
+
 @dataclass
 class Progress:
     """What the rules remember from call to call.
@@ -111,10 +114,11 @@ class Progress:
 
     def mark(self) -> dict[str, Any]:
         """All but the lists, of which only the lengths are kept: cheap enough for every epoch."""
-        return {
-            name: len(value) if isinstance(value, list) else value
-            for name, value in vars(self).items()
-        }
+        mark = vars(self).copy()
+        for name in _CURVES:
+            if mark[name] is not None:
+                mark[name] = len(mark[name])
+        return mark
 
     def rewind(self, mark: dict[str, Any]) -> None:
         """Go back to what `mark` gave."""
@@ -135,7 +139,7 @@ class TrackProgress(Callback):
         self.tol = tol
         self.verbose = verbose
         self.early_stopping = early_stopping
-        self.least = {"train_loss": np.inf, "valid_loss": np.inf}
+        self.least_loss = self.least_valid_loss = np.inf
 
     def on_epoch_end(self, net, **kwargs) -> None:
         record, progress = net.record_, self.progress
@@ -143,7 +147,9 @@ class TrackProgress(Callback):
         progress.n_samples_seen += net.trainer.batches.n_samples
         progress.loss_curve.append(loss)
         progress.learning_rate_curve.append(net.trainer.first_rate)
-        self._record_best(record, "train_loss")
+        # The names are those that skorch's callbacks look for.
+        record["train_loss_best"] = loss < self.least_loss
+        self.least_loss = min(self.least_loss, loss)
         if self.verbose:
             print(f"Iteration {record['epoch']}, loss = {loss:.8f}")
         if score is None:
@@ -151,8 +157,10 @@ class TrackProgress(Callback):
             return
         if self.verbose:
             print(f"Validation score: {score:f}")
-        progress.validation_loss_curve.append(record["valid_loss"])
-        self._record_best(record, "valid_loss")
+        valid_loss = record["valid_loss"]
+        progress.validation_loss_curve.append(valid_loss)
+        record["valid_loss_best"] = valid_loss < self.least_valid_loss
+        self.least_valid_loss = min(self.least_valid_loss, valid_loss)
         if self.early_stopping:
             progress.watch_score(score, self.tol)
         else:
@@ -160,12 +168,6 @@ class TrackProgress(Callback):
         record["valid_score_best"] = progress.add_score(score)
         if self.early_stopping and record["valid_score_best"]:
             net.remember_best()
-
-    def _record_best(self, record: dict[str, Any], name: str) -> None:
-        """Whether a loss is the least so far, under the name that skorch's callbacks look for."""
-        is_best = record[f"{name}_best"] = record[name] < self.least[name]
-        if is_best:
-            self.least[name] = record[name]
 
 
 class StopOnDivergence(Callback):

@@ -62,7 +62,8 @@ class Validation:
         data, loss = self.problem.validation, self.problem.validation_loss
         with self.forward.evaluating():
             both = outputs_of(data.X, self.forward, _raw_and_linked(loss), data.rows)
-        raw, prediction = np.hsplit(both, 2)
+        n_outputs = both.shape[1] // 2
+        raw, prediction = both[:, :n_outputs], both[:, n_outputs:]
         value = self._loss(loss, raw)
         scorer = self.problem.scorer
         if scorer is None:
@@ -78,7 +79,7 @@ class Validation:
     def _loss(self, loss: Loss, raw: np.ndarray) -> float:
         z = torch.from_numpy(raw).to(self._y.device).t()
         # Where outputs are rearranged, it is the rearranged ones that predict.
-        if OUTPUT_ACTIVATIONS[loss.output_activation].in_training_ is not None:
+        if loss.output_activation == "sort":
             OUTPUT_ACTIVATIONS[loss.output_activation].apply_(z)
         with torch.no_grad():
             terms = loss.terms(z, self._y).sum(0).cpu()

@@ -12,7 +12,7 @@ from conftest import torch_threads
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `pytest` by itself
 
-from examples.benchmarks import _libtorch, _report, _timing, growth, limit, steps
+from examples.benchmarks import _libtorch, _peers, _report, _timing, features, growth, limit, steps
 from examples.benchmarks._fresh import megabytes_beyond
 from examples.benchmarks._peers import FITS, Network
 from examples.benchmarks._timing import Summary, compared, summarize, take_turns
@@ -122,7 +122,42 @@ def test_step_time_is_the_difference_of_two_fits_by_every_peer(monkeypatch, one_
     monkeypatch.setattr(steps, "seconds", seven_seconds_and_one_an_epoch)
     case = steps.Case(Network((2, 10, 1), 10), batches=4, epochs=3)
     steps.check_same_work(case, PEERS)
-    assert [steps.step_time(case, peer) for peer in PEERS] == [1e6 / 4] * len(PEERS)
+    assert [steps.step_time(case, FITS[peer]) for peer in PEERS] == [1e6 / 4] * len(PEERS)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_features_are_measured_with_every_network_that_can_have_them(monkeypatch, quick):
+    """Each is said to take two microseconds a step, the plain step one."""
+    monkeypatch.setattr(_timing, "SPINNING", 0)
+    plain = features.PLAIN.fit
+    monkeypatch.setattr(features, "step_time", lambda case, fit: 1.0 if fit == plain else 2.0)
+    rows = {row["feature"]: row for row in features.run(_timing.Options(quick))}
+    assert list(rows) == list(features.FEATURES)
+    assert len({tuple(row) for row in rows.values()}) == 1  # one heading for all
+    *classifiers, regressor = sorted(features.cases(quick), key="30-100-100-1".__eq__)
+    for name, row in rows.items():
+        ratio = 1.0 if name == "nothing" else 2.0
+        of = features.FEATURES[name].of
+        assert {row[column] for column in classifiers} == {ratio if "classifier" in of else None}
+        is_measured = of == ("regressor",) or "regressor" in of and not quick
+        assert row[regressor] == (ratio if is_measured else None)
+
+
+@pytest.mark.parametrize("name", features.FEATURES)
+def test_feature_of_the_benchmark_is_switched_on(name, monkeypatch, one_thread):
+    made = []
+
+    def estimator(*arguments):
+        made.append(_peers.estimator(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(features, "estimator", estimator)
+    feature = features.FEATURES[name]
+    network = Network((4, 10, 3 if "classifier" in feature.of else 1), 10, dtype="float64")
+    X, y = network.data(40)
+    assert np.isfinite([f.fit(network, X, y, 10) for f in (features.PLAIN, feature)]).all()
+    results = [(m.loss_, m.validation_scores_, len(m.callbacks_)) for m in made]
+    assert (results[0] == results[1]) == (name == "nothing")
 
 
 @pytest.mark.parametrize("density", [1.0, 0.05])

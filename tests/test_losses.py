@@ -93,7 +93,7 @@ def closed_form(loss, z, y):
     """Terms, finished, and the derivative by z, of the closed form."""
     p = z.clone()
     activation = OUTPUT_ACTIVATIONS[loss.output_activation]
-    (activation.in_training_ or activation.apply_)(p)
+    (loss.in_training_ or activation.apply_)(p)
     terms = p.new_empty(1 if loss.has_one_term else len(p), p.shape[1])
     ones = torch.ones_like(p[:1])
     loss.backward_(p, y, terms, Constants(ones, -ones, torch.full_like(p, torch.nan)))
@@ -346,7 +346,7 @@ def test_several_levels_are_sorted_in_prediction_and_not_in_training():
     activation = OUTPUT_ACTIVATIONS[CASES["quantiles"].output_activation]
     z = torch.tensor([[3.0, 1.0], [1.0, 2.0], [2.0, 3.0]])
     trained = z.clone()
-    activation.in_training_(trained)
+    CASES["quantiles"].in_training_(trained)
     assert torch.equal(trained, z)
     activation.apply_(z)
     assert z.tolist() == [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]
@@ -403,7 +403,7 @@ def test_callable_of_a_classifier_gets_one_hot_targets_as_they_are_smoothed(
     ones = torch.eye(3)[y[0]] if kind == "multiclass" else y.T
     expected = ones * (1 - smoothing) + smoothing / (3 if kind == "multiclass" else 2)
     torch.testing.assert_close(target, expected, check_dtype=False)
-    torch.testing.assert_close(terms, -named.terms(z, y).sum(0, keepdim=True))
+    torch.testing.assert_close(terms, named.scale * named.terms(z, y).sum(0, keepdim=True))
 
 
 def test_callable_of_a_regressor_gets_raw_outputs_and_targets():

@@ -18,7 +18,17 @@ from sklearn.exceptions import ConvergenceWarning
 from examples.benchmarks import _report
 from examples.benchmarks._timing import Options, machine
 
-NAMES = ("steps", "limit", "fits", "precision", "predict", "growth", "memory", "imports")
+NAMES = (
+    "steps",
+    "features",
+    "limit",
+    "fits",
+    "precision",
+    "predict",
+    "growth",
+    "memory",
+    "imports",
+)
 
 
 def parse_arguments(arguments=None):

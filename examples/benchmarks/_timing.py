@@ -64,9 +64,9 @@ def summarize(values: list[float]) -> Summary:
     return Summary(float(middle), bool(high <= 1.3 * low))
 
 
-def take_turns(
+def in_turn(
     measure: dict[str, Callable[[], float]], repeats: int, burn_in: int = 1
-) -> dict[str, Summary]:
+) -> dict[str, list[float]]:
     """Measure each peer `repeats` times, in another order each time, after rounds of burn-in.
 
     Each turn begins with a pause: NumPy's BLAS leaves threads that spin for a tenth of a second
@@ -81,7 +81,14 @@ def take_turns(
             value = measure[peer]()
             if turn >= burn_in:
                 values[peer].append(value)
-    return {peer: summarize(values[peer]) for peer in peers}
+    return values
+
+
+def take_turns(
+    measure: dict[str, Callable[[], float]], repeats: int, burn_in: int = 1
+) -> dict[str, Summary]:
+    """Return the medians of what `in_turn` measures."""
+    return {peer: summarize(v) for peer, v in in_turn(measure, repeats, burn_in).items()}
 
 
 def compared(labels: dict[str, Any], results: dict[str, Summary | None]) -> dict[str, Any]:

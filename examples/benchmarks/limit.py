@@ -24,7 +24,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from examples.benchmarks._peers import Network, has_bfloat16
+from examples.benchmarks._peers import FITS, Network, has_bfloat16
 from examples.benchmarks._timing import SPINNING, Options, microseconds, take_turns
 from examples.benchmarks.steps import CASES, DTYPES, Case, step_time, with_network
 
@@ -105,7 +105,7 @@ def row(case: Case, repeats: int, budget: float) -> dict:
     for way, _, duration in chosen:
         shares[way] += duration
     measure = {
-        "step": lambda: step_time(case, "sknn"),
+        "step": lambda: step_time(case, FITS["sknn"]),
         "products": lambda: sum(time_of(way, call, budget) for way, call, _ in chosen),
         "memory": lambda: memory_time(network, budget),
     }
