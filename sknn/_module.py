@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -141,7 +142,8 @@ def modules_between(network: Network) -> list[list[tuple[str, nn.Module]]]:
                 layer.append((f"normalization{i}", NORMALIZATIONS[network.normalization](n_units)))
             layer.append((f"activation{i}", _activation_module(activation)))
             layers.append(layer)
-    return layers
+    # A module that the user keeps is not trained; one that stands in two layers stays one.
+    return copy.deepcopy(layers) if is_custom else layers
 
 
 def _activation_module(activation: ActivationLike) -> nn.Module:

@@ -121,12 +121,24 @@ def test_callable_is_called_once_for_each_hidden_layer():
     calls = []
 
     def make():
-        calls.append(nn.PReLU())
+        calls.append(nn.PReLU(init=len(calls) + 1.0))
         return calls[-1]
 
     layers = modules_between(Network(UNITS, (make, make)))
     assert len(calls) == 2
-    assert [layer[-1][1] for layer in layers] == calls
+    assert [layer[-1][1].weight.item() for layer in layers] == [1.0, 2.0]
+
+
+def test_module_that_the_user_keeps_is_not_trained_and_stays_one():
+    kept = nn.PReLU()
+    (first,), (second,) = modules_between(Network(UNITS, (lambda: kept, lambda: kept)))
+    assert first[1] is second[1] is not kept
+    X, y = TARGETS["multiclass"]
+    estimator = FeedForwardClassifier(activation=lambda: kept, max_iter=3, random_state=0)
+    learned = [estimator.fit(X, y).module_state_["activation0.weight"] for _ in range(2)]
+    np.testing.assert_array_equal(*learned)
+    assert learned[0] != 0.25
+    assert kept.weight.item() == 0.25
 
 
 @pytest.mark.parametrize("result", [None, torch.tanh, nn.PReLU])
