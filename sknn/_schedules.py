@@ -91,11 +91,6 @@ class StepSchedule:
         self._rates: list[float] = []
         self._step = self._n_steps = 0
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the next epoch lies beyond the horizon."""
-        return self.n_epochs_done >= self._n_epochs
-
     def begin_epoch(self, n_steps: int) -> None:
         """Take down the rates that are there, and set those of the first step."""
         self._rates = [group["lr"] for group in self._groups]
@@ -129,7 +124,7 @@ class EpochScheduler(Callback):
         The user's: an optimizer to a scheduler.
     optimizer : torch.optim.Optimizer
     state : dict or None
-        The scheduler's `state_dict` of a call before.
+        What `state` gave in a call before; left if it is of another kind of scheduler.
 
     Raises
     ------
@@ -156,10 +151,14 @@ class EpochScheduler(Callback):
                 " optimizer and return a scheduler of torch.optim.lr_scheduler, for instance"
                 " lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)."
             )
-        if state is not None:
-            self.scheduler.load_state_dict(state)
+        if state is not None and state["kind"] == type(self.scheduler).__name__:
+            self.scheduler.load_state_dict(state["numbers"])
             for group, numbers in zip(optimizer.param_groups, groups, strict=True):
                 group.update(numbers)
+
+    def state(self) -> dict[str, Any]:
+        """What a later `partial_fit` needs to go on."""
+        return {"kind": type(self.scheduler).__name__, "numbers": self.scheduler.state_dict()}
 
     def on_epoch_end(self, net, **kwargs) -> None:
         if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):

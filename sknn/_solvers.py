@@ -248,6 +248,12 @@ class TorchSolver:
                 f" (lr={learning_rate_init}, of learning_rate_init, among them), or parameters of"
                 f" the shapes {[tuple(t.shape) for t in tensors]}: {error}"
             ) from error
+        if any("lr" not in group for group in self.optimizer.param_groups):
+            raise ValueError(
+                f"The 'solver' parameter is {optimizer_class.__name__}, whose param_groups hold no"
+                " 'lr'. An optimizer must take its rate as lr and keep it there, as those of"
+                " torch.optim do."
+            )
         _compat.mark_as_stepped(self.optimizer)
         self.update = self.optimizer.step
 

@@ -376,7 +376,7 @@ def _warn_of_the_end(net: FeedForwardNet, run: Run) -> None:
             ConvergenceWarning,
             stacklevel=2,
         )
-    elif schedule is not None and schedule.n_epochs_done > settings.max_iter:
+    elif settings.learning_rate in STEP_SCHEDULES and schedule.n_epochs_done > settings.max_iter:
         warnings.warn(
             f"partial_fit was called more than max_iter={settings.max_iter} times, which is the"
             f" horizon of learning_rate={settings.learning_rate!r}: the rate stays at its end,"
@@ -429,7 +429,7 @@ def _published(net: FeedForwardNet, run: Run) -> State:
             "slots": [tuple(parameters.read(i)) for i in range(1, len(parameters.storage))],
             # The horizon of partial_fit is a number of its own calls.
             "n_calls": schedule.n_epochs_done if run.incremental and schedule is not None else 0,
-            "scheduler": None if scheduler is None else scheduler.scheduler.state_dict(),
+            "scheduler": None if scheduler is None else scheduler.state(),
         },
         history=state.history + plain_records(net.records_, len(state.history)),
         loss=model.loss if net.records_ else state.loss,

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import assert_bit_equal, fitted_state
+from conftest import TARGETS, assert_bit_equal, fitted_state
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -30,6 +30,7 @@ from test_torch_solvers import (
 from torch.optim import lr_scheduler
 
 import sknn._stopping
+from sknn import FeedForwardClassifier
 from sknn._schedules import step_factor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -575,3 +576,17 @@ def test_rate_of_zero_leaves_the_weights():
         model.partial_fit(X, y)
     for actual, expected in zip(model.coefs_, before, strict=True):
         assert_array_equal(actual, expected)
+
+
+def test_scheduler_of_another_kind_begins_anew_in_partial_fit():
+    X, y = TARGETS["multiclass"]
+    estimator = FeedForwardClassifier(
+        max_iter=3,
+        learning_rate=lambda optimizer: lr_scheduler.StepLR(optimizer, 1),
+        random_state=0,
+    ).fit(X, y)
+    halving = {"learning_rate": lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.5)}
+    for _ in range(2):
+        estimator.set_params(**halving).partial_fit(X, y)
+    *_, before, after = estimator.learning_rate_curve_
+    assert after == pytest.approx(0.5 * before)

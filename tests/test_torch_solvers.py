@@ -172,6 +172,13 @@ class RatelessSGD(torch.optim.Optimizer):
             p.sub_(p.grad, alpha=0.01)
 
 
+class HiddenRateSGD(torch.optim.Optimizer):
+    """Takes a rate, and keeps it to itself."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, {})
+
+
 class RaisingOptimizer(torch.optim.Optimizer):
     """Needs a closure, as its step says."""
 
@@ -485,6 +492,7 @@ UNUSABLE = {
     "illegal option": (partial(torch.optim.SGD, momentum=-1.0), "solver.*SGD.*options.*momentum"),
     "base class": (torch.optim.Optimizer, "solver.*Optimizer"),
     "no rate": (RatelessSGD, "solver.*RatelessSGD.*lr"),
+    "hidden rate": (HiddenRateSGD, "solver.*HiddenRateSGD.*'lr'"),
     **{
         muon.__name__: (muon, r"solver.*Muon.*shapes.*\(6, 4\), \(6,\).*2D")
         for muon in named("Muon")
