@@ -54,6 +54,13 @@ def _is_stochastic(estimator: BaseFeedForward) -> bool:
     return True
 
 
+def _name_of(choice: Any) -> str:
+    """A parameter that is a string, a callable or None, as a string that lasts."""
+    if choice is None or isinstance(choice, str):
+        return str(choice)
+    return getattr(choice, "__qualname__", type(choice).__qualname__)
+
+
 class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
     """What the classifier and the regressor share.
 
@@ -344,6 +351,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
             score=self._score_encoded,
             validation_loss=self._make_loss(smoothed=False),
             scorer=scorer,
+            watched=f"{_name_of(self.scoring)} {_name_of(self.loss)}",
             estimator_at=estimator_at,
             tasks=tasks,
         )
@@ -394,7 +402,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         Raises
         ------
         TypeError
-            If one is a callback of skorch, or none at all.
+            If one is a callback of skorch, or no callback of any kind.
         NotImplementedError
             If scikit-learn is older than 1.9.
         """

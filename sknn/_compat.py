@@ -8,6 +8,9 @@ tests exercise.
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -114,6 +117,20 @@ def adam_step_(
         amsgrad=False,
         maximize=False,
     )
+
+
+_generator_lock = threading.RLock()
+
+
+@contextmanager
+def borrowed_generator(device: torch.device | None = None) -> Iterator[None]:
+    """Run the body with torch's global generators, and put them back.
+
+    The process has one for the CPU, so bodies in several threads wait for each other.
+    """
+    devices = [] if device is None or device.type != "cuda" else [device]
+    with _generator_lock, torch.random.fork_rng(devices):
+        yield
 
 
 def mark_as_stepped(optimizer: torch.optim.Optimizer) -> None:

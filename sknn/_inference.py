@@ -163,8 +163,14 @@ def forward_of(
     modules: dict[str, np.ndarray],
     network: Network,
 ) -> Forward:
-    """A fitted network as it predicts: its layers if it can, else its modules, on their device."""
-    if network.has_closed_form:
+    """A fitted network as it predicts: its layers if it can, else its modules, on their device.
+
+    Raises
+    ------
+    ValueError
+        If it has learned modules that `network` has not, or the other way round.
+    """
+    if network.has_closed_form and not modules:
         return Layers(weights, biases, network.activations)
     between = modules_between(network)
     module = FeedForwardModule(weights, biases, network, between)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from sknn import _compat
 from sknn._activations import ACTIVATIONS
+from sknn._compat import borrowed_generator
 from sknn._dropout import Dropout, Masks
 from sknn._problem import ActivationLike, Network
 
@@ -117,7 +118,8 @@ class FeedForwardModule(nn.Sequential):
         if given != wanted:
             raise ValueError(
                 f"The model that is there has module_state_ of shapes {given}, but normalization"
-                f" and activation ask for {wanted}. Keep them, or fit anew with warm_start=False."
+                f" and activation ask for {wanted}. Set them back, or fit anew with"
+                " warm_start=False."
             )
         for name, tensor in there.items():
             tensor.copy_(_compat.as_tensor(np.asarray(arrays[name])))
@@ -135,7 +137,7 @@ def modules_between(network: Network) -> list[list[tuple[str, nn.Module]]]:
     pairs = zip(network.layer_units[1:-1], network.activations, strict=True)
     # The user's modules may draw initial parameters from torch's generator.
     is_custom = network.has_modules_of_the_user
-    with torch.random.fork_rng([]) if is_custom else nullcontext():
+    with borrowed_generator() if is_custom else nullcontext():
         for i, (n_units, activation) in enumerate(pairs):
             layer: list[tuple[str, nn.Module]] = []
             if network.normalization is not None:

@@ -109,6 +109,8 @@ class Problem(NamedTuple):
     scorer : callable, "loss" or None
         What early stopping watches instead: estimator, rows, labels (and `sample_weight`) to a
         score, or the negative validation loss.
+    watched : str
+        Names what the scores of the validation rows are of.
     estimator_at : callable or None
         A `State` to an estimator that predicts with it.
     tasks : FitTasks or None
@@ -126,6 +128,7 @@ class Problem(NamedTuple):
     validation: ValidationSet | None = None
     validation_loss: Loss | None = None
     scorer: Scorer | str | None = None
+    watched: str = ""
     estimator_at: Callable[[State], Any] | None = None
     tasks: Any = None
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
+from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sknn import _checks, _targets
@@ -252,10 +253,10 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         if self.loss != "quantile":
             return super().score(X, y, sample_weight)
         y = np.asarray(y)
-        prediction = self.predict(X).reshape(len(y), -1)
-        return _targets.pinball_score(
-            y.reshape(len(y), -1), prediction, self._levels(), sample_weight
-        )
+        prediction = self.predict(X)
+        check_consistent_length(y, prediction)
+        prediction, y = prediction.reshape(len(y), -1), y.reshape(len(y), -1)
+        return _targets.pinball_score(y, prediction, self._levels(), sample_weight)
 
     @partial_fit_available
     @_fit_context(prefer_skip_nested_validation=True)

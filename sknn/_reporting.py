@@ -7,19 +7,20 @@ from contextlib import contextmanager
 from typing import Any
 
 from skorch.callbacks import Callback
-from tqdm.auto import tqdm
 
 
 class EpochBar(Callback):
     """One bar for all epochs: loss, validation score, rate, time left."""
 
     def __init__(self) -> None:
-        self.bar: tqdm | None = None
+        self.bar: Any = None
 
     def on_train_begin(self, net, **kwargs) -> None:
         self.open(net.max_epochs)
 
     def open(self, n_epochs: int) -> None:
+        from tqdm.auto import tqdm  # which warns where a notebook lacks widgets
+
         self.bar = tqdm(total=n_epochs, unit="epoch")
 
     def on_epoch_end(self, net, **kwargs) -> None:

@@ -7,7 +7,6 @@ remembers of each parameter lives in the rows of `FlatParameters.slots`, and `nu
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from functools import partial
@@ -263,7 +262,9 @@ class TorchSolver:
 
     def mark(self) -> dict[str, Any]:
         """A copy of the optimizer's state."""
-        return copy.deepcopy(self.optimizer.state_dict())
+        return _map_leaves(
+            lambda v: v.clone() if isinstance(v, torch.Tensor) else v, self.optimizer.state_dict()
+        )
 
     def numbers(self) -> dict[str, Any]:
         """The optimizer's state, its tensors as arrays."""
@@ -297,6 +298,8 @@ def clip_gradient_(gradient: torch.Tensor, max_norm: float) -> None:
     if gradient.device.type == "cpu":
         array = gradient.numpy()
         square = float(np.dot(array, array))
+        if math.isinf(square):  # of float32
+            square = float(np.square(array, dtype=np.float64).sum())
         if square > max_norm * max_norm:
             gradient.mul_(max_norm / math.sqrt(square))
         return

@@ -64,6 +64,8 @@ class Progress:
         None without validation data.
     no_improvement_count : int
     n_samples_seen : int
+    watched : str
+        What the validation scores are of; scores of anything else do not compare with them.
     """
 
     loss_curve: list[float] = field(default_factory=list)
@@ -74,23 +76,35 @@ class Progress:
     best_validation_score: float | None = None
     no_improvement_count: int = 0
     n_samples_seen: int = 0
+    watched: str = ""
 
-    def copy(self, early_stopping: bool, has_validation: bool) -> Progress:
-        """The record to go on with; starts that of scores, or of losses, where there is none."""
+    def copy(
+        self, early_stopping: bool, has_validation: bool, watched: str = "", is_other: bool = False
+    ) -> Progress:
+        """The record to go on with; starts that of scores, or of losses, where there is none.
+
+        Scores of something else than `watched` are left behind. The best one is, too, if the
+        validation rows may be others (`is_other`).
+        """
+        scores, losses = self.validation_scores, self.validation_loss_curve
+        best_score = self.best_validation_score
+        if has_validation and watched != self.watched:
+            scores = losses = best_score = None
         # Scores that were only recorded have left no best weights to go back to.
         was_recorded = early_stopping and self.best_loss is not None
-        best_score = None if was_recorded else self.best_validation_score
-        best_score = -np.inf if best_score is None else best_score
+        if best_score is None or was_recorded or early_stopping and is_other:
+            best_score = -np.inf
         best_loss = np.inf if self.best_loss is None else self.best_loss
         return Progress(
             list(self.loss_curve),
             list(self.learning_rate_curve),
-            list(self.validation_scores or []) if has_validation else None,
-            list(self.validation_loss_curve or []) if has_validation else None,
+            list(scores or []) if has_validation else None,
+            list(losses or []) if has_validation else None,
             None if early_stopping else best_loss,
             best_score if has_validation else None,
             self.no_improvement_count,
             self.n_samples_seen,
+            watched if has_validation else self.watched,
         )
 
     def watch_loss(self, loss: float, tol: float) -> None:

@@ -169,7 +169,7 @@ def _generator_of_modules(
     if not network.has_modules_of_the_user:
         yield
         return
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with _compat.borrowed_generator(device):
         torch.manual_seed(int(seed.generate_state(1)[0]))
         yield
 
@@ -234,13 +234,18 @@ def _net(run: Run, bars: list[EpochBar]) -> FeedForwardNet:
     problem, settings, parameters = run.problem, run.settings, run.step.parameters
 
     def estimator_now() -> Any:
-        return problem.estimator_at(_model_of(net))
+        return problem.estimator_at(_copy_of(_model_of(net)))
 
     def attributes_now() -> dict[str, Any]:
         return vars(problem.estimator_at(_model_if_stopped(net, run)))
 
     trainer = _trainer(run, estimator_now)
-    progress = run.state.progress.copy(settings.early_stopping, problem.validation is not None)
+    progress = run.state.progress.copy(
+        settings.early_stopping,
+        problem.validation is not None,
+        problem.watched,
+        is_other=problem.train_rows is None,
+    )
     reports = [] if problem.tasks is None else [ReportEpochs(problem.tasks, attributes_now)]
     callbacks = copied_callbacks(settings.callbacks)
     net = FeedForwardNet(
@@ -407,12 +412,22 @@ def _model_of(net: FeedForwardNet) -> State:
 def _model_if_stopped(net: FeedForwardNet, run: Run) -> State:
     """A copy of the network that training would end with, if this epoch were the last one."""
     with net.parameters.holding(net.best_) if run.settings.early_stopping else nullcontext():
-        model = _model_of(net)
-        coefs = [coef.copy(order="K") for coef in model.coefs]
-        intercepts = [intercept.copy() for intercept in model.intercepts]
-    progress = net.progress.copy(run.settings.early_stopping, run.problem.validation is not None)
+        model = _copy_of(_model_of(net))
     history = run.state.history + plain_records(net.records_, len(run.state.history))
-    return replace(model, coefs=coefs, intercepts=intercepts, progress=progress, history=history)
+    return replace(model, history=history)
+
+
+def _copy_of(model: State) -> State:
+    """A model that the user may keep, or change, while training goes on."""
+    progress = model.progress
+    return replace(
+        model,
+        coefs=[coef.copy(order="K") for coef in model.coefs],
+        intercepts=[intercept.copy() for intercept in model.intercepts],
+        progress=replace(
+            progress, **{k: list(v) for k, v in vars(progress).items() if isinstance(v, list)}
+        ),
+    )
 
 
 def _published(net: FeedForwardNet, run: Run) -> State:

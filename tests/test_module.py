@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -403,3 +404,35 @@ def test_fit_starts_from_these_weights(activation):
     for arrays, initial in zip((model.coefs_, model.intercepts_), expected, strict=True):
         for actual, drawn in zip(arrays, initial, strict=True):
             np.testing.assert_allclose(actual, drawn, rtol=0, atol=1e-200)
+
+
+def dropping():
+    return nn.Sequential(nn.ReLU(), nn.Dropout(0.5))
+
+
+def test_fits_with_random_modules_are_equal_in_several_threads():
+    X, y = TARGETS["multiclass"]
+
+    def fit(_=None):
+        estimator = FeedForwardClassifier((8,), activation=dropping, max_iter=20, random_state=0)
+        return estimator.fit(X, y).coefs_[0]
+
+    expected = fit()
+    with ThreadPoolExecutor(3) as pool:
+        for coef in pool.map(fit, range(6)):
+            np.testing.assert_array_equal(coef, expected)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "changed"),
+    [
+        ({"normalization": "layer"}, {"normalization": None}),
+        ({"activation": nn.PReLU}, {"activation": "relu"}),
+        ({"activation": "relu"}, {"activation": nn.PReLU}),
+    ],
+)
+def test_prediction_with_modules_taken_away_or_added_is_an_error(fitted, changed):
+    X, y = TARGETS["multiclass"]
+    estimator = FeedForwardClassifier(max_iter=2, **fitted).fit(X, y).set_params(**changed)
+    with pytest.raises(ValueError, match="module_state_"):
+        estimator.predict(X)

@@ -16,7 +16,6 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from skorch.callbacks import Callback
 from tqdm.auto import tqdm
 
-import sknn._reporting
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._steps import ClosedFormStep
 
@@ -100,7 +99,7 @@ def bars(monkeypatch):
             super().close()
             self.is_open = False
 
-    monkeypatch.setattr(sknn._reporting, "tqdm", Noted)
+    monkeypatch.setattr("tqdm.auto.tqdm", Noted)
     return opened
 
 

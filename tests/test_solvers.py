@@ -362,3 +362,9 @@ def test_clipping_of_a_spoiled_row_keeps_training_stable():
         sizes[norm] = max(np.abs(coef).max() for coef in model.coefs_)
     assert sizes[1.0] < 2
     assert sizes[None] > 10 * sizes[1.0]
+
+
+def test_clipping_holds_for_a_norm_beyond_float32():
+    gradient = torch.full((4,), 1e30)
+    clip_gradient_(gradient, 1.0)
+    torch.testing.assert_close(gradient, torch.full((4,), 0.5))

@@ -1045,9 +1045,55 @@ def test_interrupt_in_the_users_scorer_keeps_the_last_finished_epoch(early_stopp
             raise KeyboardInterrupt
         return n_calls
 
+    scorer.__qualname__ = Rising.__qualname__  # a model knows the name of what it was scored by
     parameters = {"early_stopping": early_stopping}
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         interrupted = network("multiclass", scoring=scorer, **parameters).fit(X, y, **validation)
     assert interrupted.validation_scores_ == [1, 2]
     finished = network("multiclass", max_iter=2, scoring=Rising(), **parameters)
     assert_bit_equal(interrupted, finished.fit(X, y, **validation))
+
+
+# --- between calls ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change", [{"scoring": "loss"}, {"loss": "focal", "scoring": "loss"}], ids=str
+)
+def test_warm_start_with_another_score_does_not_compare_with_the_old_one(change):
+    X, y, _ = data("multiclass")
+    model = network(
+        "multiclass", early_stopping=True, warm_start=True, max_iter=20, learning_rate_init=0.01
+    ).fit(X, y)
+    before = model.coefs_[0].copy()
+    model.set_params(**change).fit(X, y)
+    assert max(model.validation_scores_) < 0  # of this fit alone: negative losses
+    assert model.best_validation_score_ == max(model.validation_scores_)
+    assert not np.array_equal(model.coefs_[0], before)
+
+
+def test_warm_start_with_other_validation_rows_does_not_compare_with_the_old_ones():
+    X, y, validation = data("multiclass")
+    model = network("multiclass", early_stopping=True, warm_start=True, max_iter=3)
+    model.fit(X, y).best_validation_score_ = 2.0  # as of rows that are easy to get right
+    before = model.coefs_[0].copy()
+    model.fit(X, y, **validation)
+    assert model.best_validation_score_ <= 1
+    assert not np.array_equal(model.coefs_[0], before)
+
+
+def test_scorer_that_changes_its_estimator_does_not_change_training():
+    X, y, validation = data("multiclass")
+    kept = []
+
+    def keep(estimator, X_val, y_val):
+        kept.append((estimator, estimator.predict_proba(X_val)))
+        estimator.coefs_[0] = estimator.coefs_[0] * 0
+        estimator.coefs_[1][:] = 0
+        return estimator.score(X_val, y_val)
+
+    model = network("multiclass", scoring=keep, max_iter=4).fit(X, y, **validation)
+    plain = network("multiclass", max_iter=4).fit(X, y)
+    for actual, expected in zip(model.coefs_, plain.coefs_, strict=True):
+        assert_array_equal(actual, expected)
+    assert not np.array_equal(kept[0][1], kept[-1][1])
