@@ -24,6 +24,7 @@ from sklearn.utils.validation import _check_sample_weight, _check_y, validate_da
 
 from sknn import _checks
 from sknn._fitted import FittedNetwork
+from sknn._mapped import check_mapped, must_convert
 from sknn._sklearn_compat import CallbackSupportMixin, is_sklearn_callback, with_callbacks
 
 if TYPE_CHECKING:
@@ -228,19 +229,17 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         with unchanged_on_failure(self):
             self._check_parameters(*validation)
             first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-            X, labels, sample_weight = self._check_data(X, y, sample_weight, first_pass)
-            y = self._check_targets(labels, classes, first_pass, X.dtype)
-            sample_weight = self._finalize_sample_weight(
-                sample_weight, labels, incremental, X.dtype
-            )
+            X, labels, sample_weight, dtype = self._check_data(X, y, sample_weight, first_pass)
+            y = self._check_targets(labels, classes, first_pass, dtype)
+            sample_weight = self._finalize_sample_weight(sample_weight, labels, incremental, dtype)
             network = self._network(
                 (X.shape[1], *_checks.hidden_units(self.hidden_layer_sizes), self._n_outputs(y))
             )
             random_state = check_random_state(self.random_state)
-            state = self._state(network, random_state, first_pass, X.dtype)
-            problem = self._problem(X, y, labels, sample_weight, network, tasks)
+            state = self._state(network, random_state, first_pass, dtype)
+            problem = self._problem(X, dtype, y, labels, sample_weight, network, tasks)
             if validation[0] is not None:
-                rows = self._check_validation(*validation, X.dtype)
+                rows = self._check_validation(*validation, dtype)
                 problem = problem._replace(validation=rows)
             elif self.early_stopping and self.solver != "lbfgs":
                 problem = self._split(problem, random_state, incremental)
@@ -258,36 +257,46 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         _checks.check_validation_pair(X_val, y_val, sample_weight_val)
         _checks.check_lbfgs(self, X_val)
 
-    def _compute_dtype(self, first_pass: bool) -> list[type] | type:
-        """The dtype of the computation, as `validate_data` takes it; the first is the default."""
+    def _compute_dtypes(self, first_pass: bool) -> list[type]:
+        """The dtypes to compute in, as `validate_data` takes them; the first is the default."""
         if self.dtype == "bfloat16":
-            return np.float32
+            return [np.float32]
         if self.dtype != "auto":
-            return np.dtype(self.dtype).type
+            return [np.dtype(self.dtype).type]
         if first_pass:
             return [np.float64, np.float32]
-        return self._model_dtype()
+        return [self._model_dtype()]
 
     def _check_data(self, X, y, sample_weight, first_pass):
-        """Rows, targets and weights as arrays; the feature names are noted."""
+        """Rows, targets and weights as arrays, and the dtype of the computation.
+
+        The feature names are noted. Rows in a file may be left as they are, of another dtype.
+        """
+        dtypes = self._compute_dtypes(first_pass)
         with np.errstate(over="ignore"):  # what float32 cannot hold is an error of its own
-            X, y = validate_data(
-                self,
-                X,
-                y,
-                accept_sparse="csr",
-                multi_output=True,
-                y_numeric=self._numeric_targets,
-                dtype=self._compute_dtype(first_pass),
-                order="C",
-                reset=first_pass,
-            )
+            if must_convert(X, dtypes):
+                dtype = check_mapped(self, X, y, dtypes, reset=first_pass)
+                y = _check_y(y, multi_output=True, y_numeric=self._numeric_targets, estimator=self)
+                check_consistent_length(X, y)
+            else:
+                X, y = validate_data(
+                    self,
+                    X,
+                    y,
+                    accept_sparse="csr",
+                    multi_output=True,
+                    y_numeric=self._numeric_targets,
+                    dtype=dtypes,
+                    order="C",
+                    reset=first_pass,
+                )
+                dtype = X.dtype
             if y.ndim == 2 and y.shape[1] == 1:
                 y = column_or_1d(y, warn=True)
             if sample_weight is not None:
-                sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
+                sample_weight = _check_sample_weight(sample_weight, X, dtype=dtype)
                 self._check_total(sample_weight, "sample_weight")
-        return X, y, sample_weight
+        return X, y, sample_weight, dtype
 
     @staticmethod
     def _check_total(weight: np.ndarray, name: str) -> None:
@@ -303,9 +312,12 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         from sknn._problem import ValidationSet
 
         with _checks.naming("X_val", "like X, with the same columns and no missing values"):
-            X_val = validate_data(
-                self, X_val, accept_sparse="csr", dtype=dtype, order="C", reset=False
-            )
+            if must_convert(X_val, [dtype]):
+                check_mapped(self, X_val, "no_validation", [dtype], reset=False)
+            else:
+                X_val = validate_data(
+                    self, X_val, accept_sparse="csr", dtype=dtype, order="C", reset=False
+                )
         with _checks.naming("y_val", "like y, with one target for each row of X_val"):
             y_val = _check_y(y_val, multi_output=True, y_numeric=self._numeric_targets)
             if y_val.ndim == 2 and y_val.shape[1] == 1:
@@ -325,7 +337,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         labels = y_val.toarray() if scipy.sparse.issparse(y_val) else y_val
         return ValidationSet(X_val, encoded, labels, sample_weight_val)
 
-    def _problem(self, X, y, labels, sample_weight, network, tasks) -> Problem:
+    def _problem(self, X, dtype, y, labels, sample_weight, network, tasks) -> Problem:
         """What is to be learned, from all rows."""
         from sknn._problem import Problem
 
@@ -343,6 +355,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
 
         problem = Problem(
             X,
+            dtype,
             y,
             labels,
             sample_weight,

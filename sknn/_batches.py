@@ -8,6 +8,7 @@ is larger).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -15,16 +16,16 @@ import numpy as np
 import scipy.sparse
 import torch
 from sklearn.model_selection import train_test_split
+from sklearn.utils.extmath import _approximate_mode
 
-from sknn import _compat
+from sknn._rows import DenseRows, open_rows
 
 # Gathered rows should still be in the second-level cache when the step reads them.
 CHUNK_BYTES = 2**20
 # A batch costs its views in Python: this bounds them when batches are tiny.
 CHUNK_BATCHES = 256
-# Rows with at least this share of values set are multiplied as dense ones, which is faster from a
-# share of 0.1 to 0.2 on; `examples/benchmarks/choices.py` measures it.
-DENSE_FROM = 0.1
+# From so many rows on, the memory of scikit-learn's stratified split counts.
+MANY_ROWS = 10**6
 
 
 def split_rows(
@@ -34,12 +35,16 @@ def split_rows(
     stratify: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the training and of the validation rows, drawn as scikit-learn draws them."""
-    train, valid = train_test_split(
-        np.arange(n_samples),
-        test_size=validation_fraction,
-        random_state=random_state,
-        stratify=stratify,
-    )
+    is_costly = stratify is not None and n_samples >= MANY_ROWS
+    if is_costly and 1 < stratify.sum() < n_samples - 1:
+        train, valid = _stratified(stratify.ravel(), validation_fraction, random_state)
+    else:
+        train, valid = train_test_split(
+            np.arange(n_samples),
+            test_size=validation_fraction,
+            random_state=random_state,
+            stratify=stratify,
+        )
     if len(valid) < 2:
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' "
@@ -50,19 +55,24 @@ def split_rows(
     return train, valid
 
 
-def multiplies_sparse(
-    X: np.ndarray | scipy.sparse.spmatrix, device: torch.device, batch_size: int
-) -> bool:
-    """Whether the rows of `X` stay sparse in a step.
+def _stratified(
+    y: np.ndarray, validation_fraction: float, random_state: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same rows as `train_test_split` draws for two classes, in a third of its memory.
 
-    They do on a CPU, if few values are set, or if a batch is most of the rows: these are never made
-    dense at once.
+    scikit-learn collects the indices in lists of Python: 106 bytes a row.
     """
-    return (
-        scipy.sparse.issparse(X)
-        and device.type == "cpu"
-        and (2 * batch_size > X.shape[0] or X.nnz < DENSE_FROM * X.shape[0] * X.shape[1])
-    )
+    n_valid = math.ceil(validation_fraction * len(y))
+    n_train = len(y) - n_valid
+    counts = np.bincount(y, minlength=2)
+    train_counts = _approximate_mode(counts, n_train, random_state)
+    valid_counts = _approximate_mode(counts - train_counts, n_valid, random_state)
+    train, valid = [], []
+    for label in range(2):
+        drawn = np.flatnonzero(y == label)[random_state.permutation(counts[label])]
+        train.append(drawn[: train_counts[label]])
+        valid.append(drawn[train_counts[label] :][: valid_counts[label]])
+    return tuple(random_state.permutation(np.concatenate(rows)) for rows in (train, valid))
 
 
 class Batch(NamedTuple):
@@ -96,7 +106,6 @@ class Batches:
     Parameters
     ----------
     X : ndarray or CSR matrix of shape (n_samples, n_features)
-        Of the dtype of the computation.
     y : ndarray of shape (n_samples, n_columns)
         Encoded targets.
     sample_weight : ndarray of shape (n_samples,) or None
@@ -107,7 +116,9 @@ class Batches:
         Shuffles the order of the epoch before, as scikit-learn does; None keeps the order.
     device : torch.device
     dtype : torch.dtype, default=None
-        Of dense rows in a batch; by default that of `X`.
+        Of dense rows in a batch; by default that of `values`.
+    values : dtype, default=None
+        Of NumPy, in which is computed; by default that of `X`.
     operand : callable, default=None
         What the products of a step take for a tensor of rows; by default the tensor.
 
@@ -128,6 +139,7 @@ class Batches:
         random_state: np.random.RandomState | None = None,
         device: torch.device,
         dtype: torch.dtype | None = None,
+        values: np.dtype | None = None,
         operand: Callable[[torch.Tensor], np.ndarray | torch.Tensor] | None = None,
     ) -> None:
         self.n_samples = X.shape[0] if rows is None else len(rows)
@@ -140,10 +152,10 @@ class Batches:
         in_order = rows is None and (random_state is None or is_one_batch)
         self._order = np.arange(self.n_samples) if rows is None else rows
         self._in_order = in_order
-        self._X = open_rows(X, device, batch_size, dtype)
-        self._y = _DenseRows(y, device)
+        self._X = open_rows(X, device, batch_size, dtype, values)
+        self._y = DenseRows(y, device)
         self._operand = operand
-        row_bytes = X.shape[1] * X.dtype.itemsize
+        row_bytes = X.shape[1] * (X.dtype if values is None else np.dtype(values)).itemsize
         if self._X.is_sparse:
             row_bytes = X.nnz * (X.dtype.itemsize + X.indices.itemsize) // X.shape[0]
         fitting = CHUNK_BYTES // max(1, batch_size * row_bytes)
@@ -242,102 +254,3 @@ class _Shares:
         if self._there is not self._host:
             self._there.copy_(self._host)
         return sums.tolist()
-
-
-class _DenseRows:
-    """Rows of an array on a device: a slice of them, a copy, or a copy into one buffer."""
-
-    is_sparse = False
-
-    def __init__(
-        self, array: np.ndarray, device: torch.device, dtype: torch.dtype | None = None
-    ) -> None:
-        self.device = device
-        self._rows = _compat.as_tensor(array).to(device)
-        self._dtype = self._rows.dtype if dtype is None else dtype
-        self._buffer: torch.Tensor
-        self._converted: torch.Tensor
-
-    def reserve(self, n_rows: int) -> None:
-        self._buffer = self._rows.new_empty((n_rows, *self._rows.shape[1:]))
-        self._converted = self._buffer.to(self._dtype)
-
-    def slice(self, start: int, stop: int) -> torch.Tensor:
-        return self._rows[start:stop].to(self._dtype)
-
-    def take(self, order: np.ndarray) -> torch.Tensor:
-        return self._rows[torch.from_numpy(order).to(self.device)].to(self._dtype)
-
-    def gather(self, order: np.ndarray) -> torch.Tensor:
-        n_rows = len(order)
-        chunk, converted = self._buffer[:n_rows], self._converted[:n_rows]
-        if self.device.type == "cpu" and torch.get_num_threads() == 1:
-            # On one thread NumPy's is the faster gather. Clipping skips a check of the order.
-            np.take(self._rows.numpy(), order, 0, out=chunk.numpy(), mode="clip")
-        else:
-            index = torch.from_numpy(order).to(self.device)
-            torch.index_select(self._rows, 0, index, out=chunk)
-        return chunk if chunk.dtype == converted.dtype else converted.copy_(chunk)
-
-
-class _SparseRows:
-    """Rows of a CSR matrix, left sparse."""
-
-    is_sparse = True
-
-    def __init__(self, matrix: scipy.sparse.csr_matrix, device: torch.device) -> None:
-        self.device = device
-        self._matrix = matrix
-
-    def reserve(self, n_rows: int) -> None:
-        """Nothing to reserve: SciPy makes the rows that it gathers."""
-
-    def slice(self, start: int, stop: int) -> scipy.sparse.csr_matrix:
-        return self._matrix[start:stop]
-
-    def take(self, order: np.ndarray) -> scipy.sparse.csr_matrix:
-        return self._matrix[order]
-
-    gather = take
-
-
-class _DensifiedRows(_SparseRows):
-    """Rows of a CSR matrix, made dense one chunk at a time."""
-
-    is_sparse = False
-
-    def __init__(
-        self,
-        matrix: scipy.sparse.csr_matrix,
-        device: torch.device,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(matrix, device)
-        self._dtype = _compat.as_tensor(matrix.data[:0]).dtype if dtype is None else dtype
-
-    def reserve(self, n_rows: int) -> None:
-        shape = (n_rows, self._matrix.shape[1])
-        self._buffer = torch.empty(shape, dtype=self._dtype, device=self.device)
-
-    def slice(self, start: int, stop: int) -> torch.Tensor:
-        return torch.from_numpy(super().slice(start, stop).toarray()).to(self.device, self._dtype)
-
-    def take(self, order: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(super().take(order).toarray()).to(self.device, self._dtype)
-
-    def gather(self, order: np.ndarray) -> torch.Tensor:
-        return self._buffer[: len(order)].copy_(self.take(order))
-
-
-def open_rows(
-    X: np.ndarray | scipy.sparse.csr_matrix,
-    device: torch.device,
-    batch_size: int,
-    dtype: torch.dtype | None = None,
-) -> _DenseRows | _SparseRows:
-    """The rows of `X` as a step on this device takes them."""
-    if not scipy.sparse.issparse(X):
-        return _DenseRows(X, device, dtype)
-    if multiplies_sparse(X, device, batch_size):
-        return _SparseRows(X, device)
-    return _DensifiedRows(X, device, dtype)

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 
 _KINDS = "'cpu', 'cuda', 'cuda:1', 'mps' or another device string of torch, or 'auto'"
+
+# Of a device's free memory, the most that data take up whole; the rest is for the network.
+SHARE_OF_MEMORY = 0.5
+
+
+def torch_dtype(dtype: np.dtype) -> torch.dtype:
+    """Torch's name for NumPy's float32 or float64."""
+    return torch.float32 if dtype == np.float32 else torch.float64
 
 
 def is_present(name: str) -> bool:
@@ -45,3 +56,17 @@ def resolve_device(name: str, dtype: torch.dtype) -> torch.device:
             " Set dtype='float32', or device='cpu'."
         )
     return device
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that can be had on a device; infinite where torch does not know."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return math.inf
+
+
+def fits(n_bytes: int, device: torch.device) -> bool:
+    """Whether data of this size are moved to a device at once, rather than in chunks."""
+    return n_bytes <= SHARE_OF_MEMORY * free_memory(device)

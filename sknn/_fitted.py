@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sknn import _checks
+from sknn._mapped import check_mapped, must_convert
 
 if TYPE_CHECKING:
     from sknn._net import FeedForwardNet
@@ -107,11 +108,11 @@ class FittedNetwork:
         from sknn._devices import is_present
         from sknn._inference import Layers, forward_of, outputs_of
 
-        if not self._is_valid(X):
-            X = validate_data(self, X, accept_sparse="csr", reset=False)
         dtype = self._model_dtype()
-        if X.dtype not in _FLOATS:
-            X = X.astype(dtype)
+        if must_convert(X, _FLOATS):
+            check_mapped(self, X, "no_validation", [dtype], reset=False)
+        elif not self._is_valid(X):
+            X = validate_data(self, X, accept_sparse="csr", reset=False)
         units = (self.n_features_in_, *map(len, self.intercepts_))
         self._check_weights(units)
         device = self.device_ if is_present(self.device_) else "cpu"

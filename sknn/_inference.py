@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from sknn._activations import ACTIVATIONS
-from sknn._batches import open_rows
 from sknn._losses import OUTPUT_ACTIVATIONS
 from sknn._module import FeedForwardModule, modules_between
 from sknn._problem import Network
+from sknn._rows import open_rows
 from sknn._steps import flops_per_step
 from sknn._threads import threads_for
 
@@ -24,6 +24,8 @@ from sknn._threads import threads_for
 # beside what a chunk costs in Python.
 CHUNK_BYTES = 2**21
 MIN_CHUNK_ROWS = 256
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 Outputs = Callable[[torch.Tensor], torch.Tensor]
 Room = Sequence["torch.Tensor | None"]
@@ -192,7 +194,8 @@ def outputs_of(
 
     Parameters
     ----------
-    X : ndarray or CSR matrix of shape (n_samples, n_features), float32 or float64
+    X : ndarray or CSR matrix of shape (n_samples, n_features)
+        Of any real dtype.
     forward : Forward
     outputs : callable
         Raw outputs (n_outputs, n_rows) to what is returned of them; may work in place.
@@ -205,8 +208,10 @@ def outputs_of(
     """
     units, device, dtype = forward.units, forward.device, forward.dtype
     n_rows = X.shape[0] if rows is None else len(rows)
-    chunk_rows = max(MIN_CHUNK_ROWS, CHUNK_BYTES // (sum(units) * X.dtype.itemsize))
-    source = open_rows(X, device, chunk_rows)
+    # Floats are converted by `_cast`, which finds those that the dtype cannot hold.
+    values = X.dtype if X.dtype in _FLOATS else _FLOATS[dtype == torch.float64]
+    chunk_rows = max(MIN_CHUNK_ROWS, CHUNK_BYTES // (sum(units) * values.itemsize))
+    source = open_rows(X, device, chunk_rows, values=values)
 
     def outputs_of_chunk(start: int, room: Room | None = None) -> torch.Tensor:
         stop = min(start + chunk_rows, n_rows)
@@ -215,7 +220,7 @@ def outputs_of(
         return outputs(forward(chunk, room)).t().cpu()
 
     if n_rows <= chunk_rows:
-        with torch.inference_mode(), threads_for(flops_per_step(units, n_rows, X.dtype)):
+        with torch.inference_mode(), threads_for(flops_per_step(units, n_rows, values)):
             return np.ascontiguousarray(outputs_of_chunk(0).numpy())
 
     # Threads with several chunks each need not wait for each other, as torch's do at the end of
@@ -224,7 +229,7 @@ def outputs_of(
     n_threads = torch.get_num_threads() if device.type == "cpu" else 1
     if len(starts) < 2 * n_threads or scipy.sparse.issparse(X) and not source.is_sparse:
         n_threads = 1
-    flops = flops_per_step(units, chunk_rows, X.dtype) if n_threads == 1 else 0.0
+    flops = flops_per_step(units, chunk_rows, values) if n_threads == 1 else 0.0
     stop_all = threading.Event()
 
     def fill(starts: Sequence[int]) -> None:

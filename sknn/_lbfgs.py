@@ -44,6 +44,7 @@ def train_lbfgs(
         batch_size=problem.X.shape[0],
         device=parameters.storage.device,
         dtype=step.products.dtype,
+        values=problem.dtype,
         operand=step.products.operand,
     )
     vector = parameters.storage[0]

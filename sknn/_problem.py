@@ -91,7 +91,9 @@ class Problem(NamedTuple):
     Attributes
     ----------
     X : ndarray or CSR matrix of shape (n_samples, n_features)
-        Of the dtype of the computation.
+        In files they may be of any dtype and layout.
+    dtype : dtype
+        Of the computation: float32 or float64.
     y : ndarray of shape (n_samples, n_columns)
         Encoded targets.
     labels : ndarray of shape (n_samples,) or (n_samples, n_outputs)
@@ -118,6 +120,7 @@ class Problem(NamedTuple):
     """
 
     X: np.ndarray | scipy.sparse.csr_matrix
+    dtype: np.dtype
     y: np.ndarray
     labels: np.ndarray
     sample_weight: np.ndarray | None

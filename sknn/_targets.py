@@ -26,7 +26,10 @@ def encode_labels(y: np.ndarray, binarizer: LabelBinarizer, dtype: np.dtype) -> 
     if binarizer.y_type_ == "multiclass":
         if y.ndim == 2:
             raise ValueError("The object was not fitted with multilabel input.")
-        return np.searchsorted(binarizer.classes_, y).astype(np.int64).reshape(-1, 1)
+        return np.searchsorted(binarizer.classes_, y).astype(np.int64, copy=False).reshape(-1, 1)
+    if binarizer.y_type_ == "binary" and y.ndim == 1 and len(binarizer.classes_) == 2:
+        # As the binarizer does it, which on the way needs 56 bytes a row.
+        return (y == binarizer.classes_[1]).astype(dtype).reshape(-1, 1)
     encoded = binarizer.transform(y)
     # A binary problem of a single class comes out as zeros, in whatever shape.
     return np.ascontiguousarray(encoded, dtype=dtype).reshape(len(encoded), -1)

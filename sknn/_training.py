@@ -20,9 +20,9 @@ from skorch.dataset import Dataset
 from torch.utils.data import Subset
 
 from sknn import _compat
-from sknn._batches import Batches, multiplies_sparse
+from sknn._batches import Batches
 from sknn._callbacks import copied_callbacks, without_training_state
-from sknn._devices import resolve_device
+from sknn._devices import resolve_device, torch_dtype
 from sknn._dropout import Masks, derived_seed
 from sknn._inference import Layers, Modules
 from sknn._lbfgs import train_lbfgs
@@ -33,6 +33,7 @@ from sknn._parameters import FlatParameters
 from sknn._problem import Network, Problem, State
 from sknn._products import TorchProducts, products_of
 from sknn._reporting import EpochBar, ReportEpochs, epoch_bars
+from sknn._rows import multiplies_sparse
 from sknn._schedules import EpochScheduler, StepSchedule
 from sknn._solvers import SOLVERS, make_solver, solver_name
 from sknn._steps import AutogradStep, ClosedFormStep, LossMeter, flops_per_step
@@ -104,9 +105,9 @@ def train(
     ValueError
         If the device is absent, or the weights have become non-finite.
     """
-    device = resolve_device(settings.device, _torch_dtype(problem.X.dtype))
+    device = resolve_device(settings.device, torch_dtype(problem.dtype))
     n_rows = _batch_size(problem, settings)
-    flops = flops_per_step(problem.network.layer_units, n_rows, problem.X.dtype)
+    flops = flops_per_step(problem.network.layer_units, n_rows, problem.dtype)
     products = products_of(device, flops, _is_mixed(settings, device))
     seed = None
     if problem.network.draws:
@@ -129,10 +130,6 @@ def train(
             f" or lower learning_rate_init (it is {settings.learning_rate_init})."
         )
     return trained
-
-
-def _torch_dtype(dtype: np.dtype) -> torch.dtype:
-    return torch.float32 if dtype == np.float32 else torch.float64
 
 
 def _n_train(problem: Problem) -> int:
@@ -188,7 +185,7 @@ def _step(
     parameters = FlatParameters(
         network.layer_units,
         SOLVERS[settings.solver].n_slots if settings.solver in SOLVERS else 0,
-        dtype=_torch_dtype(problem.X.dtype),
+        dtype=torch_dtype(problem.dtype),
         device=device,
         input_major=multiplies_sparse(problem.X, device, _batch_size(problem, settings)),
         modules=[module for layer in between for _, module in layer],
@@ -283,6 +280,7 @@ def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
         random_state=run.random_state if settings.shuffle else None,
         device=step.parameters.storage.device,
         dtype=step.products.dtype,
+        values=problem.dtype,
         operand=step.products.operand,
     )
     schedule = scheduler = validate = None
