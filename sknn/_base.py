@@ -6,6 +6,7 @@ torch and skorch are imported where training or prediction begins, not here.
 from __future__ import annotations
 
 import copy
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,19 +19,27 @@ import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, _check_y, validate_data
 
 from sknn import _checks
 from sknn._fitted import FittedNetwork
 from sknn._mapped import check_mapped, must_convert
-from sknn._sklearn_compat import CallbackSupportMixin, is_sklearn_callback, with_callbacks
+from sknn._sklearn_compat import (
+    MAY_ALL_BE_ZERO,
+    CallbackSupportMixin,
+    is_sklearn_callback,
+    with_callbacks,
+)
 
 if TYPE_CHECKING:
     from sknn._losses import Loss
     from sknn._problem import Problem, State, ValidationSet
+    from sknn._shards import Shards
 
+# What may differ between the processes that train one network.
+_OF_EACH_PROCESS = ("random_state", "verbose", "callbacks", "device", "process_group")
 _STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw")
 
 
@@ -120,11 +129,17 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         "callbacks": [list, tuple, None],
         "dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
         "device": [str],
+        "process_group": [StrOptions({"world"}), HasMethods(["rank", "size"]), None],
     }
 
     @abstractmethod
     def _check_targets(
-        self, y: np.ndarray, classes: Any, first_pass: bool, dtype: np.dtype
+        self,
+        y: np.ndarray,
+        classes: Any,
+        first_pass: bool,
+        dtype: np.dtype,
+        shards: Shards | None = None,
     ) -> np.ndarray:
         """Check targets against the model that is there, and encode them for the loss."""
 
@@ -133,9 +148,19 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         """Check the targets of validation rows against those learned from, and encode them."""
 
     def _finalize_sample_weight(
-        self, sample_weight: np.ndarray | None, y: np.ndarray, incremental: bool, dtype: np.dtype
+        self,
+        sample_weight: np.ndarray | None,
+        y: np.ndarray,
+        incremental: bool,
+        dtype: np.dtype,
+        shards: Shards | None = None,
     ) -> np.ndarray | None:
-        """Weights of rows times those of their classes."""
+        """Weights of rows times those of their classes; with `shards`, of the rows of all."""
+        if shards is None:
+            return sample_weight
+        sample_weight = shards.weights_of_all(sample_weight, dtype)
+        if sample_weight is not None:
+            self._check_total(sample_weight, "sample_weight of all processes")
         return sample_weight
 
     @abstractmethod
@@ -224,22 +249,35 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         tasks=None,
     ):
         """`fit`, or one epoch of it."""
+        from sknn._processes import agreement, processes_of
         from sknn._training import train
 
         with unchanged_on_failure(self):
-            self._check_parameters(*validation)
-            first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-            X, labels, sample_weight, dtype = self._check_data(X, y, sample_weight, first_pass)
-            y = self._check_targets(labels, classes, first_pass, dtype)
-            sample_weight = self._finalize_sample_weight(sample_weight, labels, incremental, dtype)
+            processes = processes_of(self.process_group, self.device)
+            with agreement(processes):
+                self._check_parameters(*validation)
+                first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+                X, labels, sample_weight, dtype = self._check_data(X, y, sample_weight, first_pass)
+            shards = None
+            if processes is not None:
+                shards = self._shards(processes, X, labels, dtype, validation)
+            y = self._check_targets(labels, classes, first_pass, dtype, shards)
+            sample_weight = self._finalize_sample_weight(
+                sample_weight, labels, incremental, dtype, shards
+            )
             network = self._network(
                 (X.shape[1], *_checks.hidden_units(self.hidden_layer_sizes), self._n_outputs(y))
             )
             random_state = check_random_state(self.random_state)
+            if processes is not None:
+                random_state = processes.first(random_state)
             state = self._state(network, random_state, first_pass, dtype)
-            problem = self._problem(X, dtype, y, labels, sample_weight, network, tasks)
+            problem = self._problem(X, dtype, y, labels, sample_weight, network, shards, tasks)
             if validation[0] is not None:
-                rows = self._check_validation(*validation, dtype)
+                with agreement(processes):
+                    rows = self._check_validation(*validation, dtype)
+                if shards is not None:
+                    rows = shards.validation_of_all(rows, dtype)
                 problem = problem._replace(validation=rows)
             elif self.early_stopping and self.solver != "lbfgs":
                 problem = self._split(problem, random_state, incremental)
@@ -256,6 +294,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         _checks.check_solver(self.solver)
         _checks.check_validation_pair(X_val, y_val, sample_weight_val)
         _checks.check_lbfgs(self, X_val)
+        _checks.check_scoring_of_processes(self.scoring, self.process_group)
 
     def _compute_dtypes(self, first_pass: bool) -> list[type]:
         """The dtypes to compute in, as `validate_data` takes them; the first is the default."""
@@ -278,6 +317,17 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
                 dtype = check_mapped(self, X, y, dtypes, reset=first_pass)
                 y = _check_y(y, multi_output=True, y_numeric=self._numeric_targets, estimator=self)
                 check_consistent_length(X, y)
+            elif self._may_have_no(X):
+                X = validate_data(
+                    self,
+                    X,
+                    dtype=dtypes,
+                    accept_sparse="csr",
+                    ensure_min_samples=0,
+                    reset=first_pass,
+                )
+                y, dtype = np.asarray(y), X.dtype
+                check_consistent_length(X, y)
             else:
                 X, y = validate_data(
                     self,
@@ -294,9 +344,39 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
             if y.ndim == 2 and y.shape[1] == 1:
                 y = column_or_1d(y, warn=True)
             if sample_weight is not None:
-                sample_weight = _check_sample_weight(sample_weight, X, dtype=dtype)
-                self._check_total(sample_weight, "sample_weight")
+                sample_weight = self._validated_weights(sample_weight, X, dtype, "sample_weight")
         return X, y, sample_weight, dtype
+
+    def _may_have_no(self, X) -> bool:
+        """Whether there are no rows, and other processes may have some."""
+        return self.process_group is not None and getattr(X, "shape", (1,))[0] == 0
+
+    def _shards(self, processes, X, labels, dtype, validation) -> Shards:
+        """Who has which rows, once all processes have told that theirs go together."""
+        from sknn._shards import Shards
+
+        facts = {
+            f"the parameter {name}": re.sub(r" at 0x\w+", "", repr(getattr(self, name)))
+            for name in self._parameter_constraints
+            if name not in _OF_EACH_PROCESS
+        }
+        facts["the number of features"] = X.shape[1]
+        facts["the dtype to compute in"] = str(dtype)
+        facts["the number of columns of y"] = labels.shape[1] if labels.ndim == 2 else 1
+        facts["X_val being given"] = validation[0] is not None
+        facts["being fitted already"] = hasattr(self, "coefs_")
+        return Shards(processes, facts, X.shape[0])
+
+    def _validated_weights(self, weight, X, dtype, name) -> np.ndarray:
+        """Weights of rows; of several processes, only the total of all has to be above zero."""
+        if self._may_have_no(X):
+            check_consistent_length(X, weight)
+            return np.empty(0, dtype)
+        if self.process_group is not None:
+            return _check_sample_weight(weight, X, dtype=dtype, **MAY_ALL_BE_ZERO)
+        weight = _check_sample_weight(weight, X, dtype=dtype)
+        self._check_total(weight, name)
+        return weight
 
     @staticmethod
     def _check_total(weight: np.ndarray, name: str) -> None:
@@ -316,19 +396,29 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
                 check_mapped(self, X_val, "no_validation", [dtype], reset=False)
             else:
                 X_val = validate_data(
-                    self, X_val, accept_sparse="csr", dtype=dtype, order="C", reset=False
+                    self,
+                    X_val,
+                    accept_sparse="csr",
+                    dtype=dtype,
+                    order="C",
+                    ensure_min_samples=int(not self._may_have_no(X_val)),
+                    reset=False,
                 )
         with _checks.naming("y_val", "like y, with one target for each row of X_val"):
-            y_val = _check_y(y_val, multi_output=True, y_numeric=self._numeric_targets)
+            if self._may_have_no(X_val):
+                y_val = np.asarray(y_val)
+            else:
+                y_val = _check_y(y_val, multi_output=True, y_numeric=self._numeric_targets)
             if y_val.ndim == 2 and y_val.shape[1] == 1:
                 y_val = column_or_1d(y_val, warn=True)
             check_consistent_length(X_val, y_val)
         with _checks.naming("sample_weight_val", "one finite number for each row of X_val"):
             if sample_weight_val is not None:
-                sample_weight_val = _check_sample_weight(sample_weight_val, X_val, dtype=dtype)
-                self._check_total(sample_weight_val, "sample_weight_val")
+                sample_weight_val = self._validated_weights(
+                    sample_weight_val, X_val, dtype, "sample_weight_val"
+                )
         encoded = self._encode_validation(y_val, dtype)
-        is_watched = self.early_stopping and self.scoring is None
+        is_watched = self.early_stopping and self.scoring is None and self.process_group is None
         if is_watched and self._numeric_targets and len(encoded) < 2:
             raise ValueError(
                 "X_val has one row, and the score that early stopping watches is defined for two or"
@@ -337,7 +427,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         labels = y_val.toarray() if scipy.sparse.issparse(y_val) else y_val
         return ValidationSet(X_val, encoded, labels, sample_weight_val)
 
-    def _problem(self, X, dtype, y, labels, sample_weight, network, tasks) -> Problem:
+    def _problem(self, X, dtype, y, labels, sample_weight, network, shards, tasks) -> Problem:
         """What is to be learned, from all rows."""
         from sknn._problem import Problem
 
@@ -366,6 +456,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
             scorer=scorer,
             watched=f"{_name_of(self.scoring)} {_name_of(self.loss)}",
             estimator_at=estimator_at,
+            shards=shards,
             tasks=tasks,
         )
         return problem
@@ -377,9 +468,12 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
 
         if incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        y, weight = problem.y, problem.sample_weight
+        y, weight, shards = problem.y, problem.sample_weight, problem.shards
+        stratify = self._stratify(y)
+        if shards is not None and stratify is not None:
+            stratify = shards.of_all(stratify)
         train_rows, valid_rows = split_rows(
-            len(y), self.validation_fraction, random_state, self._stratify(y)
+            problem.n_train, self.validation_fraction, random_state, stratify
         )
         for name, rows in (("training", train_rows), ("validation", valid_rows)):
             if weight is not None and weight[rows].sum() == 0:
@@ -388,13 +482,14 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
                     f" Those of the {len(rows)} {name} rows sum to zero: change random_state or"
                     " validation_fraction, or leave out the rows without weight."
                 )
+        if weight is not None:
+            weight = weight[valid_rows if shards is None else shards.mine(valid_rows)]
+        own_rows = valid_rows if shards is None else shards.own(valid_rows)
         validation = ValidationSet(
-            problem.X,
-            y[valid_rows],
-            problem.labels[valid_rows],
-            None if weight is None else weight[valid_rows],
-            valid_rows,
+            problem.X, y[own_rows], problem.labels[own_rows], weight, own_rows
         )
+        if shards is not None:
+            validation = shards.validation_of_all(validation, problem.dtype)
         return problem._replace(train_rows=train_rows, validation=validation)
 
     def set_callbacks(self, *callbacks):

@@ -89,6 +89,12 @@ class Batch(NamedTuple):
     weight_sum : float
         Sum of the sample weights, or n_rows.
     n_rows : int
+    offset : int
+        Of its rows in the chunk.
+    factors : torch.Tensor of shape (n_rows,) or None
+        `weight` times `n_rows`.
+    n_shared : int
+        Its rows in all processes, where several train one network.
     """
 
     X: np.ndarray | torch.Tensor | scipy.sparse.csr_matrix
@@ -98,6 +104,7 @@ class Batch(NamedTuple):
     n_rows: int
     offset: int = 0
     factors: torch.Tensor | None = None
+    n_shared: int = 0
 
 
 class Batches:

@@ -171,6 +171,16 @@ def check_schedule(learning_rate: Any, warmup_fraction: float) -> None:
         )
 
 
+def check_scoring_of_processes(scoring: Any, process_group: Any) -> None:
+    """Refuse scorers where no process has all validation rows."""
+    if process_group is not None and scoring not in (None, "loss"):
+        raise ValueError(
+            f"The 'scoring' parameter is {scoring!r}, which needs all validation rows in one"
+            " process. With process_group, early stopping can watch the accuracy or R2"
+            " (scoring=None), or scoring='loss'."
+        )
+
+
 def check_validation_pair(X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
     """Refuse half of a validation set."""
     if X_val is not None and y_val is None:

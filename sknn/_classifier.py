@@ -128,6 +128,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         callbacks=None,
         dtype="auto",
         device="cpu",
+        process_group=None,
         loss="log_loss",
         focal_gamma=2.0,
         label_smoothing=0.0,
@@ -165,12 +166,13 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         self.callbacks = callbacks
         self.dtype = dtype
         self.device = device
+        self.process_group = process_group
         self.loss = loss
         self.focal_gamma = focal_gamma
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
 
-    def _check_targets(self, y, classes, first_pass, dtype):
+    def _check_targets(self, y, classes, first_pass, dtype, shards=None):
         # With partial_fit, `classes` are those of all calls; `warm_start` asks for the same set
         # again.
         #
@@ -180,10 +182,11 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         #      no          yes          yes         y must have the same classes
         #      yes         yes          yes         y must have the same classes
         #      yes         no           yes         y must have no other class
+        seen = y if shards is None else shards.labels_of_all(y)
         if first_pass and classes is None:
-            self._learn_classes(y)
+            self._learn_classes(seen)
         else:
-            self._check_classes(unique_labels(y))
+            self._check_classes(unique_labels(seen))
         return _targets.encode_labels(y, self._label_binarizer, dtype)
 
     def _learn_classes(self, y):
@@ -227,9 +230,14 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
             )
         return encoded
 
-    def _finalize_sample_weight(self, sample_weight, y, incremental, dtype):
+    def _finalize_sample_weight(self, sample_weight, y, incremental, dtype, shards=None):
+        sample_weight = super()._finalize_sample_weight(
+            sample_weight, y, incremental, dtype, shards
+        )
         if self.class_weight is None:
             return sample_weight
+        if shards is not None:  # "balanced" counts the rows of all
+            y = np.concatenate(shards.processes.gather(y.toarray() if issparse(y) else y))
         is_list = isinstance(self.class_weight, list)
         if incremental and "balanced" in (self.class_weight if is_list else [self.class_weight]):
             raise ValueError(

@@ -162,6 +162,15 @@ device : str, default='cpu'
     'auto' for the accelerator if there is one. A device that is absent is an error.
 
     .. versionadded:: 0.1
+process_group : 'world', torch.distributed.ProcessGroup or None, default=None
+    Processes that train one network together, each of which calls `fit` with its own rows and the
+    same parameters: 'world' is all of them, as `torchrun` or
+    :func:`torch.distributed.init_process_group` have made them. All end with the model that one
+    process would learn from the rows of all, in the order of the ranks, with the `random_state` of
+    the first. Dropout and the statistics of batch normalization are each process's own; the
+    statistics kept are the first one's. A group object is for this session: a pickle holds None.
+
+    .. versionadded:: 0.1
 """
 
 ATTRIBUTES = """\

@@ -81,15 +81,17 @@ class Masks:
 
 
 def derived_seed(
-    random_state: np.random.RandomState, n_samples_seen: int
+    random_state: np.random.RandomState, n_samples_seen: int, rank: int = 0
 ) -> np.random.SeedSequence:
     """A seed for what is random beyond scikit-learn, whose stream is not disturbed.
 
     It is drawn from a copy, and counts the rows seen before, so that each `partial_fit` with an
-    integer `random_state` leaves out something else.
+    integer `random_state` leaves out something else, as each process of several does.
     """
     entropy = copy.deepcopy(random_state).randint(0, 2**32, size=4, dtype=np.uint32)
-    return np.random.SeedSequence([*map(int, entropy), n_samples_seen])
+    return np.random.SeedSequence(
+        [*map(int, entropy), n_samples_seen], spawn_key=(rank,) if rank else ()
+    )
 
 
 class Dropout(nn.Module):

@@ -179,6 +179,12 @@ class FittedNetwork:
             self._history,
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if not isinstance(state.get("process_group"), str):
+            state = {**state, "process_group": None}  # a group is of this process alone
+        return state
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if getattr(self, "device_", "cpu") != "cpu":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from sknn._module import FeedForwardModule
 from sknn._net import plain_records
 from sknn._problem import Problem, State
 from sknn._reporting import epoch_bars
+from sknn._shards import ShardBatches, SharedStep
 from sknn._steps import AutogradStep, ClosedFormStep, LossMeter
 from sknn._stopping import StopTraining
 
@@ -28,8 +30,8 @@ def train_lbfgs(
     problem: Problem,
     state: State,
     settings: SimpleNamespace,
-    step: ClosedFormStep | AutogradStep,
-    meter: LossMeter,
+    step: ClosedFormStep | AutogradStep | SharedStep,
+    meter: LossMeter | SharedStep,
     module: FeedForwardModule,
 ) -> State:
     """Minimize from the parameters of `step`, which hold the starting point.
@@ -37,11 +39,12 @@ def train_lbfgs(
     The record of the stochastic solvers in `state` is handed on, as in scikit-learn.
     """
     parameters = step.parameters
-    (batch,) = Batches(
+    shards = problem.shards
+    (batch,) = (Batches if shards is None else partial(ShardBatches, shards))(
         problem.X,
         problem.y,
         problem.sample_weight,
-        batch_size=problem.X.shape[0],
+        batch_size=problem.n_train,
         device=parameters.storage.device,
         dtype=step.products.dtype,
         values=problem.dtype,
@@ -73,10 +76,13 @@ def train_lbfgs(
         accepted[0] = point.copy()
         for bar in bars:
             bar.show(loss)
+        is_asked = False
         if problem.tasks is not None:
             is_reported = False
-            if problem.tasks.end_epoch(lambda: vars(problem.estimator_at(state_at(point)))):
-                raise StopTraining
+            attributes = partial(_attributes_at, problem, state_at, point)
+            is_asked = problem.tasks.end_epoch(attributes)
+        if is_asked if shards is None else shards.processes.any(is_asked):
+            raise StopTraining
 
     def state_at(point: np.ndarray) -> State:
         vector.copy_(torch.from_numpy(point))
@@ -110,13 +116,23 @@ def train_lbfgs(
     except StopTraining:
         n_iter, point = len(records), accepted[0]
     except KeyboardInterrupt:
+        if shards is not None:
+            raise  # the others would wait for this one
         warnings.warn("Training interrupted by user.", stacklevel=2)
         n_iter, point = len(records), accepted[0]
         loss = records[-1]["train_loss"] if records else state.loss
+    if shards is not None:
+        point = np.array(shards.processes.first_numbers(point.tolist()))
     trained = replace(state_at(point), solver=state.solver, n_iter=n_iter)
     if is_reported:  # the last search has found no better point
         problem.tasks.end_epoch(lambda: vars(problem.estimator_at(trained)))
     return trained
+
+
+def _attributes_at(
+    problem: Problem, state_at: Callable[[np.ndarray], State], point: np.ndarray
+) -> dict[str, Any]:
+    return vars(problem.estimator_at(state_at(point)))
 
 
 def _minimize(

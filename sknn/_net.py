@@ -59,6 +59,8 @@ class FeedForwardNet(skorch.NeuralNet):
         are no such callbacks.
     rules : pair of lists of skorch.callbacks.Callback, default=((), ())
         Callbacks that come before the user's, and after them.
+    processes : Processes, default=None
+        That train this network together.
     max_epochs : int, default=0
     batch_size : int, default=128
     callbacks : list, default=None
@@ -94,6 +96,7 @@ class FeedForwardNet(skorch.NeuralNet):
         estimator_now: Callable[[], Any] | None = None,
         datasets: tuple[Any, Any] | None = None,
         rules: tuple[list[Callback], list[Callback]] = ((), ()),
+        processes: Any = None,
         max_epochs: int = 0,
         batch_size: int = 128,
         callbacks: list[Any] | None = None,
@@ -122,6 +125,7 @@ class FeedForwardNet(skorch.NeuralNet):
         self.estimator_now = estimator_now
         self.datasets = datasets
         self.rules = rules
+        self.processes = processes
         self.interrupted_ = False
         self.is_asked_to_stop_ = False
         self.stopped_: StopTraining | None = None
@@ -240,6 +244,8 @@ class FeedForwardNet(skorch.NeuralNet):
             if stop.is_amid_epoch:
                 self._back_to_saved_epoch()
         except KeyboardInterrupt:
+            if self.processes is not None:
+                raise  # the others would wait for this one
             self.interrupted_ = True
             self._back_to_saved_epoch()
         return self
@@ -321,7 +327,7 @@ def _ending_by_statement(callback: Callback, event: str) -> Callable[..., None]:
         except KeyboardInterrupt as interrupt:
             if not is_raised_by_statement(interrupt):
                 raise
-            if event != "on_epoch_end":
+            if event != "on_epoch_end" and net.processes is None:
                 raise StopTraining(is_amid_epoch=True) from None
             net.ask_to_stop()
 

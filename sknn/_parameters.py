@@ -74,6 +74,8 @@ class FlatParameters:
     vector : torch.Tensor of shape (n_parameters,)
         The parameters, with `grad` as its gradient: what a `torch.optim.Optimizer` is given.
     gradient : torch.Tensor of shape (n_parameters,)
+    message : torch.Tensor of shape (n_parameters + 1,)
+        The gradient and, behind it, room for the loss: what processes sum.
     slots : torch.Tensor of shape (n_slots, n_parameters)
     penalized, penalized_gradient : torch.Tensor of shape (n_weights,)
         The weights of all layers, on which the L2 penalty acts, and their gradient.
@@ -103,7 +105,8 @@ class FlatParameters:
         n_weights = sum(n_in * n_out for n_in, n_out in pairwise(self.layer_units))
         n_parameters = n_weights + sum(self.layer_units[1:]) + sum(p.numel() for p in self.extras)
         self.storage = torch.zeros(1 + n_slots, n_parameters, dtype=dtype, device=device)
-        self.gradient = torch.zeros(n_parameters, dtype=dtype, device=device)
+        self.message = torch.zeros(n_parameters + 1, dtype=dtype, device=device)
+        self.gradient = self.message[:-1]
         self._saved: Checkpoint | None = None
         self.slots = self.storage[1:]
         self.vector = torch.nn.Parameter(self.storage[0])

@@ -76,6 +76,8 @@ class ValidationSet(NamedTuple):
     sample_weight : ndarray of shape (n_rows,) or None
     rows : ndarray of int or None
         Which rows of `X`; None for all.
+    n_rows : list of int or None
+        Rows of each process, where several train one network.
     """
 
     X: np.ndarray | scipy.sparse.csr_matrix
@@ -83,6 +85,7 @@ class ValidationSet(NamedTuple):
     labels: np.ndarray
     sample_weight: np.ndarray | None
     rows: np.ndarray | None = None
+    n_rows: list[int] | None = None
 
 
 class Problem(NamedTuple):
@@ -115,6 +118,10 @@ class Problem(NamedTuple):
         Names what the scores of the validation rows are of.
     estimator_at : callable or None
         A `State` to an estimator that predicts with it.
+    shards : Shards or None
+        Who has which rows, where several processes train one network. Then `X`, `y` and `labels`
+        are those of this process, while `sample_weight`, `train_rows` and, in `validation`, `y` and
+        `sample_weight` are of the rows of all.
     tasks : FitTasks or None
         Tells scikit-learn's callbacks of epochs.
     """
@@ -133,7 +140,15 @@ class Problem(NamedTuple):
     scorer: Scorer | str | None = None
     watched: str = ""
     estimator_at: Callable[[State], Any] | None = None
+    shards: Any = None
     tasks: Any = None
+
+    @property
+    def n_train(self) -> int:
+        """Number of rows to learn from, in all processes."""
+        if self.train_rows is not None:
+            return len(self.train_rows)
+        return self.X.shape[0] if self.shards is None else self.shards.n_samples
 
 
 @dataclass

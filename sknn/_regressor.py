@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from numbers import Real
 from typing import ClassVar
 
@@ -130,6 +131,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         callbacks=None,
         dtype="auto",
         device="cpu",
+        process_group=None,
         huber_delta=1.0,
         quantile=0.5,
     ):
@@ -166,11 +168,13 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         self.callbacks = callbacks
         self.dtype = dtype
         self.device = device
+        self.process_group = process_group
         self.huber_delta = huber_delta
         self.quantile = quantile
 
-    def _check_targets(self, y, classes, first_pass, dtype):
-        encoded = _targets.encode_numbers(y, self.loss, dtype)
+    def _check_targets(self, y, classes, first_pass, dtype, shards=None):
+        with nullcontext() if shards is None else shards.agreement():
+            encoded = _targets.encode_numbers(y, self.loss, dtype)
         if self._predicts_levels() and encoded.shape[1] > 1:
             raise ValueError(
                 f"The 'quantile' parameter is a list, {self.quantile!r}, which is for a target of"

@@ -5,10 +5,12 @@ The other half of `_compat`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import sklearn
+from sklearn.utils.validation import _check_sample_weight
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -26,6 +28,11 @@ except ImportError:  # scikit-learn below 1.9
 
     def with_callbacks(method: Callable) -> Callable:
         return method
+
+
+# Older versions never refuse weights that are all zero.
+_HAS_CHECK = "allow_all_zero_weights" in inspect.signature(_check_sample_weight).parameters
+MAY_ALL_BE_ZERO = {"allow_all_zero_weights": True} if _HAS_CHECK else {}
 
 
 def is_sklearn_callback(callback: Any) -> bool:

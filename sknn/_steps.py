@@ -8,7 +8,8 @@ tested against. Both fill the gradient of the same `FlatParameters` and the same
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from functools import partial
+from itertools import count, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -54,15 +55,20 @@ class _HiddenLayer:
     """
 
     def __init__(
-        self, output: torch.Tensor, activation: str, rate: float, masks: Masks | None
+        self,
+        output: torch.Tensor,
+        activation: str,
+        rate: float,
+        masks: Masks | None,
+        new: Callable[[int], torch.Tensor],
     ) -> None:
         self._activation = ACTIVATIONS[activation]
         self._drops = masks is not None and rate > 0
-        self._input = torch.empty_like(output) if self._activation.from_input else None
+        self._input = new(len(output)) if self._activation.from_input else None
         if self._drops:
-            self._factors = torch.empty_like(output)
+            self._factors = new(len(output))
             self._fill = masks.filler(self._factors, rate)
-        self.passed_on = torch.empty_like(output) if self._drops else output
+        self.passed_on = new(len(output)) if self._drops else output
         if self._drops or self._activation.from_input:
             self.forward_: Callable[[torch.Tensor], object] = self._forward_
             self.backward_: Callable[[torch.Tensor, torch.Tensor], object] = self._backward_
@@ -84,6 +90,40 @@ class _HiddenLayer:
         self._activation.backward_(delta, a if self._input is None else self._input)
 
 
+class _Memory:
+    """Blocks that the workspaces for batches of all sizes share: a step uses one of them.
+
+    Where processes share a batch, each has another number of its rows in every step.
+
+    Parameters
+    ----------
+    n_most : int
+        Rows of the largest batch.
+    like : torch.Tensor
+        On the device.
+    dtype : torch.dtype
+    """
+
+    def __init__(self, n_most: int, like: torch.Tensor, dtype: torch.dtype) -> None:
+        self._n_most = n_most
+        self._new_empty = partial(like.new_empty, dtype=dtype)
+        self._blocks: list[torch.Tensor] = []
+
+    def room(self, n_rows: int) -> Callable[[int], torch.Tensor]:
+        """What makes one workspace's buffers: a number of units to (n_units, n_rows)."""
+        numbers = count()
+
+        def new(n_units: int) -> torch.Tensor:
+            number, size = next(numbers), n_units * n_rows
+            if number == len(self._blocks):
+                self._blocks.append(self._new_empty(max(size, n_units * self._n_most)))
+            elif size > len(self._blocks[number]):
+                self._blocks[number] = self._new_empty(size)
+            return self._blocks[number][:size].view(n_units, n_rows)
+
+        return new
+
+
 class _Workspace:
     """Buffers for batches of one size, feature-major: a column is a row of the data.
 
@@ -95,18 +135,20 @@ class _Workspace:
     """
 
     def __init__(
-        self, products: TorchProducts, network: Network, masks: Masks | None, n_rows: int
+        self,
+        products: TorchProducts,
+        network: Network,
+        masks: Masks | None,
+        n_rows: int,
+        memory: _Memory,
     ) -> None:
         parameters, operand = products.parameters, products.operand
         units = network.layer_units[1:]
-
-        def new(*shape: int) -> torch.Tensor:
-            return parameters.storage.new_empty(shape, dtype=products.dtype)
-
-        outputs = [new(n, n_rows) for n in units]
-        deltas = [*(new(n, n_rows) for n in units[:-1]), outputs[-1]]
+        new = memory.room(n_rows)
+        outputs = [new(n) for n in units]
+        deltas = [*(new(n) for n in units[:-1]), outputs[-1]]
         hidden = [
-            _HiddenLayer(outputs[i], activation, network.dropout_after(i), masks)
+            _HiddenLayer(outputs[i], activation, network.dropout_after(i), masks, new)
             for i, activation in enumerate(network.activations)
         ]
         self.raw = outputs[-1]
@@ -172,6 +214,8 @@ class ClosedFormStep:
         Strength of the L2 penalty alpha / (2 n) |W|^2.
     masks : Masks, default=None
         Draws what dropout leaves out; None for none.
+    n_most : int, default=0
+        Rows of the largest batch; by default those of the first one.
     """
 
     grad_mode = torch.inference_mode
@@ -183,9 +227,11 @@ class ClosedFormStep:
         loss: Loss,
         alpha: float,
         masks: Masks | None = None,
+        n_most: int = 0,
     ) -> None:
         self.products = products
         self.parameters = products.parameters
+        self._memory = _Memory(n_most, self.parameters.storage, products.dtype)
         self.network = network
         self.loss = loss
         self.alpha = alpha
@@ -201,7 +247,7 @@ class ClosedFormStep:
         """Fill the gradient, and the slot of the loss."""
         work = self._workspaces.get(batch.n_rows)
         if work is None:
-            work = _Workspace(self.products, self.network, self.masks, batch.n_rows)
+            work = _Workspace(self.products, self.network, self.masks, batch.n_rows, self._memory)
             self._workspaces[batch.n_rows] = work
         parameters, products = self.parameters, self.products
         X = self._drop_inputs(batch.X, work) if self._drops_inputs else batch.X

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from skorch.callbacks import Callback
+
+if TYPE_CHECKING:
+    from sknn._processes import Processes
 
 
 def score_improves(score: float, best: float, tol: float) -> bool:
@@ -200,6 +203,22 @@ class StopOnDivergence(Callback):
             raise StopTraining(diverged=True)
 
 
+class AgreeOnEpoch(Callback):
+    """Gives every process the first one's numbers of an epoch, which decide how training goes on.
+
+    They are equal but for rounding, which differs between kinds of processors.
+    """
+
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+
+    def on_epoch_end(self, net, **kwargs) -> None:
+        record = net.record_
+        names = [n for n in ("train_loss", "valid_score", "valid_loss") if n in record]
+        numbers = self.processes.first_numbers([record[name] for name in names])
+        record.update(zip(names, numbers, strict=True))
+
+
 class InverseScaling(Callback):
     """Sets the rate where the solver's schedule is "invscaling"."""
 
@@ -256,13 +275,17 @@ class KeepFinishedEpoch(Callback):
     """Saves the state after each epoch, so that an interrupt in the next one loses only that one.
 
     The last callback: the epoch is over when all others have seen it. So it ends training where one
-    of them has asked for that.
+    of them has asked for that, in whichever process.
     """
+
+    def __init__(self, processes: Processes | None = None) -> None:
+        self.processes = processes
 
     def on_train_begin(self, net, **kwargs) -> None:
         net.save_epoch()
 
     def on_epoch_end(self, net, **kwargs) -> None:
         net.save_epoch()
-        if net.is_asked_to_stop_:
+        is_asked = net.is_asked_to_stop_
+        if is_asked if self.processes is None else self.processes.any(is_asked):
             raise StopTraining

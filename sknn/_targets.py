@@ -30,6 +30,9 @@ def encode_labels(y: np.ndarray, binarizer: LabelBinarizer, dtype: np.dtype) -> 
     if binarizer.y_type_ == "binary" and y.ndim == 1 and len(binarizer.classes_) == 2:
         # As the binarizer does it, which on the way needs 56 bytes a row.
         return (y == binarizer.classes_[1]).astype(dtype).reshape(-1, 1)
+    if y.shape[0] == 0:  # of one of several processes
+        n_columns = y.shape[1] if y.ndim == 2 else 1
+        return np.empty((0, n_columns), dtype)
     encoded = binarizer.transform(y)
     # A binary problem of a single class comes out as zeros, in whatever shape.
     return np.ascontiguousarray(encoded, dtype=dtype).reshape(len(encoded), -1)
@@ -110,7 +113,7 @@ def encode_numbers(
     assert_all_finite(y, input_name=name)
     check_domain(y, loss, name)
     with np.errstate(over="ignore"):
-        encoded = y.astype(dtype, copy=False).reshape(len(y), -1)
+        encoded = y.astype(dtype, copy=False).reshape(len(y), y.shape[1] if y.ndim == 2 else 1)
     if not np.isfinite(encoded).all():
         raise ValueError(
             f"Input {name} contains a value too large for {np.dtype(dtype)!r}: the largest is"

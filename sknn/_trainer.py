@@ -11,6 +11,7 @@ import torch
 
 from sknn._batches import Batch, Batches
 from sknn._schedules import EpochScheduler, StepSchedule
+from sknn._shards import ShardBatches, SharedStep
 from sknn._solvers import Solver, TorchSolver, clip_gradient_
 from sknn._steps import AutogradStep, ClosedFormStep, LossMeter
 from sknn._validation import Validation
@@ -26,9 +27,9 @@ class Trainer:
 
     Parameters
     ----------
-    batches : Batches
-    step : ClosedFormStep or AutogradStep
-    meter : LossMeter
+    batches : Batches or ShardBatches
+    step : ClosedFormStep, AutogradStep or SharedStep
+    meter : LossMeter or SharedStep
     solver : Solver or TorchSolver
     schedule : StepSchedule, default=None
         Sets the rate of each step.
@@ -47,9 +48,9 @@ class Trainer:
 
     def __init__(
         self,
-        batches: Batches,
-        step: ClosedFormStep | AutogradStep,
-        meter: LossMeter,
+        batches: Batches | ShardBatches,
+        step: ClosedFormStep | AutogradStep | SharedStep,
+        meter: LossMeter | SharedStep,
         solver: Solver | TorchSolver,
         *,
         schedule: StepSchedule | None = None,
@@ -108,6 +109,8 @@ class Trainer:
                 self._announced_step(batch, net)
         if schedule is not None:
             schedule.end_epoch()
+        if isinstance(step, SharedStep):
+            step.processes.copy_first_buffers_(self.parameters)
         return meter.read()
 
     def _announced_step(self, batch: Batch, net: FeedForwardNet) -> None:

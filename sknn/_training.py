@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -31,13 +32,16 @@ from sknn._module import FeedForwardModule, modules_between
 from sknn._net import FeedForwardNet, plain_records
 from sknn._parameters import FlatParameters
 from sknn._problem import Network, Problem, State
+from sknn._processes import Processes
 from sknn._products import TorchProducts, products_of
 from sknn._reporting import EpochBar, ReportEpochs, epoch_bars
 from sknn._rows import multiplies_sparse
 from sknn._schedules import EpochScheduler, StepSchedule
+from sknn._shards import ShardBatches, SharedStep
 from sknn._solvers import SOLVERS, make_solver, solver_name
 from sknn._steps import AutogradStep, ClosedFormStep, LossMeter, flops_per_step
 from sknn._stopping import (
+    AgreeOnEpoch,
     InverseScaling,
     KeepFinishedEpoch,
     Progress,
@@ -49,6 +53,7 @@ from sknn._trainer import Trainer
 from sknn._validation import Validation
 
 STEP_SCHEDULES = ("cosine", "one_cycle")
+Step = ClosedFormStep | AutogradStep | SharedStep
 
 
 class Run(NamedTuple):
@@ -63,10 +68,10 @@ class Run(NamedTuple):
         The estimator's parameters by name.
     random_state : numpy.random.RandomState
     incremental : bool
-    step : ClosedFormStep or AutogradStep
+    step : ClosedFormStep, AutogradStep or SharedStep
     module : FeedForwardModule
         Over the parameters of the step.
-    meter : LossMeter
+    meter : LossMeter or SharedStep
     """
 
     problem: Problem
@@ -74,9 +79,9 @@ class Run(NamedTuple):
     settings: SimpleNamespace
     random_state: np.random.RandomState
     incremental: bool
-    step: ClosedFormStep | AutogradStep
+    step: Step
     module: FeedForwardModule
-    meter: LossMeter
+    meter: LossMeter | SharedStep
 
 
 def train(
@@ -107,15 +112,16 @@ def train(
     """
     device = resolve_device(settings.device, torch_dtype(problem.dtype))
     n_rows = _batch_size(problem, settings)
-    flops = flops_per_step(problem.network.layer_units, n_rows, problem.dtype)
+    n_own_rows = min(n_rows, problem.X.shape[0])
+    flops = flops_per_step(problem.network.layer_units, n_own_rows, problem.dtype)
     products = products_of(device, flops, _is_mixed(settings, device))
     seed = None
     if problem.network.draws:
-        seed = derived_seed(random_state, state.progress.n_samples_seen)
+        rank = 0 if problem.shards is None else problem.shards.processes.rank
+        seed = derived_seed(random_state, state.progress.n_samples_seen, rank)
     with products.threads(flops), _generator_of_modules(problem.network, seed, device):
         masks = Masks(seed, device) if problem.network.drops else None
-        step, module = _step(problem, state, settings, device, products, masks)
-        meter = LossMeter(step, _n_train(problem), n_rows)
+        step, module, meter = _step(problem, state, settings, device, products, masks)
         run = Run(problem, state, settings, random_state, incremental, step, module, meter)
         if settings.solver == "lbfgs":
             trained = train_lbfgs(problem, state, settings, step, meter, module)
@@ -132,13 +138,9 @@ def train(
     return trained
 
 
-def _n_train(problem: Problem) -> int:
-    return problem.X.shape[0] if problem.train_rows is None else len(problem.train_rows)
-
-
 def _batch_size(problem: Problem, settings: SimpleNamespace) -> int:
     """Rows of a step: all of them for L-BFGS, never more than there are."""
-    n_samples = _n_train(problem)
+    n_samples = problem.n_train
     if settings.solver == "lbfgs":
         return n_samples
     return min(200 if settings.batch_size == "auto" else settings.batch_size, n_samples)
@@ -178,16 +180,20 @@ def _step(
     device: torch.device,
     products: type[TorchProducts],
     masks: Masks | None,
-) -> tuple[ClosedFormStep | AutogradStep, FeedForwardModule]:
-    """The step and the module, over parameters that hold the starting point."""
-    network, loss = problem.network, problem.loss
+) -> tuple[Step, FeedForwardModule, LossMeter | SharedStep]:
+    """The step, the module and the meter, over parameters that hold the starting point."""
+    network, loss, shards = problem.network, problem.loss, problem.shards
     between = modules_between(network)
+    n_rows = _batch_size(problem, settings)
+    input_major = multiplies_sparse(problem.X, device, n_rows)
+    if shards is not None:  # the layout of what they sum; dense rows want the usual one
+        input_major = not shards.processes.any(not input_major)
     parameters = FlatParameters(
         network.layer_units,
         SOLVERS[settings.solver].n_slots if settings.solver in SOLVERS else 0,
         dtype=torch_dtype(problem.dtype),
         device=device,
-        input_major=multiplies_sparse(problem.X, device, _batch_size(problem, settings)),
+        input_major=input_major,
         modules=[module for layer in between for _, module in layer],
     )
     parameters.write(state.coefs, state.intercepts)
@@ -196,23 +202,30 @@ def _step(
         module.load_extras(state.modules)
     # Decoupled weight decay is the solver's own.
     alpha = 0.0 if settings.solver == "adamw" else settings.alpha
+    own_alpha = alpha if shards is None else 0.0
     if network.has_closed_form and loss.backward_ is not None:
-        step = ClosedFormStep(products(parameters), network, loss, alpha, masks)
+        n_most = min(n_rows, problem.X.shape[0])
+        step = ClosedFormStep(products(parameters), network, loss, own_alpha, masks, n_most)
     else:
-        step = AutogradStep(products(parameters), module, loss, alpha)
-    return step, module
+        step = AutogradStep(products(parameters), module, loss, own_alpha)
+    if shards is None:
+        return step, module, LossMeter(step, problem.n_train, n_rows)
+    shards.processes.copy_first_model_(parameters)
+    shared = SharedStep(step, alpha, shards.processes)
+    return shared, module, shared
 
 
 def _train_stochastic(run: Run) -> State:
     """Epochs of batches, run by skorch."""
     problem, settings, parameters = run.problem, run.settings, run.step.parameters
-    if settings.batch_size != "auto" and settings.batch_size > _n_train(problem):
+    if settings.batch_size != "auto" and settings.batch_size > problem.n_train:
         warnings.warn(
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
             stacklevel=2,
         )
     with epoch_bars(settings.verbose) as bars:
         net = _net(run, bars)
+        shards = problem.shards
         if settings.early_stopping:
             net.remember_best()
         if net.datasets is None:
@@ -223,6 +236,8 @@ def _train_stochastic(run: Run) -> State:
     _warn_of_the_end(net, run)
     if settings.early_stopping:
         parameters.restore(net.best_)
+    if shards is not None:
+        shards.processes.copy_first_model_(parameters)
     return _published(net, run)
 
 
@@ -243,6 +258,7 @@ def _net(run: Run, bars: list[EpochBar]) -> FeedForwardNet:
         problem.watched,
         is_other=problem.train_rows is None,
     )
+    processes = None if problem.shards is None else problem.shards.processes
     reports = [] if problem.tasks is None else [ReportEpochs(problem.tasks, attributes_now)]
     callbacks = copied_callbacks(settings.callbacks)
     net = FeedForwardNet(
@@ -254,7 +270,8 @@ def _net(run: Run, bars: list[EpochBar]) -> FeedForwardNet:
         progress,
         estimator_now,
         _datasets(problem) if callbacks else None,
-        _rules(settings, trainer, progress, [*bars, *reports]),
+        _rules(settings, trainer, progress, [*bars, *reports], processes),
+        processes,
         max_epochs=1 if run.incremental else settings.max_iter,
         batch_size=trainer.batches.batch_size,
         callbacks=callbacks,
@@ -271,7 +288,8 @@ def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
     if resumed is not None and resumed["name"] != solver_name(settings.solver):
         resumed = None
     solver = make_solver(step.parameters, run.module, settings, resumed)
-    batches = Batches(
+    shards = problem.shards
+    batches = (Batches if shards is None else partial(ShardBatches, shards))(
         problem.X,
         problem.y,
         problem.sample_weight,
@@ -321,7 +339,11 @@ def _is_verbose(settings: SimpleNamespace) -> bool:
 
 
 def _rules(
-    settings: SimpleNamespace, trainer: Trainer, progress: Progress, reports: list[Any]
+    settings: SimpleNamespace,
+    trainer: Trainer,
+    progress: Progress,
+    reports: list[Any],
+    processes: Processes | None,
 ) -> tuple[list[Any], list[Any]]:
     """What is done at an epoch's end, before and after the user's callbacks.
 
@@ -330,6 +352,7 @@ def _rules(
     """
     tol, early_stopping, is_verbose = settings.tol, settings.early_stopping, _is_verbose(settings)
     before = [
+        *([] if processes is None else [AgreeOnEpoch(processes)]),
         TrackProgress(progress, tol, is_verbose, early_stopping),
         *reports,
         StopOnDivergence(early_stopping),
@@ -339,7 +362,7 @@ def _rules(
         *([] if trainer.scheduler is None else [trainer.scheduler]),
         *([InverseScaling(progress)] if settings.solver == "sgd" else []),
         plateau,
-        KeepFinishedEpoch(),
+        KeepFinishedEpoch(processes),
     ]
     return before, after
 
@@ -349,7 +372,8 @@ def _datasets(problem: Problem) -> tuple[Any, Any]:
     everything = Dataset(problem.X, problem.labels)
     training, validation = everything, None
     if problem.train_rows is not None:
-        training = Subset(everything, problem.train_rows.copy())
+        rows, shards = problem.train_rows, problem.shards
+        training = Subset(everything, rows.copy() if shards is None else shards.own(rows))
     data = problem.validation
     if data is not None and data.rows is not None:
         validation = Subset(everything, data.rows)

@@ -62,6 +62,8 @@ class Validation:
         data, loss = self.problem.validation, self.problem.validation_loss
         with self.forward.evaluating():
             both = outputs_of(data.X, self.forward, _raw_and_linked(loss), data.rows)
+        if data.n_rows is not None:
+            both = self.problem.shards.processes.concatenate(both, data.n_rows)
         n_outputs = both.shape[1] // 2
         raw, prediction = both[:, :n_outputs], both[:, n_outputs:]
         value = self._loss(loss, raw)
