@@ -8,6 +8,7 @@ import os
 import re
 import runpy
 import signal
+import sys
 import time
 import warnings
 from contextlib import contextmanager
@@ -309,18 +310,20 @@ def test_threads_that_the_environment_gives_to_a_worker_are_used_and_kept():
 # --- what goes wrong --------------------------------------------------------------------------
 
 
-def test_error_in_a_worker_is_the_usual_one(client):
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [({"alpha": -1.0}, "'alpha' parameter"), ({"device": "cuda:99"}, "cuda:99")],
+    ids=str,
+)
+def test_error_in_a_worker_is_the_usual_one(parameters, message, client):
     X, y = TARGETS["multiclass"]
-    messages = []
+    errors = []
     for backend in ("sequential", "dask"):
-        model = network("multiclass", alpha=-1.0)
-        with (
-            joblib.parallel_config(backend),
-            pytest.raises(ValueError, match="'alpha' parameter") as caught,
-        ):
+        model = network("multiclass", **parameters)
+        with joblib.parallel_config(backend), pytest.raises(ValueError, match=message) as caught:
             cross_val_score(model, X, y, error_score="raise")
-        messages.append((type(caught.value), str(caught.value)))
-    assert messages[0] == messages[1]
+        errors.append((type(caught.value), str(caught.value)))
+    assert errors[0] == errors[1]
 
 
 class Killer:
@@ -376,3 +379,9 @@ def test_example_makes_a_cluster_of_its_own(capsys):
     with mock.patch.dict(os.environ), warnings.catch_warnings():
         runpy.run_path(str(EXAMPLE))["main"](["--epochs", "1"])
     assert "2 workers, 2 fits at once" in capsys.readouterr().out
+
+
+def test_example_without_dask_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ImportError, match="pip install distributed"):
+        runpy.run_path(str(EXAMPLE))
