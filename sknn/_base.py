@@ -455,11 +455,11 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
             validation_loss=self._make_loss(smoothed=False),
             scorer=scorer,
             watched=f"{_name_of(self.scoring)} {_name_of(self.loss)}",
-            estimator_at=estimator_at,
             shards=shards,
             tasks=tasks,
         )
-        return problem
+        # Another tuple than the function's own: in a cycle, the rows would outlive the fit.
+        return problem._replace(estimator_at=estimator_at)
 
     def _split(self, problem: Problem, random_state, incremental) -> Problem:
         """Set validation rows aside."""

@@ -189,8 +189,8 @@ class FeedForwardNet(skorch.NeuralNet):
     def notify(self, method_name, **cb_kwargs):
         """skorch's, without calls of the methods that a callback does not override."""
         if method_name not in self._listeners:
-            own = getattr(self, method_name)
-            self._listeners[method_name] = [own, *self._listening(method_name)]
+            self._listeners[method_name] = self._listening(method_name)
+        getattr(self, method_name)(self, **cb_kwargs)
         for listener in self._listeners[method_name]:
             listener(self, **cb_kwargs)
 
@@ -240,7 +240,7 @@ class FeedForwardNet(skorch.NeuralNet):
             with self.trainer.grad_mode() if is_once else nullcontext():
                 super().fit_loop(X, y, epochs, **fit_params)
         except StopTraining as stop:
-            self.stopped_ = stop
+            self.stopped_ = stop.with_traceback(None)  # its frames hold this net
             if stop.is_amid_epoch:
                 self._back_to_saved_epoch()
         except KeyboardInterrupt:

@@ -7,6 +7,7 @@ skorch net live for one call.
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -246,10 +247,10 @@ def _net(run: Run, bars: list[EpochBar]) -> FeedForwardNet:
     problem, settings, parameters = run.problem, run.settings, run.step.parameters
 
     def estimator_now() -> Any:
-        return problem.estimator_at(_copy_of(_model_of(net)))
+        return problem.estimator_at(_copy_of(_model_of(net_if_alive())))
 
     def attributes_now() -> dict[str, Any]:
-        return vars(problem.estimator_at(_model_if_stopped(net, run)))
+        return vars(problem.estimator_at(_model_if_stopped(net_if_alive(), run)))
 
     trainer = _trainer(run, estimator_now)
     progress = run.state.progress.copy(
@@ -278,6 +279,7 @@ def _net(run: Run, bars: list[EpochBar]) -> FeedForwardNet:
         verbose=int(_is_verbose(settings)),
         device=str(parameters.storage.device),
     )
+    net_if_alive = weakref.ref(net)  # in a cycle with the net, the rows would outlive the fit
     return net.initialize()
 
 

@@ -10,8 +10,12 @@ code_blocks = runpy.run_path(str(ROOT / ".ci" / "readme_blocks.py"))["code_block
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("page", ["README.md", "docs/additions.md"])
-def test_python_blocks_of_a_page_run_in_order(page):
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/additions.md", "docs/cluster.md", "docs/streams.md"]
+)
+def test_python_blocks_of_a_page_run_in_order(page, monkeypatch):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")  # Dask would set them, and leave them so
     blocks = code_blocks("python", ROOT / page)
     assert blocks
     namespace = {"__name__": "page"}

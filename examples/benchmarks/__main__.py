@@ -23,6 +23,7 @@ NAMES = (
     "features",
     "limit",
     "fits",
+    "cluster",
     "precision",
     "predict",
     "growth",
