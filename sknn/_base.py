@@ -6,6 +6,7 @@ torch and skorch are imported where training or prediction begins, not here.
 from __future__ import annotations
 
 import copy
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,6 +120,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         "callbacks": [list, tuple, None],
         "dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
         "device": [str],
+        "checkpoint_dir": [str, os.PathLike, None],
+        "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
     }
 
     @abstractmethod
@@ -227,6 +230,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
 
         with unchanged_on_failure(self):
             self._check_parameters(*validation)
+            if not incremental:
+                _checks.check_checkpoint(self)
             first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
             X, labels, sample_weight = self._check_data(X, y, sample_weight, first_pass)
             y = self._check_targets(labels, classes, first_pass, X.dtype)

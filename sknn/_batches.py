@@ -9,7 +9,7 @@ is larger).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -169,6 +169,25 @@ class Batches:
     def n_batches(self) -> int:
         """Batches of an epoch, those without weight included."""
         return -(-self.n_samples // self.batch_size)
+
+    def state(self) -> dict[str, Any] | None:
+        """What the order of the next epochs depends on; None if it never changes."""
+        if self.random_state is None:
+            return None
+        compact = np.min_scalar_type(self._order.max())
+        return {
+            "order": self._order.astype(compact),
+            "random_state": self.random_state.get_state(legacy=False),
+        }
+
+    def restore(self, state: dict[str, Any] | None) -> None:
+        """Take up what `state` gave."""
+        if self.random_state is None:
+            return
+        if state["order"].shape != self._order.shape:
+            raise ValueError(f"it is of {len(state['order'])} rows, not of {self.n_samples}")
+        self._order[:] = state["order"]
+        self.random_state.set_state(state["random_state"])
 
     def rows_of(self, batch: Batch) -> np.ndarray:
         """Which rows of `X` the batch that was yielded last holds."""

@@ -128,6 +128,8 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         callbacks=None,
         dtype="auto",
         device="cpu",
+        checkpoint_dir=None,
+        checkpoint_every=10,
         loss="log_loss",
         focal_gamma=2.0,
         label_smoothing=0.0,
@@ -165,6 +167,8 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         self.callbacks = callbacks
         self.dtype = dtype
         self.device = device
+        self.checkpoint_dir = checkpoint_dir
+        self.checkpoint_every = checkpoint_every
         self.loss = loss
         self.focal_gamma = focal_gamma
         self.label_smoothing = label_smoothing

@@ -130,6 +130,8 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         callbacks=None,
         dtype="auto",
         device="cpu",
+        checkpoint_dir=None,
+        checkpoint_every=10,
         huber_delta=1.0,
         quantile=0.5,
     ):
@@ -166,6 +168,8 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         self.callbacks = callbacks
         self.dtype = dtype
         self.device = device
+        self.checkpoint_dir = checkpoint_dir
+        self.checkpoint_every = checkpoint_every
         self.huber_delta = huber_delta
         self.quantile = quantile
 

@@ -22,8 +22,10 @@ from torch.utils.data import Subset
 from sknn import _compat
 from sknn._batches import Batches, multiplies_sparse
 from sknn._callbacks import copied_callbacks, without_training_state
+from sknn._checkpoint import CheckpointFile, SaveCheckpoint, go_on
 from sknn._devices import resolve_device
 from sknn._dropout import Masks, derived_seed
+from sknn._fingerprint import fingerprint
 from sknn._inference import Layers, Modules
 from sknn._lbfgs import train_lbfgs
 from sknn._losses import Criterion
@@ -66,6 +68,8 @@ class Run(NamedTuple):
     module : FeedForwardModule
         Over the parameters of the step.
     meter : LossMeter
+    generators : list of Masks or GlobalGenerators
+        What is drawn from in training, beside `random_state`.
     """
 
     problem: Problem
@@ -76,6 +80,7 @@ class Run(NamedTuple):
     step: ClosedFormStep | AutogradStep
     module: FeedForwardModule
     meter: LossMeter
+    generators: list[Masks | _compat.GlobalGenerators]
 
 
 def train(
@@ -111,11 +116,14 @@ def train(
     seed = None
     if problem.network.draws:
         seed = derived_seed(random_state, state.progress.n_samples_seen)
-    with products.threads(flops), _generator_of_modules(problem.network, seed, device):
+    with products.threads(flops), _generator_of_modules(problem.network, seed, device) as borrowed:
         masks = Masks(seed, device) if problem.network.drops else None
+        generators = [g for g in (masks, borrowed) if g is not None]
         step, module = _step(problem, state, settings, device, products, masks)
         meter = LossMeter(step, _n_train(problem), n_rows)
-        run = Run(problem, state, settings, random_state, incremental, step, module, meter)
+        run = Run(
+            problem, state, settings, random_state, incremental, step, module, meter, generators
+        )
         if settings.solver == "lbfgs":
             trained = train_lbfgs(problem, state, settings, step, meter, module)
         else:
@@ -164,14 +172,14 @@ def _is_mixed(settings: SimpleNamespace, device: torch.device) -> bool:
 @contextmanager
 def _generator_of_modules(
     network: Network, seed: np.random.SeedSequence | None, device: torch.device
-) -> Iterator[None]:
+) -> Iterator[_compat.GlobalGenerators | None]:
     """Let the user's modules draw what `random_state` decides, and put torch's generator back."""
     if not network.has_modules_of_the_user:
-        yield
+        yield None
         return
-    with _compat.borrowed_generator(device):
+    with _compat.borrowed_generator(device) as generators:
         torch.manual_seed(int(seed.generate_state(1)[0]))
-        yield
+        yield generators
 
 
 def _step(
@@ -214,22 +222,40 @@ def _train_stochastic(run: Run) -> State:
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
             stacklevel=2,
         )
+    file = _checkpoint_file(run)
     with epoch_bars(settings.verbose) as bars:
-        net = _net(run, bars)
+        net = _net(run, bars, file)
         if settings.early_stopping:
             net.remember_best()
+        if file is not None:
+            go_on(net, file)
+            if net.records_ and _is_verbose(settings):
+                print(f"Going on after iteration {len(net.records_)}, saved in {file.path}")
+        epochs = net.max_epochs - len(net.records_)
         if net.datasets is None:
-            net.partial_fit(net.trainer)
+            net.partial_fit(net.trainer, epochs=epochs)
         else:
             parameters.attach_gradients(run.module)  # some callbacks look at them, or clip them
-            net.partial_fit(problem.X, problem.labels)
+            net.partial_fit(problem.X, problem.labels, epochs=epochs)
+    if file is not None and not net.interrupted_:
+        file.remove()
     _warn_of_the_end(net, run)
     if settings.early_stopping:
         parameters.restore(net.best_)
     return _published(net, run)
 
 
-def _net(run: Run, bars: list[EpochBar]) -> FeedForwardNet:
+def _checkpoint_file(run: Run) -> CheckpointFile | None:
+    """Where this training is kept, if it is."""
+    settings = run.settings
+    if settings.checkpoint_dir is None or run.incremental:
+        return None
+    device = str(run.step.parameters.storage.device)
+    name = fingerprint(run.problem, run.state, settings, device)
+    return CheckpointFile(settings.checkpoint_dir, name)
+
+
+def _net(run: Run, bars: list[EpochBar], file: CheckpointFile | None) -> FeedForwardNet:
     """The skorch net, ready to train."""
     problem, settings, parameters = run.problem, run.settings, run.step.parameters
 
@@ -257,7 +283,7 @@ def _net(run: Run, bars: list[EpochBar]) -> FeedForwardNet:
         progress,
         estimator_now,
         _datasets(problem) if callbacks else None,
-        _rules(settings, trainer, progress, [*bars, *reports]),
+        _rules(settings, trainer, progress, [*bars, *reports], file),
         max_epochs=1 if run.incremental else settings.max_iter,
         batch_size=trainer.batches.batch_size,
         callbacks=callbacks,
@@ -314,6 +340,7 @@ def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
         validate=validate,
         rows=problem.X,
         labels=problem.labels,
+        generators=run.generators,
     )
 
 
@@ -323,7 +350,11 @@ def _is_verbose(settings: SimpleNamespace) -> bool:
 
 
 def _rules(
-    settings: SimpleNamespace, trainer: Trainer, progress: Progress, reports: list[Any]
+    settings: SimpleNamespace,
+    trainer: Trainer,
+    progress: Progress,
+    reports: list[Any],
+    file: CheckpointFile | None,
 ) -> tuple[list[Any], list[Any]]:
     """What is done at an epoch's end, before and after the user's callbacks.
 
@@ -342,6 +373,7 @@ def _rules(
         *([InverseScaling(progress)] if settings.solver == "sgd" else []),
         plateau,
         KeepFinishedEpoch(),
+        *([] if file is None else [SaveCheckpoint(file, settings.checkpoint_every)]),
     ]
     return before, after
 
