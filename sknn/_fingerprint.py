@@ -7,7 +7,7 @@ functions by their code, so that one that has been changed gives another.
 
 from __future__ import annotations
 
-import functools
+import copyreg
 import hashlib
 import json
 import sys
@@ -127,10 +127,8 @@ class _Description:
             return sorted(self._all(value), key=json.dumps)
         if isinstance(value, list | tuple):
             return self._all(value)
-        if isinstance(value, functools.partial):
-            return self._all([value.func, value.args, value.keywords])
-        if isinstance(value, types.MethodType):
-            return self._all([value.__func__, value.__self__])
+        if isinstance(value, bytes):
+            return [value.hex()]
         if isinstance(value, types.ModuleType):
             return [value.__name__]
         if isinstance(value, types.CodeType):
@@ -143,9 +141,14 @@ class _Description:
             return self._all([value.__func__])
         if isinstance(value, property):
             return self._all([value.fget])
-        if hasattr(value, "__dict__"):
-            return self._all([type(value), vars(value)])
-        return [joblib.hash(value, hash_name="sha1")]
+        # Anything else by what pickle would make it of: a global name, or a function's result.
+        known = copyreg.dispatch_table.get(type(value))
+        reduced = value.__reduce_ex__(4) if known is None else known(value)
+        if isinstance(reduced, str):
+            return [getattr(value, "__module__", None), reduced]
+        make, arguments, *more = reduced
+        state, items, pairs = (more + [None] * 3)[:3]
+        return self._all([make, arguments, state, list(items or ()), dict(pairs or ())])
 
     def _all(self, values: Any) -> list[Any]:
         return [self.of(value) for value in values]
