@@ -213,7 +213,8 @@ class CheckpointFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = self._new_file()
             os.close(handle)
-            os.unlink(name)
+            with suppress(FileNotFoundError):  # swept away by another process
+                os.unlink(name)
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"The 'checkpoint_dir' parameter is {directory!r}, where no file can be made:"

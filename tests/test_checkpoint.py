@@ -25,6 +25,7 @@ from conftest import TARGETS, assert_bit_equal, fitted_state
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -35,6 +36,7 @@ import sknn
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn import _checkpoint as checkpoint
 from sknn._checkpoint import CheckpointFile, Snapshot
+from sknn._devices import is_present
 from sknn._trainer import Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -49,6 +51,7 @@ SMALL = {
     "random_state": 3,
     "checkpoint_every": 4,
 }
+ACCELERATORS = [name for name in ("cuda", "mps") if is_present(name)]
 ON_TMPFS = sys.platform == "linux" and hasattr(os, "geteuid") and os.geteuid() == 0
 
 
@@ -272,6 +275,14 @@ def test_resumed_fit_is_bit_equal_after_a_warm_start(tmp_path):
     assert [record["epoch"] for record in resumed.net_.history] == list(range(1, 30))
 
 
+@pytest.mark.skipif(not ACCELERATORS, reason="there is no accelerator")
+@pytest.mark.parametrize("case", ["adam", "NAdam, float32", "dropout", "module that draws"])
+@pytest.mark.parametrize("device", ACCELERATORS)
+def test_resumed_fit_is_bit_equal_on_an_accelerator(device, case, tmp_path):
+    parameters = {"dtype": "float32", **CASES[case], "early_stopping": True, "device": device}
+    assert_goes_on(lambda: classifier(tmp_path, **parameters), tmp_path, X_IRIS, SPECIES)
+
+
 @pytest.mark.parametrize("n_epochs", range(1, 24))
 def test_killed_in_any_epoch(n_epochs, tmp_path):
     make = partial(classifier, tmp_path, checkpoint_every=3, dropout=0.2, early_stopping=True)
@@ -335,6 +346,19 @@ def test_resumed_best_losses_of_the_history_are_those_of_the_whole(tmp_path):
         least = np.minimum.accumulate([np.inf, *losses[:-1]])
         assert history[:, f"{name}_best"] == [bool(a < b) for a, b in zip(losses, least)]  # noqa: B905
         assert not all(history[10:, f"{name}_best"])
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("n_rows, bytes_of_row", [(200, 1), (2000, 2), (70_000, 4)])
+def test_size_of_the_file_is_that_of_the_guide(n_rows, bytes_of_row, early_stopping, tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((n_rows, 20), dtype=np.float32), np.arange(n_rows) % 3
+    estimator = classifier(tmp_path, batch_size=1000, early_stopping=early_stopping)
+    kill(estimator, 9, X, y)
+    n_parameters = 21 * 8 + 9 * 6 + 7 * 3
+    expected = (4 if early_stopping else 3) * n_parameters * 4
+    expected += bytes_of_row * (n_rows * 9 // 10 if early_stopping else n_rows)
+    assert 0 < the_file(tmp_path).stat().st_size - expected < 6000 + 300 * 8
 
 
 def test_durations_of_epochs_that_are_over_are_kept(tmp_path):
@@ -573,8 +597,7 @@ def test_same_fit_in_two_threads_at_once_is_right_in_both(tmp_path):
     assert len(fitted) == 4
     for estimator in fitted:
         assert_bit_equal(estimator, whole)
-    for name in files(tmp_path):  # of one that saved after another had ended
-        assert name.endswith(".npz")
+    assert files(tmp_path) == []
 
 
 # --- files that are of no use -----------------------------------------------------------------
@@ -825,6 +848,22 @@ def test_path_that_cannot_be_written_is_refused_before_training(tmp_path):
         assert f"'checkpoint_dir' parameter is {path!r}" in str(error.value)
         assert "directory" in str(error.value)
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_files_that_another_process_sweeps_away_are_no_error(tmp_path, monkeypatch):
+    new_file = CheckpointFile._new_file
+
+    def swept(self):
+        handle, name = new_file(self)
+        os.unlink(name)
+        return handle, name
+
+    monkeypatch.setattr(CheckpointFile, "_new_file", swept)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        classifier(tmp_path).fit(X_IRIS, SPECIES)
+    assert files(tmp_path) == []
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
@@ -1095,3 +1134,14 @@ def test_process_killed_from_outside(tmp_path):
     arrays, tree = loaded(next(tmp_path.glob("*.npz")))
     assert len(tree["history"]) >= 1
     assert all(np.isfinite(a).all() for a in arrays)
+
+
+@pytest.mark.long
+def test_example_prints_that_the_models_are_equal():
+    path = Path(__file__).resolve().parents[1] / "examples" / "resume.py"
+    out = run("import runpy; runpy.run_path(sys.argv.pop(), run_name='__main__')", path)
+    assert out.count("Killed. There is sknn-") == 2
+    assert "Going on after iteration " in out
+    assert "Left in the directory: 0 files" in out
+    assert "Epochs: 60, and 60 without a break" in out
+    assert "equal: True" in out

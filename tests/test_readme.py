@@ -10,7 +10,7 @@ code_blocks = runpy.run_path(str(ROOT / ".ci" / "readme_blocks.py"))["code_block
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("page", ["README.md", "docs/additions.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/additions.md", "docs/resume.md"])
 def test_python_blocks_of_a_page_run_in_order(page):
     blocks = code_blocks("python", ROOT / page)
     assert blocks

@@ -27,6 +27,7 @@ NAMES = (
     "predict",
     "growth",
     "memory",
+    "checkpoints",
     "imports",
 )
 
