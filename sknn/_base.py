@@ -202,6 +202,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         -----
         sklearn.exceptions.ConvergenceWarning
             If `max_iter` ends the training, or if it diverges with early stopping.
+        UserWarning
+            After Ctrl-C, or if a checkpoint cannot be saved or used.
         """
         tasks = None
         if hasattr(self, "_skl_callbacks"):

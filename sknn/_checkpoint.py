@@ -181,10 +181,10 @@ def _decoded(tree: Any, arrays: list[np.ndarray]) -> Any:
     if kind == "tuple":
         return tuple(_decoded(value, arrays))
     if kind == "tensor":
-        return torch.from_numpy(_decoded(value, arrays))
+        return torch.from_numpy(_decoded(value, arrays).copy())
     if kind == "number":
         return np.dtype(value[0]).type(value[1])
-    return arrays[value].copy()
+    return arrays[value]
 
 
 class CheckpointFile:

@@ -80,6 +80,8 @@ def _of_callbacks(callbacks: Any) -> Any:
     """Classes and plain attributes: what else a callback holds may change while it is used."""
 
     def plain(value: Any) -> Any:
+        if isinstance(value, np.generic):
+            value = value.item()
         if value is None or isinstance(value, str | bool | int | float):
             return value
         if isinstance(value, list | tuple):

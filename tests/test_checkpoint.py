@@ -259,7 +259,7 @@ def test_resumed_fit_is_bit_equal_with_validation_rows_of_ones_own(
 
 @pytest.mark.parametrize("density", [0.02, 0.5])
 def test_resumed_fit_is_bit_equal_for_sparse_rows(density, tmp_path):
-    rows = scipy.sparse.random(200, 50, density, "csr", rng=np.random.default_rng(0))
+    rows = scipy.sparse.random(200, 50, density, "csr", random_state=0)
     y = np.arange(200) % 3
     for dtype in (np.float32, np.float64):
         assert_goes_on(partial(classifier, tmp_path), tmp_path, rows.astype(dtype), y)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import textwrap
+import tracemalloc
 import types
 from types import SimpleNamespace
 
@@ -103,6 +104,18 @@ def test_same_data_held_otherwise_have_the_same_name(tmp_path):
         assert name_of(classifier(tmp_path), X, SPECIES) == expected
     assert name_of(classifier(tmp_path), X_IRIS, SPECIES.tolist()) == expected
     assert name_of(classifier(tmp_path), np.load(tmp_path / "X.npy", "r"), SPECIES) == expected
+
+
+@pytest.mark.parametrize("density", [1, 0.1])
+def test_naming_data_makes_no_copy_of_them(density):
+    X = np.random.default_rng(0).random((20_000, 100))
+    if density < 1:
+        X = scipy.sparse.random(20_000, 1000, density, "csr", random_state=0)
+    tracemalloc.start()
+    described(X)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1e6  # of 16 MB or more
 
 
 # --- parameters -------------------------------------------------------------------------------
@@ -386,6 +399,7 @@ def test_callbacks_count_by_class_and_plain_attributes(tmp_path):
 
     assert name(Own(1, object())) == name(Own(1, object()))
     assert name(Own(1, None)) != name(Own(2, None))
+    assert name(Own(np.int64(1), None)) != name(Own(np.int64(2), None))
     assert name(Own({"a": [1]}, None)) != name(Own({"a": [2]}, None))
     assert name(("a", Own(1, None))) != name(("b", Own(1, None)))
     assert name(Callback) != name()
