@@ -353,7 +353,7 @@ def test_resumed_best_losses_of_the_history_are_those_of_the_whole(tmp_path):
 def test_size_of_the_file_is_that_of_the_guide(n_rows, bytes_of_row, early_stopping, tmp_path):
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((n_rows, 20), dtype=np.float32), np.arange(n_rows) % 3
-    estimator = classifier(tmp_path, batch_size=1000, early_stopping=early_stopping)
+    estimator = classifier(tmp_path, batch_size=100, early_stopping=early_stopping)
     kill(estimator, 9, X, y)
     n_parameters = 21 * 8 + 9 * 6 + 7 * 3
     expected = (4 if early_stopping else 3) * n_parameters * 4
