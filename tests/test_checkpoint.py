@@ -419,6 +419,18 @@ def test_ctrl_c_keeps_model_and_file_and_the_same_fit_goes_on(tmp_path):
     assert counted.n_epochs == 24 - 8
 
 
+def test_warm_start_after_ctrl_c_is_another_training(tmp_path):
+    estimator = classifier(tmp_path, warm_start=True)
+    with killed_after(10, KeyboardInterrupt), pytest.warns(UserWarning, match="interrupted"):
+        estimator.fit(X_IRIS, SPECIES)
+    left = the_file(tmp_path)
+    with killed_after(None) as counted:
+        estimator.fit(X_IRIS, SPECIES)
+    assert counted.n_epochs == 24
+    assert len(estimator.loss_curve_) == 10 + 24
+    assert the_file(tmp_path) == left
+
+
 def test_ctrl_c_amid_a_save_keeps_the_epoch_and_the_file_before(tmp_path, monkeypatch):
     fsync, n_saved = os.fsync, []
 
