@@ -6,6 +6,7 @@ torch and skorch are imported where training or prediction begins, not here.
 from __future__ import annotations
 
 import copy
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
     from sknn._shards import Shards
 
 # What may differ between the processes that train one network.
-_OF_EACH_PROCESS = ("random_state", "verbose", "callbacks", "device", "process_group")
+_OF_EACH_PROCESS = (
+    *("random_state", "verbose", "callbacks", "device", "process_group"),
+    *("checkpoint_dir", "checkpoint_every"),
+)
 _STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw")
 
 
@@ -130,6 +134,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         "dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
         "device": [str],
         "process_group": [StrOptions({"world"}), HasMethods(["rank", "size"]), None],
+        "checkpoint_dir": [str, os.PathLike, None],
+        "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
     }
 
     @abstractmethod
@@ -225,6 +231,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         -----
         sklearn.exceptions.ConvergenceWarning
             If `max_iter` ends the training, or if it diverges with early stopping.
+        UserWarning
+            After Ctrl-C, or if a checkpoint cannot be saved or used.
         """
         tasks = None
         if hasattr(self, "_skl_callbacks"):
@@ -256,6 +264,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
             processes = processes_of(self.process_group, self.device)
             with agreement(processes):
                 self._check_parameters(*validation)
+                if not incremental:
+                    _checks.check_checkpoint(self)
                 first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
                 X, labels, sample_weight, dtype = self._check_data(X, y, sample_weight, first_pass)
             shards = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -107,7 +107,40 @@ class Batch(NamedTuple):
     n_shared: int = 0
 
 
-class Batches:
+class RowOrder:
+    """The order of rows in the epochs to come, as it is saved and put back."""
+
+    n_samples: int
+    batch_size: int
+    random_state: np.random.RandomState | None
+    _order: np.ndarray
+
+    @property
+    def n_batches(self) -> int:
+        """Batches of an epoch, those without weight included."""
+        return -(-self.n_samples // self.batch_size)
+
+    def state(self) -> dict[str, Any] | None:
+        """What the order of the next epochs depends on; None if it never changes."""
+        if self.random_state is None:
+            return None
+        compact = np.min_scalar_type(self._order.max())
+        return {
+            "order": self._order.astype(compact),
+            "random_state": self.random_state.get_state(legacy=False),
+        }
+
+    def restore(self, state: dict[str, Any] | None) -> None:
+        """Take up what `state` gave."""
+        if self.random_state is None:
+            return
+        if state["order"].shape != self._order.shape:
+            raise ValueError(f"it is of {len(state['order'])} rows, not of {self.n_samples}")
+        self._order[:] = state["order"]
+        self.random_state.set_state(state["random_state"])
+
+
+class Batches(RowOrder):
     """Batches over some rows of a data set; iterating is one epoch.
 
     Parameters
@@ -183,11 +216,6 @@ class Batches:
             stop = min(start + self.chunk_size, self.n_samples)
             self._chunk_start = start
             yield from self._chunk(start, stop)
-
-    @property
-    def n_batches(self) -> int:
-        """Batches of an epoch, those without weight included."""
-        return -(-self.n_samples // self.batch_size)
 
     def rows_of(self, batch: Batch) -> np.ndarray:
         """Which rows of `X` the batch that was yielded last holds."""

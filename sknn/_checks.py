@@ -7,6 +7,7 @@ allowed.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -159,6 +160,26 @@ def check_lbfgs(estimator: BaseFeedForward, X_val: Any) -> None:
         raise ValueError(
             "X_val and y_val are for stochastic solvers, which look at them after every epoch;"
             " solver='lbfgs' has no use for them. Use a stochastic solver, or leave them out."
+        )
+
+
+def check_checkpoint(estimator: BaseFeedForward) -> None:
+    """Refuse checkpoints of what could not be started again in the same way."""
+    if estimator.checkpoint_dir is None:
+        return
+    given = f"The 'checkpoint_dir' parameter is {estimator.checkpoint_dir!r}"
+    if not os.fspath(estimator.checkpoint_dir):
+        raise ValueError(f"{given}. It must name a directory: '.' is the working directory.")
+    if estimator.solver == "lbfgs":
+        raise ValueError(
+            f"{given}, but solver='lbfgs' has no epochs to save. Use a stochastic solver ('adam',"
+            " 'adamw', 'sgd', or an optimizer of torch), or leave 'checkpoint_dir' at its default."
+        )
+    if not isinstance(estimator.random_state, Integral):
+        raise ValueError(
+            f"{given}, and the 'random_state' parameter {estimator.random_state!r}. It must be an"
+            " int: with it, the same fit started again is the same training. Set it, or leave"
+            " 'checkpoint_dir' at its default."
         )
 
 

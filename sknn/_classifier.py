@@ -129,6 +129,8 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         dtype="auto",
         device="cpu",
         process_group=None,
+        checkpoint_dir=None,
+        checkpoint_every=10,
         loss="log_loss",
         focal_gamma=2.0,
         label_smoothing=0.0,
@@ -167,6 +169,8 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         self.dtype = dtype
         self.device = device
         self.process_group = process_group
+        self.checkpoint_dir = checkpoint_dir
+        self.checkpoint_every = checkpoint_every
         self.loss = loss
         self.focal_gamma = focal_gamma
         self.label_smoothing = label_smoothing

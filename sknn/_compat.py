@@ -122,15 +122,34 @@ def adam_step_(
 _generator_lock = threading.RLock()
 
 
+class GlobalGenerators:
+    """Torch's global generators for the CPU and for a device."""
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self.devices = [] if device is None or device.type != "cuda" else [device]
+
+    def state(self) -> list[np.ndarray]:
+        """What the next draws depend on."""
+        there = [torch.cuda.get_rng_state(device) for device in self.devices]
+        return [state.numpy() for state in (torch.get_rng_state(), *there)]
+
+    def restore(self, state: list[np.ndarray]) -> None:
+        """Take up what `state` gave."""
+        here, *there = map(torch.from_numpy, state)
+        torch.set_rng_state(here)
+        for device, its_state in zip(self.devices, there, strict=True):
+            torch.cuda.set_rng_state(its_state, device)
+
+
 @contextmanager
-def borrowed_generator(device: torch.device | None = None) -> Iterator[None]:
+def borrowed_generator(device: torch.device | None = None) -> Iterator[GlobalGenerators]:
     """Run the body with torch's global generators, and put them back.
 
     The process has one for the CPU, so bodies in several threads wait for each other.
     """
-    devices = [] if device is None or device.type != "cuda" else [device]
-    with _generator_lock, torch.random.fork_rng(devices):
-        yield
+    generators = GlobalGenerators(device)
+    with _generator_lock, torch.random.fork_rng(generators.devices):
+        yield generators
 
 
 def mark_as_stepped(optimizer: torch.optim.Optimizer) -> None:

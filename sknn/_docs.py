@@ -171,6 +171,19 @@ process_group : 'world', torch.distributed.ProcessGroup or None, default=None
     statistics kept are the first one's. A group object is for this session: a pickle holds None.
 
     .. versionadded:: 0.1
+checkpoint_dir : str, os.PathLike or None, default=None
+    Directory in which `fit` keeps a file of the running training, made if it is missing. The same
+    `fit`, started again after the process has died or after Ctrl-C, goes on from it and ends with
+    the model of a training that was never interrupted, bit by bit. The same are data, parameters,
+    starting point and versions, of which the file's name is made. The file is removed when training
+    ends. It needs an int as `random_state` and a stochastic solver, and leaves out the state of
+    your own callbacks. `partial_fit` makes no file.
+
+    .. versionadded:: 0.1
+checkpoint_every : int, default=10
+    Epochs from one save to the next.
+
+    .. versionadded:: 0.1
 """
 
 ATTRIBUTES = """\

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,6 +74,17 @@ class Masks:
             np.multiply(kept, factor, out=array)
 
         return fill
+
+    def state(self) -> dict[str, Any]:
+        """What the next draws depend on."""
+        there = None if self._generator is None else self._generator.get_state().numpy()
+        return {"bits": self._bits.state, "generator": there}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what `state` gave."""
+        self._bits.state = state["bits"]
+        if self._generator is not None:
+            self._generator.set_state(torch.from_numpy(state["generator"]))
 
     def fill_(self, factors: torch.Tensor, rate: float) -> torch.Tensor:
         """Fill a tensor once."""

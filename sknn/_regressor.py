@@ -132,6 +132,8 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         dtype="auto",
         device="cpu",
         process_group=None,
+        checkpoint_dir=None,
+        checkpoint_every=10,
         huber_delta=1.0,
         quantile=0.5,
     ):
@@ -169,6 +171,8 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         self.dtype = dtype
         self.device = device
         self.process_group = process_group
+        self.checkpoint_dir = checkpoint_dir
+        self.checkpoint_every = checkpoint_every
         self.huber_delta = huber_delta
         self.quantile = quantile
 

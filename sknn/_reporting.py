@@ -16,12 +16,12 @@ class EpochBar(Callback):
         self.bar: Any = None
 
     def on_train_begin(self, net, **kwargs) -> None:
-        self.open(net.max_epochs)
+        self.open(net.max_epochs, len(net.records_))
 
-    def open(self, n_epochs: int) -> None:
+    def open(self, n_epochs: int, n_done: int = 0) -> None:
         from tqdm.auto import tqdm  # which warns where a notebook lacks widgets
 
-        self.bar = tqdm(total=n_epochs, unit="epoch")
+        self.bar = tqdm(total=n_epochs, initial=n_done, unit="epoch")
 
     def on_epoch_end(self, net, **kwargs) -> None:
         record = net.record_

@@ -17,7 +17,7 @@ import scipy.sparse
 import torch
 from sklearn.utils.multiclass import unique_labels
 
-from sknn._batches import Batch
+from sknn._batches import Batch, RowOrder
 from sknn._problem import ValidationSet
 from sknn._processes import Processes, agreement
 from sknn._rows import DenseRows, open_rows
@@ -123,7 +123,7 @@ class Shards:
         return self.processes.concatenate(sample_weight.astype(dtype, copy=False), n_rows)
 
 
-class ShardBatches:
+class ShardBatches(RowOrder):
     """This process's part of each batch; iterating is one epoch. As `Batches` otherwise.
 
     Parameters
@@ -169,11 +169,6 @@ class ShardBatches:
             self._X.reserve(n_most)
             self._y.reserve(n_most)
         self._own = np.empty(0, int)
-
-    @property
-    def n_batches(self) -> int:
-        """Batches of an epoch, those without weight included."""
-        return -(-self.n_samples // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of one epoch."""

@@ -278,7 +278,20 @@ class TorchSolver:
         tensors = _map_leaves(
             lambda v: torch.from_numpy(v.copy()) if isinstance(v, np.ndarray) else v, numbers
         )
+        groups = self.optimizer.param_groups
         self.optimizer.load_state_dict(tensors)
+        # Torch makes new groups. The old ones are those that schedules hold.
+        for group, loaded in zip(groups, self.optimizer.param_groups, strict=True):
+            group.update(loaded)
+        self.optimizer.param_groups = groups
+        # And it gives what is kept of a parameter the parameter's dtype: NAdam keeps a product of
+        # float32 beside vectors of float64.
+        vectors = dict(enumerate(vector for group in groups for vector in group["params"]))
+        for index, state in tensors["state"].items():
+            kept = self.optimizer.state[vectors.get(index, index)]
+            for name, saved in state.items():
+                if isinstance(saved, torch.Tensor) and saved.dtype != kept[name].dtype:
+                    kept[name] = saved.to(kept[name].device)
 
 
 def _map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:

@@ -158,6 +158,11 @@ class TrackProgress(Callback):
         self.early_stopping = early_stopping
         self.least_loss = self.least_valid_loss = np.inf
 
+    def on_train_begin(self, net, **kwargs) -> None:
+        for record in net.records_:  # of a training that goes on
+            self.least_loss = min(self.least_loss, record["train_loss"])
+            self.least_valid_loss = min(self.least_valid_loss, record.get("valid_loss", np.inf))
+
     def on_epoch_end(self, net, **kwargs) -> None:
         record, progress = net.record_, self.progress
         loss, score = record["train_loss"], record.get("valid_score")
@@ -274,8 +279,8 @@ class StopOnPlateau(Callback):
 class KeepFinishedEpoch(Callback):
     """Saves the state after each epoch, so that an interrupt in the next one loses only that one.
 
-    The last callback: the epoch is over when all others have seen it. So it ends training where one
-    of them has asked for that, in whichever process.
+    The last callback but for the one that saves a checkpoint: the epoch is over when all others
+    have seen it. So it ends training where one of them has asked for that, in whichever process.
     """
 
     def __init__(self, processes: Processes | None = None) -> None:

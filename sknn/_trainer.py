@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,8 @@ import scipy.sparse
 import torch
 
 from sknn._batches import Batch, Batches
+from sknn._compat import GlobalGenerators
+from sknn._dropout import Masks
 from sknn._schedules import EpochScheduler, StepSchedule
 from sknn._shards import ShardBatches, SharedStep
 from sknn._solvers import Solver, TorchSolver, clip_gradient_
@@ -39,6 +41,8 @@ class Trainer:
     validate : Validation, default=None
     rows, labels : ndarray or CSR matrix, ndarray
         All rows and their targets as the user gave them, for callbacks that see batches.
+    generators : sequence of Masks or GlobalGenerators, default=()
+        What is drawn from in training, beside the order of rows.
 
     Attributes
     ----------
@@ -59,6 +63,7 @@ class Trainer:
         validate: Validation | None = None,
         rows: Rows,
         labels: np.ndarray,
+        generators: Sequence[Masks | GlobalGenerators] = (),
     ) -> None:
         self.batches = batches
         self.step = step
@@ -68,6 +73,7 @@ class Trainer:
         self.scheduler = scheduler
         self.validate = validate
         self.rows, self.labels = rows, labels
+        self.generators = generators
         self.parameters = step.parameters
         self.first_rate = np.nan
         self._max_grad_norm = max_grad_norm

@@ -24,8 +24,10 @@ from torch.utils.data import Subset
 from sknn import _compat
 from sknn._batches import Batches
 from sknn._callbacks import copied_callbacks, without_training_state
+from sknn._checkpoint import CheckpointFile, SaveCheckpoint, SharedCheckpointFile, go_on
 from sknn._devices import resolve_device, torch_dtype
 from sknn._dropout import Masks, derived_seed
+from sknn._fingerprint import fingerprint
 from sknn._inference import Layers, Modules
 from sknn._lbfgs import train_lbfgs
 from sknn._losses import Criterion
@@ -55,6 +57,7 @@ from sknn._validation import Validation
 
 STEP_SCHEDULES = ("cosine", "one_cycle")
 Step = ClosedFormStep | AutogradStep | SharedStep
+AnyFile = CheckpointFile | SharedCheckpointFile
 
 
 class Run(NamedTuple):
@@ -73,6 +76,8 @@ class Run(NamedTuple):
     module : FeedForwardModule
         Over the parameters of the step.
     meter : LossMeter or SharedStep
+    generators : list of Masks or GlobalGenerators
+        What is drawn from in training, beside `random_state`.
     """
 
     problem: Problem
@@ -83,6 +88,7 @@ class Run(NamedTuple):
     step: Step
     module: FeedForwardModule
     meter: LossMeter | SharedStep
+    generators: list[Masks | _compat.GlobalGenerators]
 
 
 def train(
@@ -120,10 +126,13 @@ def train(
     if problem.network.draws:
         rank = 0 if problem.shards is None else problem.shards.processes.rank
         seed = derived_seed(random_state, state.progress.n_samples_seen, rank)
-    with products.threads(flops), _generator_of_modules(problem.network, seed, device):
+    with products.threads(flops), _generator_of_modules(problem.network, seed, device) as borrowed:
         masks = Masks(seed, device) if problem.network.drops else None
+        generators = [g for g in (masks, borrowed) if g is not None]
         step, module, meter = _step(problem, state, settings, device, products, masks)
-        run = Run(problem, state, settings, random_state, incremental, step, module, meter)
+        run = Run(
+            problem, state, settings, random_state, incremental, step, module, meter, generators
+        )
         if settings.solver == "lbfgs":
             trained = train_lbfgs(problem, state, settings, step, meter, module)
         else:
@@ -164,14 +173,14 @@ def _is_mixed(settings: SimpleNamespace, device: torch.device) -> bool:
 @contextmanager
 def _generator_of_modules(
     network: Network, seed: np.random.SeedSequence | None, device: torch.device
-) -> Iterator[None]:
+) -> Iterator[_compat.GlobalGenerators | None]:
     """Let the user's modules draw what `random_state` decides, and put torch's generator back."""
     if not network.has_modules_of_the_user:
-        yield
+        yield None
         return
-    with _compat.borrowed_generator(device):
+    with _compat.borrowed_generator(device) as generators:
         torch.manual_seed(int(seed.generate_state(1)[0]))
-        yield
+        yield generators
 
 
 def _step(
@@ -224,16 +233,24 @@ def _train_stochastic(run: Run) -> State:
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
             stacklevel=2,
         )
+    file = _checkpoint_file(run)
     with epoch_bars(settings.verbose) as bars:
-        net = _net(run, bars)
+        net = _net(run, bars, file)
         shards = problem.shards
         if settings.early_stopping:
             net.remember_best()
+        if file is not None:
+            go_on(net, file)
+            if net.records_ and _is_verbose(settings):
+                print(f"Going on after iteration {len(net.records_)}, saved in {file.path}")
+        epochs = net.max_epochs - len(net.records_)
         if net.datasets is None:
-            net.partial_fit(net.trainer)
+            net.partial_fit(net.trainer, epochs=epochs)
         else:
             parameters.attach_gradients(run.module)  # some callbacks look at them, or clip them
-            net.partial_fit(problem.X, problem.labels)
+            net.partial_fit(problem.X, problem.labels, epochs=epochs)
+    if file is not None and not net.interrupted_:
+        file.remove()
     _warn_of_the_end(net, run)
     if settings.early_stopping:
         parameters.restore(net.best_)
@@ -242,7 +259,19 @@ def _train_stochastic(run: Run) -> State:
     return _published(net, run)
 
 
-def _net(run: Run, bars: list[EpochBar]) -> FeedForwardNet:
+def _checkpoint_file(run: Run) -> AnyFile | None:
+    """Where this training is kept, if it is."""
+    settings = run.settings
+    if settings.checkpoint_dir is None or run.incremental:
+        return None
+    device = str(run.step.parameters.storage.device)
+    name, shards = fingerprint(run.problem, run.state, settings, device), run.problem.shards
+    if shards is not None:
+        return SharedCheckpointFile(settings.checkpoint_dir, name, shards.processes)
+    return CheckpointFile(settings.checkpoint_dir, name)
+
+
+def _net(run: Run, bars: list[EpochBar], file: AnyFile | None) -> FeedForwardNet:
     """The skorch net, ready to train."""
     problem, settings, parameters = run.problem, run.settings, run.step.parameters
 
@@ -271,7 +300,7 @@ def _net(run: Run, bars: list[EpochBar]) -> FeedForwardNet:
         progress,
         estimator_now,
         _datasets(problem) if callbacks else None,
-        _rules(settings, trainer, progress, [*bars, *reports], processes),
+        _rules(settings, trainer, progress, [*bars, *reports], processes, file),
         processes,
         max_epochs=1 if run.incremental else settings.max_iter,
         batch_size=trainer.batches.batch_size,
@@ -332,6 +361,7 @@ def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
         validate=validate,
         rows=problem.X,
         labels=problem.labels,
+        generators=run.generators,
     )
 
 
@@ -346,6 +376,7 @@ def _rules(
     progress: Progress,
     reports: list[Any],
     processes: Processes | None,
+    file: AnyFile | None,
 ) -> tuple[list[Any], list[Any]]:
     """What is done at an epoch's end, before and after the user's callbacks.
 
@@ -365,6 +396,7 @@ def _rules(
         *([InverseScaling(progress)] if settings.solver == "sgd" else []),
         plateau,
         KeepFinishedEpoch(processes),
+        *([] if file is None else [SaveCheckpoint(file, settings.checkpoint_every)]),
     ]
     return before, after
 

@@ -110,6 +110,8 @@ OUT_OF_RANGE = {
     "callbacks": ["timer", 1, {"a": 1}],
     "dtype": ["float16", "double", None, np.float32],
     "device": [None, 0, 1.5],
+    "checkpoint_dir": [0, 1.5, ["here"]],
+    "checkpoint_every": [0, -1, 2.5, "often", None],
     "focal_gamma": [-1.0, "strong", None],
     "label_smoothing": [-0.1, 1, 1.0, "half", None],
     "class_weight": ["auto", 1.0, 2],

@@ -12,7 +12,17 @@ from conftest import torch_threads
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for `pytest` by itself
 
-from examples.benchmarks import _libtorch, _peers, _report, _timing, features, growth, limit, steps
+from examples.benchmarks import (
+    _libtorch,
+    _peers,
+    _report,
+    _timing,
+    checkpoints,
+    features,
+    growth,
+    limit,
+    steps,
+)
 from examples.benchmarks._fresh import megabytes_beyond
 from examples.benchmarks._peers import FITS, Network
 from examples.benchmarks._timing import Summary, compared, summarize, take_turns
@@ -158,6 +168,12 @@ def test_feature_of_the_benchmark_is_switched_on(name, monkeypatch, one_thread):
     assert np.isfinite([f.fit(network, X, y, 10) for f in (features.PLAIN, feature)]).all()
     results = [(m.loss_, m.validation_scores_, len(m.callbacks_)) for m in made]
     assert (results[0] == results[1]) == (name == "nothing")
+
+
+def test_checkpoints_are_of_the_size_that_is_expected():
+    for row in checkpoints.run(_timing.Options(quick=True)):
+        assert row["expected"] < row["kB"] < row["expected"] + 6
+        assert min(row["save"], row["load"], row["name"]) > 0
 
 
 @pytest.mark.parametrize("density", [1.0, 0.05])

@@ -1,0 +1,378 @@
+"""A running training as a snapshot and back, and snapshots as files.
+
+A snapshot is everything that lives from one epoch to the next, so that a training that is put back
+to one goes on bit by bit as if it had never stopped. What is made of it, and where it is kept, are
+not its business: it can be pickled, and sent to other processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections import Counter, OrderedDict
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+
+from sknn._processes import Processes, agreement
+
+if TYPE_CHECKING:
+    from sknn._net import FeedForwardNet
+
+# To be raised when `_state` changes, or how it is written.
+FORMAT = 1
+
+_PLAIN = (type(None), bool, int, float, str)
+_DICTS = {kind.__name__: kind for kind in (dict, Counter, OrderedDict)}
+
+
+class Snapshot(NamedTuple):
+    """A training between two epochs.
+
+    Attributes
+    ----------
+    arrays : list of ndarray
+    tree : JSON-able object
+        All the rest, in which arrays stand by their places in the list.
+    """
+
+    arrays: list[np.ndarray]
+    tree: Any
+
+
+def snapshot(net: FeedForwardNet) -> Snapshot:
+    """A copy of what the next epochs depend on.
+
+    Raises
+    ------
+    ValueError
+        If the optimizer, the scheduler or a record of the history holds something else than
+        numbers, strings, arrays and containers of them.
+    """
+    arrays: list[np.ndarray] = []
+    tree = {}
+    for name, state in _state(net).items():
+        try:
+            tree[name] = _encoded(state, arrays)
+        except TypeError as error:
+            raise ValueError(
+                f"The 'checkpoint_dir' parameter is set, but the state of the {name} holds {error},"
+                " which cannot be saved. Allowed are numbers, strings, arrays, tensors, and lists,"
+                " tuples and dicts of them. Keep to these, or leave checkpoint_dir at None."
+            ) from error
+    return Snapshot(arrays, tree)
+
+
+def resume(net: FeedForwardNet, snapshot: Snapshot) -> None:
+    """Put a net that has been made for the same training back to a snapshot.
+
+    Raises
+    ------
+    Exception
+        Of some kind, if the snapshot is of a net of another form. The net is then of no use until
+        it is put back to a snapshot of its own.
+    """
+    _restore(net, _decoded(snapshot.tree, snapshot.arrays))
+
+
+def go_on(net: FeedForwardNet, file: CheckpointFile | SharedCheckpointFile) -> None:
+    """Put a net to where its training was when the file was saved, if there is one."""
+    beginning = snapshot(net)  # refuses what cannot be saved now, not after the first epochs
+    loaded = file.load()
+    if loaded is None:
+        return
+    try:
+        resume(net, loaded)
+    except Exception as error:
+        resume(net, beginning)
+        file.warn_of_unusable(error)
+
+
+def _state(net: FeedForwardNet) -> dict[str, Any]:
+    """What lives from one epoch to the next, by whose it is."""
+    trainer, parameters, best = net.trainer, net.parameters, net.best_
+    schedule, scheduler = trainer.schedule, trainer.scheduler
+    return {
+        "network": _arrays([parameters.storage, *parameters.buffers]),
+        "best network": None if best is None else _arrays([best.rows, *best.buffers]),
+        "optimizer": trainer.solver.numbers(),
+        "schedule": None if schedule is None else schedule.n_epochs_done,
+        "scheduler": None if scheduler is None else scheduler.state(),
+        "rows": trainer.batches.state(),
+        "generators": _of_all(net, [generator.state() for generator in trainer.generators]),
+        "progress": vars(net.progress),
+        # What callbacks record of batches is left out: it grows with the steps.
+        "history": [{**record, "batches": []} for record in net.records_],
+    }
+
+
+def _restore(net: FeedForwardNet, state: dict[str, Any]) -> None:
+    trainer, parameters = net.trainer, net.parameters
+    _fill([parameters.storage, *parameters.buffers], state["network"])
+    if net.best_ is not None:
+        _fill([net.best_.rows, *net.best_.buffers], state["best network"])
+    if trainer.schedule is not None:
+        trainer.schedule.n_epochs_done = state["schedule"]
+    if trainer.scheduler is not None:
+        trainer.scheduler.scheduler.load_state_dict(state["scheduler"]["numbers"])
+    trainer.solver.restore(state["optimizer"])  # after the scheduler: rates are the optimizer's
+    trainer.batches.restore(state["rows"])
+    rank, size = (0, 1) if net.processes is None else (net.processes.rank, net.processes.size)
+    if len(state["generators"]) != size:
+        raise ValueError(f"it is of {len(state['generators'])} processes, not of {size}")
+    for generator, its_state in zip(trainer.generators, state["generators"][rank], strict=True):
+        generator.restore(its_state)
+    vars(net.progress).update(state["progress"])
+    net.records_[:] = state["history"]
+
+
+def _of_all(net: FeedForwardNet, value: Any) -> list[Any]:
+    """What each process that trains the net has of its own."""
+    return [value] if net.processes is None else net.processes.gather(value)
+
+
+def _arrays(tensors: list[torch.Tensor]) -> list[np.ndarray]:
+    return [tensor.detach().cpu().numpy() for tensor in tensors]
+
+
+def _fill(tensors: list[torch.Tensor], arrays: list[np.ndarray]) -> None:
+    """Copy arrays into tensors of the same shapes and dtypes; torch's copy would take others."""
+    for tensor, array in zip(tensors, arrays, strict=True):
+        values = torch.from_numpy(array)
+        if values.shape != tensor.shape or values.dtype != tensor.dtype:
+            raise ValueError(
+                f"it holds {values.dtype} of shape {tuple(values.shape)} in the place of"
+                f" {tensor.dtype} of shape {tuple(tensor.shape)}"
+            )
+        tensor.copy_(values)
+
+
+def _encoded(value: Any, arrays: list[np.ndarray]) -> Any:
+    """A value as JSON can hold it. Keys that begin with $ say what stands for something else."""
+    if type(value) in _PLAIN:
+        return value
+    if type(value) is list:
+        return [_encoded(item, arrays) for item in value]
+    if type(value) is tuple:
+        return {"$tuple": [_encoded(item, arrays) for item in value]}
+    if type(value) in _DICTS.values():
+        if type(value) is dict and all(type(k) is str and not k.startswith("$") for k in value):
+            return {key: _encoded(item, arrays) for key, item in value.items()}
+        items = [[_encoded(k, arrays), _encoded(v, arrays)] for k, v in value.items()]
+        return {"$" + type(value).__name__: items}
+    if isinstance(value, torch.Tensor):
+        return {"$tensor": _encoded(value.detach().cpu().numpy(), arrays)}
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        arrays.append(value.copy())
+        return {"$array": len(arrays) - 1}
+    if isinstance(value, np.bool_ | np.integer | np.float16 | np.float32 | np.float64 | np.str_):
+        return {"$number": [value.dtype.str, value.item()]}
+    raise TypeError(f"{value!r} of type {type(value).__name__}")
+
+
+def _decoded(tree: Any, arrays: list[np.ndarray]) -> Any:
+    """What `_encoded` was given."""
+    if isinstance(tree, list):
+        return [_decoded(item, arrays) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if len(tree) != 1 or not next(iter(tree)).startswith("$"):
+        return {key: _decoded(item, arrays) for key, item in tree.items()}
+    ((kind, value),) = tree.items()
+    kind = kind[1:]
+    if kind in _DICTS:
+        return _DICTS[kind]({_decoded(k, arrays): _decoded(v, arrays) for k, v in value})
+    if kind == "tuple":
+        return tuple(_decoded(value, arrays))
+    if kind == "tensor":
+        return torch.from_numpy(_decoded(value, arrays).copy())
+    if kind == "number":
+        return np.dtype(value[0]).type(value[1])
+    return arrays[value]
+
+
+class CheckpointFile:
+    """The file of one training, named by its fingerprint.
+
+    It is an archive of NumPy (.npz): a JSON document, then the arrays, each with a checksum. It is
+    replaced as a whole, so that there is the last one or the one before, whenever the process ends.
+
+    Parameters
+    ----------
+    directory : str or os.PathLike
+        Made if it is missing.
+    fingerprint : str
+
+    Raises
+    ------
+    ValueError
+        If no file can be made in the directory.
+    """
+
+    def __init__(self, directory: str | os.PathLike, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+        self.path = Path(os.fsdecode(directory)) / f"sknn-{fingerprint}.npz"
+        self._has_warned = False
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = self._new_file()
+            os.close(handle)
+            with suppress(FileNotFoundError):  # swept away by another process
+                os.unlink(name)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"The 'checkpoint_dir' parameter is {directory!r}, where no file can be made:"
+                f" {error}. It must be a directory that can be written to, or a path at which one"
+                " can be made. Choose another, or leave it at None."
+            ) from error
+
+    def _new_file(self) -> tuple[int, str]:
+        return tempfile.mkstemp(".tmp", self.path.name + ".", self.path.parent)
+
+    def load(self) -> Snapshot | None:
+        """What was saved last, or None; with a warning, if there is a file that is of no use."""
+        self._sweep()
+        try:
+            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+                document, *arrays = (archive[f"arr_{i}"] for i in range(len(archive.files)))
+            label = json.loads(document.tobytes())
+            if label["format"] != FORMAT:
+                raise ValueError(f"its format is {label['format']}, and this version's is {FORMAT}")
+            if label["fingerprint"] != self.fingerprint:
+                raise ValueError("it is of another training")
+            return Snapshot(arrays, label["tree"])
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # whatever bytes may make of zipfile, NumPy and json
+            self.warn_of_unusable(error)
+            return None
+
+    def warn_of_unusable(self, error: Exception) -> None:
+        """Say that a file is left aside."""
+        warnings.warn(
+            f"The checkpoint {self.path} cannot be used ({type(error).__name__}: {error}). Training"
+            " begins anew, and will replace it.",
+            stacklevel=2,
+        )
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Replace the file; with a warning, and the file as it was, if that fails."""
+        try:
+            self._write(snapshot)
+        except OSError as error:
+            if not self._has_warned:
+                warnings.warn(
+                    f"The checkpoint {self.path} could not be saved ({error}). Training goes on,"
+                    " and tries again; the checkpoint before, if there is one, is still there.",
+                    stacklevel=2,
+                )
+            self._has_warned = True
+
+    def _write(self, snapshot: Snapshot) -> None:
+        label = {"format": FORMAT, "fingerprint": self.fingerprint, "tree": snapshot.tree}
+        document = np.frombuffer(json.dumps(label).encode(), np.uint8)
+        handle, name = self._new_file()
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, document, *snapshot.arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            # Another process that fits the same has swept it away: it has a file of its own.
+            with suppress(FileNotFoundError):
+                os.replace(name, self.path)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(name)
+        with suppress(OSError):  # not every system opens directories
+            directory = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+    def remove(self) -> None:
+        """Remove the file, if there is one."""
+        self._sweep()
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            warnings.warn(
+                f"The checkpoint {self.path} could not be removed ({error}). It is not needed any"
+                " more.",
+                stacklevel=2,
+            )
+
+    def _sweep(self) -> None:
+        """Remove what killed processes have left half written."""
+        for path in self.path.parent.glob(f"{self.path.name}.*.tmp"):
+            with suppress(OSError):
+                path.unlink()
+
+
+class SharedCheckpointFile:
+    """The file of a training by several processes: the first one's, of which it tells the others.
+
+    Parameters
+    ----------
+    directory : str or os.PathLike
+        Where the first process can write.
+    fingerprint : str
+        Of this process; the file is named by those of all.
+    processes : Processes
+    """
+
+    def __init__(
+        self, directory: str | os.PathLike, fingerprint: str, processes: Processes
+    ) -> None:
+        self._processes = processes
+        names = ",".join(processes.gather(fingerprint))
+        self._file: CheckpointFile | None = None
+        with agreement(processes):
+            if processes.rank == 0:
+                self._file = CheckpointFile(directory, hashlib.sha1(names.encode()).hexdigest())
+
+    @property
+    def path(self) -> Path | str:
+        return "process 0" if self._file is None else self._file.path
+
+    def load(self) -> Snapshot | None:
+        """What the first process has saved last, or None."""
+        return self._processes.first(None if self._file is None else self._file.load())
+
+    def warn_of_unusable(self, error: Exception) -> None:
+        """Say that a file is left aside."""
+        if self._file is not None:
+            self._file.warn_of_unusable(error)
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Replace the file."""
+        if self._file is not None:
+            self._file.save(snapshot)
+
+    def remove(self) -> None:
+        """Remove the file, if there is one."""
+        if self._file is not None:
+            self._file.remove()
+
+
+class SaveCheckpoint(Callback):
+    """Saves the training every so many epochs, if it goes on.
+
+    The last of the rules: after it, nothing changes before the next epoch.
+    """
+
+    def __init__(self, file: CheckpointFile | SharedCheckpointFile, every: int) -> None:
+        self.file = file
+        self.every = every
+
+    def on_epoch_end(self, net, **kwargs) -> None:
+        n_epochs = len(net.records_)
+        if n_epochs % self.every == 0 and n_epochs < net.max_epochs:
+            self.file.save(snapshot(net))
