@@ -21,9 +21,17 @@ from sknn._module import FeedForwardModule
 from sknn._net import plain_records
 from sknn._problem import Problem, State
 from sknn._reporting import epoch_bars
-from sknn._shards import ShardBatches, SharedStep
+from sknn._shards import Pieces, SharedStep
 from sknn._steps import AutogradStep, ClosedFormStep, LossMeter
 from sknn._stopping import StopTraining
+
+# Of what all layers give and take for the rows of one evaluation. All rows at once are no faster.
+PIECE_BYTES = 2**28
+
+
+def rows_of_a_piece(problem: Problem) -> int:
+    """Rows that are evaluated at once."""
+    return max(1, PIECE_BYTES // (2 * sum(problem.network.layer_units) * problem.dtype.itemsize))
 
 
 def train_lbfgs(
@@ -40,16 +48,17 @@ def train_lbfgs(
     """
     parameters = step.parameters
     shards = problem.shards
-    (batch,) = (Batches if shards is None else partial(ShardBatches, shards))(
-        problem.X,
-        problem.y,
-        problem.sample_weight,
-        batch_size=problem.n_train,
-        device=parameters.storage.device,
-        dtype=step.products.dtype,
-        values=problem.dtype,
-        operand=step.products.operand,
-    )
+    options = {
+        "device": parameters.storage.device,
+        "dtype": step.products.dtype,
+        "values": problem.dtype,
+        "operand": step.products.operand,
+    }
+    data = (problem.X, problem.y, problem.sample_weight)
+    if isinstance(step, SharedStep):
+        pieces = Pieces(*data, rows_of_a_piece(problem), shards, **options)
+    else:
+        (batch,) = Batches(*data, batch_size=problem.n_train, **options)
     vector = parameters.storage[0]
     records: list[dict[str, Any]] = []
     accepted = [vector.cpu().numpy().astype(np.float64)]
@@ -63,8 +72,11 @@ def train_lbfgs(
             problem.tasks.begin_epoch()
             is_reported = True
         vector.copy_(torch.from_numpy(point))
-        step(batch, meter.slot(batch))
-        loss = meter.read()
+        if isinstance(step, SharedStep):
+            loss = step.of_pieces(pieces)
+        else:
+            step(batch, meter.slot(batch))
+            loss = meter.read()
         return loss, parameters.gradient.cpu().numpy().astype(np.float64)
 
     def record(point: np.ndarray) -> None:

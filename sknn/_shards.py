@@ -208,23 +208,77 @@ class ShardBatches(RowOrder):
         return self._own
 
 
-class SharedStep:
-    """A step of all processes: each fills the gradient of its rows, and one sum unites them.
+class Pieces:
+    """All rows as one batch, of which each process takes its own, some at a time.
 
-    Takes the place of a step, and of its `LossMeter`: the loss of the batch is the last number of
-    what is summed.
+    Parameters
+    ----------
+    X, y : ndarray or CSR matrix, ndarray
+        Of this process.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Of the rows of all processes.
+    size : int
+        Rows of a piece.
+    shards : Shards or None
+        None for the only process.
+    device, dtype, values, operand
+        As `Batches` takes them.
+    """
+
+    def __init__(
+        self,
+        X: np.ndarray | scipy.sparse.csr_matrix,
+        y: np.ndarray,
+        sample_weight: np.ndarray | None,
+        size: int,
+        shards: Shards | None,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        values: np.dtype,
+        operand: Callable[[torch.Tensor], Any],
+    ) -> None:
+        self._X, self._y = open_rows(X, device, len(y), dtype, values), DenseRows(y, device)
+        self._operand = operand
+        self._n_rows, self._size = len(y), size
+        self.n_samples = len(y) if shards is None else shards.n_samples
+        self.total, weight = float(self.n_samples), np.ones(len(y), values)
+        if sample_weight is not None:
+            self.total = float(sample_weight.sum())
+            own = slice(None) if shards is None else slice(shards.start, shards.stop)
+            weight = sample_weight[own]
+        self._share = torch.from_numpy(weight / weight.dtype.type(self.total)).to(device)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the pieces, in order."""
+        for start in range(0, self._n_rows, self._size):
+            stop = min(start + self._size, self._n_rows)
+            X = self._X.slice(start, stop)
+            if isinstance(X, torch.Tensor):
+                X = self._operand(X)
+            y = self._y.slice(start, stop).t()
+            yield Batch(X, y, self._share[start:stop], self.total, stop - start)
+
+
+class SharedStep:
+    """A step whose rows are not in one place: the gradients of the parts are added up.
+
+    A part is what one process has of a batch, and one sum over the processes unites them; or it is
+    one of the `Pieces` of a process. Takes the place of a step, and of its `LossMeter`: the loss of
+    the batch is the last number of what is summed.
 
     Parameters
     ----------
     step : ClosedFormStep or AutogradStep
-        Of this process's rows, without the penalty.
+        Of one part, without the penalty.
     alpha : float
         Strength of the penalty.
-    processes : Processes
+    processes : Processes or None
+        None for this process alone.
     """
 
     def __init__(
-        self, step: ClosedFormStep | AutogradStep, alpha: float, processes: Processes
+        self, step: ClosedFormStep | AutogradStep, alpha: float, processes: Processes | None
     ) -> None:
         self._step = step
         self.alpha = alpha
@@ -251,21 +305,41 @@ class SharedStep:
 
     def __call__(self, batch: Batch, slot: Slot) -> None:
         """Fill the gradient with that of the whole batch, in every process."""
-        message = self.parameters.message
         if batch.n_rows:
-            self._step(batch, slot)
-            self._step.finish_(slot.terms)
-            message[-1] = torch.dot(slot.terms.sum(0), batch.weight)
+            self._fill(batch, slot)
         else:
-            message.zero_()
-        self.processes.sum_(message)
+            self.parameters.message.zero_()
+        self._unite(batch.weight_sum, batch.n_shared)
+
+    def of_pieces(self, pieces: Pieces) -> float:
+        """Fill the gradient with that of all rows, and return their loss."""
+        message = self.parameters.message
+        total = torch.zeros_like(message)
+        for piece in pieces:
+            self._fill(piece, self.slot(piece))
+            total.add_(message)
+        message.copy_(total)
+        self._unite(pieces.total, pieces.n_samples)
+        return self.read()
+
+    def _fill(self, part: Batch, slot: Slot) -> None:
+        """The gradient of one part, and behind it its loss."""
+        self._step(part, slot)
+        self._step.finish_(slot.terms)
+        self.parameters.message[-1] = torch.dot(slot.terms.sum(0), part.weight)
+
+    def _unite(self, weight_sum: float, n_rows: int) -> None:
+        """Add up over the processes, and add the penalty."""
+        message = self.parameters.message
+        if self.processes is not None:
+            self.processes.sum_(message)
         self._last.copy_(message[-1]).mul_(self._scale)
         if self.alpha:
-            penalized, decay = self.parameters.penalized, self.alpha / batch.weight_sum
+            penalized, decay = self.parameters.penalized, self.alpha / weight_sum
             self.parameters.penalized_gradient.add_(penalized, alpha=decay)
             self._last.add_(torch.dot(penalized, penalized), alpha=0.5 * decay)
-        self._total.add_(self._last, alpha=batch.n_shared)
-        self._n_rows += batch.n_shared
+        self._total.add_(self._last, alpha=n_rows)
+        self._n_rows += n_rows
 
     def batch_loss(self, batch: Batch, slot: Slot) -> float:
         """The loss of the batch of the last step. Waits for the device."""

@@ -29,7 +29,7 @@ from sknn._devices import resolve_device, torch_dtype
 from sknn._dropout import Masks, derived_seed
 from sknn._fingerprint import fingerprint
 from sknn._inference import Layers, Modules
-from sknn._lbfgs import train_lbfgs
+from sknn._lbfgs import rows_of_a_piece, train_lbfgs
 from sknn._losses import Criterion
 from sknn._module import FeedForwardModule, modules_between
 from sknn._net import FeedForwardNet, plain_records
@@ -212,16 +212,21 @@ def _step(
         module.load_extras(state.modules)
     # Decoupled weight decay is the solver's own.
     alpha = 0.0 if settings.solver == "adamw" else settings.alpha
-    own_alpha = alpha if shards is None else 0.0
+    n_most = min(n_rows, problem.X.shape[0])
+    is_shared = shards is not None
+    if settings.solver == "lbfgs" and rows_of_a_piece(problem) < n_most:
+        is_shared, n_most = True, rows_of_a_piece(problem)
+    own_alpha = 0.0 if is_shared else alpha
     if network.has_closed_form and loss.backward_ is not None:
-        n_most = min(n_rows, problem.X.shape[0])
         step = ClosedFormStep(products(parameters), network, loss, own_alpha, masks, n_most)
     else:
         step = AutogradStep(products(parameters), module, loss, own_alpha)
-    if shards is None:
+    if not is_shared:
         return step, module, LossMeter(step, problem.n_train, n_rows)
-    shards.processes.copy_first_model_(parameters)
-    shared = SharedStep(step, alpha, shards.processes)
+    processes = None if shards is None else shards.processes
+    if processes is not None:
+        processes.copy_first_model_(parameters)
+    shared = SharedStep(step, alpha, processes)
     return shared, module, shared
 
 

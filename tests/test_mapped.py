@@ -16,9 +16,11 @@ from numpy.testing import assert_array_equal
 from sklearn.model_selection import train_test_split
 
 import sknn._batches
+import sknn._lbfgs
 import sknn._mapped
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._mapped import is_mapped
+from sknn._shards import SharedStep
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -191,6 +193,35 @@ def test_split_of_many_rows_is_the_frugal_one(monkeypatch):
     fits[0].fit(X, y)
     with pytest.raises(TypeError):  # a class of one row is scikit-learn's to refuse
         fits[0].fit(X, np.arange(len(y)) == 3)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("stored", ["float64", "int8", "csr"])
+@pytest.mark.parametrize("changes", [{}, {"normalization": "layer"}, {"hidden_layer_sizes": ()}])
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "two outputs"])
+def test_lbfgs_in_pieces_finds_what_it_finds_at_once(
+    tmp_path, monkeypatch, kind, changes, stored, weighted
+):
+    X, y = TARGETS[kind]
+    X = X.round()
+    weight = np.random.RandomState(0).randint(0, 3, len(X)) if weighted else None
+    make = FeedForwardRegressor if kind == "two outputs" else FeedForwardClassifier
+    sizes, fill = [], SharedStep._fill
+    monkeypatch.setattr(
+        SharedStep, "_fill", lambda s, part, slot: sizes.append(part.n_rows) or fill(s, part, slot)
+    )
+    models = []
+    for piece_bytes in (2**28, 7_000):
+        assert not sizes  # at once
+        monkeypatch.setattr(sknn._lbfgs, "PIECE_BYTES", piece_bytes)
+        rows = scipy.sparse.csr_matrix(X) if stored == "csr" else mapped(tmp_path, X.astype(stored))
+        model = make(solver="lbfgs", max_iter=8, alpha=0.1, random_state=0).set_params(**changes)
+        models.append(model.fit(rows, y, weight))
+    expected, actual = models
+    assert 1 < len(set(sizes)) and sum(sizes) > len(X)  # the last one is smaller
+    np.testing.assert_allclose(actual.loss_, expected.loss_, rtol=1e-9)
+    for one, other in zip(actual.coefs_, expected.coefs_, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-8)
 
 
 GIGABYTES = 4
