@@ -239,20 +239,27 @@ class CheckpointFile:
     def load(self) -> Snapshot | None:
         """What was saved last, or None; with a warning, if there is a file that is of no use."""
         self._sweep()
-        try:
-            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                document, *arrays = (archive[f"arr_{i}"] for i in range(len(archive.files)))
-            label = json.loads(document.tobytes())
-            if label["format"] != FORMAT:
-                raise ValueError(f"its format is {label['format']}, and this version's is {FORMAT}")
-            if label["fingerprint"] != self.fingerprint:
-                raise ValueError("it is of another training")
-            return Snapshot(arrays, label["tree"])
-        except FileNotFoundError:
-            return None
-        except Exception as error:  # whatever bytes may make of zipfile, NumPy and json
-            self.warn_of_unusable(error)
-            return None
+        # A whole training hangs on it, so it is read again before it is given up: in threads,
+        # Python 3.11's parser, by which NumPy reads the heads of arrays, fails now and then.
+        for is_second in (False, True):
+            try:
+                return self._read()
+            except FileNotFoundError:
+                return None
+            except Exception as error:  # whatever bytes may make of zipfile, NumPy and json
+                if is_second:
+                    self.warn_of_unusable(error)
+        return None
+
+    def _read(self) -> Snapshot:
+        with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            document, *arrays = (archive[f"arr_{i}"] for i in range(len(archive.files)))
+        label = json.loads(document.tobytes())
+        if label["format"] != FORMAT:
+            raise ValueError(f"its format is {label['format']}, and this version's is {FORMAT}")
+        if label["fingerprint"] != self.fingerprint:
+            raise ValueError("it is of another training")
+        return Snapshot(arrays, label["tree"])
 
     def warn_of_unusable(self, error: Exception) -> None:
         """Say that a file is left aside."""

@@ -52,7 +52,8 @@ def fingerprint(problem: Problem, state: State, settings: SimpleNamespace, devic
     parts: dict[str, Any] = {
         "versions": [sknn.__version__, torch.__version__, np.__version__],
         "device": device,
-        "rows": [problem.X, problem.y, problem.labels, problem.sample_weight, problem.train_rows],
+        "rows": [problem.X, problem.y, problem.labels, problem.sample_weight],
+        # Of a split, its rows: what is not among them is learned from, in the order of the seed.
         "validation": data if data is None or data.rows is None else data.rows,
         "start": [state.coefs, state.intercepts, state.modules, vars(state.progress)],
     }

@@ -648,6 +648,20 @@ def test_whole_file_is_gone_on_from(killed, tmp_path):
     assert fit_beside(killed, tmp_path, killed.data) == (8 - 3, [])
 
 
+def test_file_that_cannot_be_read_for_once_is_gone_on_from(killed, tmp_path, monkeypatch):
+    failures = [SystemError("AST constructor recursion depth mismatch"), None]
+    read = CheckpointFile._read
+
+    def failing_once(self):
+        error = failures.pop(0)
+        if error is not None:
+            raise error
+        return read(self)
+
+    monkeypatch.setattr(CheckpointFile, "_read", failing_once)
+    assert fit_beside(killed, tmp_path, killed.data) == (8 - 3, [])
+
+
 def test_truncated_file_is_left_aside(killed, tmp_path):
     size = len(killed.data)
     for length in sorted({0, 1, 3, 4, 30, 100, *range(200, size, size // 40), size - 22, size - 1}):

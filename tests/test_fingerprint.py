@@ -189,22 +189,24 @@ def test_every_parameter_counts_but_for_four(tmp_path):
         y=SPECIES,
         labels=SPECIES,
         sample_weight=None,
-        train_rows=None,
         validation=None,
     )
     progress = SimpleNamespace(n=0)
     state = SimpleNamespace(coefs=[], intercepts=[], modules=None, progress=progress)
 
-    def name(**changes):
+    def name(device="cpu", changes=None):
         return sknn._fingerprint.fingerprint(
-            problem, state, SimpleNamespace(**{**settings, **changes}), "cpu"
+            problem, state, SimpleNamespace(**{**settings, **(changes or {})}), device
         )
 
-    unchanged = {p for p in settings if name(**{p: "something else"}) == name()}
+    unchanged = {p for p in settings if name(changes={p: "something else"}) == name()}
     assert unchanged == {"checkpoint_dir", "checkpoint_every", "process_group", "verbose"}
-    before = name()
+    names = [name(), name("cuda")]
     progress.n = 1
-    assert name() != before
+    names.append(name())
+    state.modules = {"normalization0.weight": np.ones(3)}
+    names.append(name())
+    assert len(set(names)) == 4
 
 
 @pytest.mark.parametrize(
