@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import runpy
 import threading
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from sknn._shards import SharedStep
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "train_from_disk.py"
 DTYPES = ["float64", "float32", "float16", "int8", "int64", "uint16", "bool", ">f4"]
 
 
@@ -288,3 +291,11 @@ def test_four_gigabytes_on_disk_take_less_than_half_a_gigabyte_of_memory(tmp_pat
         path.unlink()
     assert growth < 500e6, f"{growth / 1e6:.0f} MB"
     print(f"{kind}: {growth / 1e6:.0f} MB")
+
+
+def test_example_learns_from_the_file_what_it_learns_from_the_array(capsys):
+    main = runpy.run_path(str(EXAMPLE))["main"]
+    model, in_memory = main(["--rows", "20000"])
+    assert_bit_equal(model, in_memory)
+    assert model.best_validation_score_ > 0.9
+    assert "the same weights as from an array: True" in capsys.readouterr().out

@@ -8,11 +8,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 code_blocks = runpy.run_path(str(ROOT / ".ci" / "readme_blocks.py"))["code_blocks"]
 
+PAGES = ("additions", "cluster", "large_data", "resume", "streams")
+
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "docs/additions.md", "docs/cluster.md", "docs/resume.md", "docs/streams.md"],
+    ["README.md", *(f"docs/{page}.md" for page in PAGES)],
 )
 def test_python_blocks_of_a_page_run_in_order(page, monkeypatch):
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -28,6 +28,7 @@ NAMES = (
     "predict",
     "growth",
     "memory",
+    "disk",
     "checkpoints",
     "imports",
 )
