@@ -251,6 +251,8 @@ def _train_stochastic(run: Run) -> State:
         else:
             parameters.attach_gradients(run.module)  # some callbacks look at them, or clip them
             net.partial_fit(problem.X, problem.labels, epochs=epochs)
+    if net.interrupted_ and processes is not None:  # the others would wait for this one
+        raise KeyboardInterrupt
     if file is not None and not net.interrupted_:
         file.remove()
     _warn_of_the_end(net, run)
