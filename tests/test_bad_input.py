@@ -110,6 +110,7 @@ OUT_OF_RANGE = {
     "callbacks": ["timer", 1, {"a": 1}],
     "dtype": ["float16", "double", None, np.float32],
     "device": [None, 0, 1.5],
+    "process_group": ["all", 3],
     "checkpoint_dir": [0, 1.5, ["here"]],
     "checkpoint_every": [0, -1, 2.5, "often", None],
     "focal_gamma": [-1.0, "strong", None],

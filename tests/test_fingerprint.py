@@ -180,7 +180,7 @@ def test_other_parameters_have_another_name(tmp_path):
     assert len(set(names)) == len(names)
 
 
-def test_every_parameter_counts_but_for_three(tmp_path):
+def test_every_parameter_counts_but_for_four(tmp_path):
     """Each is given a value of another kind, past the validation of parameters."""
     estimator = classifier(tmp_path)
     settings = {**estimator.get_params(), "checkpoint_dir": tmp_path}
@@ -201,7 +201,7 @@ def test_every_parameter_counts_but_for_three(tmp_path):
         )
 
     unchanged = {p for p in settings if name(**{p: "something else"}) == name()}
-    assert unchanged == {"checkpoint_dir", "checkpoint_every", "verbose"}
+    assert unchanged == {"checkpoint_dir", "checkpoint_every", "process_group", "verbose"}
     before = name()
     progress.n = 1
     assert name() != before
