@@ -22,6 +22,7 @@ from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils._param_validation import (
     HasMethods,
+    Hidden,
     Interval,
     Options,
     StrOptions,
@@ -138,7 +139,12 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         "callbacks": [list, tuple, None],
         "dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
         "device": [str],
-        "process_group": [StrOptions({"world"}), HasMethods(["rank", "size"]), None],
+        "process_group": [
+            StrOptions({"world"}),
+            HasMethods(["rank", "size"]),
+            Hidden(Options(Integral, {-100})),  # of torch, for a group of others
+            None,
+        ],
         "checkpoint_dir": [str, os.PathLike, None],
         "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
     }

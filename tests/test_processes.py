@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from contextlib import redirect_stdout
 from functools import partial
 from io import StringIO
@@ -15,6 +17,7 @@ import torch.distributed as dist
 from conftest import TARGETS, assert_bit_equal
 from hypothesis import HealthCheck, assume, given, settings, strategies
 from processes import Team
+from sklearn.base import clone
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 
@@ -517,3 +520,72 @@ def test_calls_of_a_fit_beside_its_steps(team, fit):
     ((calls, steps), *_) = team.run(counted, team.size, {"max_iter": 1}, fit)
     assert steps == 5
     assert calls - steps - 2 == 10
+
+
+# ----------------------------------------------------------------------------
+# Groups
+# ----------------------------------------------------------------------------
+
+
+def in_a_group_of_two(rank, ranks):
+    """What the processes of a smaller group learn, and what the others are told."""
+    group = dist.new_group(ranks)
+    X, y, _ = data("multiclass")
+    model = clone(estimator("multiclass", {"process_group": group}))
+    assert model.process_group is group
+    if rank not in ranks:
+        with pytest.raises(ValueError, match="a group that this process is not in"):
+            model.fit(X, y)
+        return None
+    rows = np.arange(150) // 75 == ranks.index(rank)
+    model.fit(X[rows], y[rows])
+    for copied in (copy.copy(model), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert copied.process_group is None
+        assert_bit_equal(copied, model)
+    return model
+
+
+@pytest.mark.parametrize("ranks", [[0, 1], [1, 3]], ids=str)
+def test_group_of_some_processes(team, ranks):
+    if max(ranks) >= team.size:
+        pytest.skip("there is no such process")
+    models = team.run(in_a_group_of_two, ranks)
+    expected = estimator("multiclass", {}).fit(*data("multiclass")[:2])
+    for rank in ranks:
+        for actual, wanted in zip(models[rank].coefs_, expected.coefs_, strict=True):
+            np.testing.assert_allclose(actual, wanted, rtol=1e-6)
+
+
+class StopTask:
+    """A callback of scikit-learn that ends the fit in its second epoch."""
+
+    n_epochs = 0
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context):
+        self.n_epochs += context.task_name == "epoch"
+        return self.n_epochs == 2
+
+
+def with_callback_of_sklearn(rank, solver):
+    X, y, _ = data("multiclass")
+    model = estimator("multiclass", {"process_group": "world", "solver": solver, "max_iter": 9})
+    if rank == 1:
+        model.set_callbacks(StopTask())
+    model.fit(X[rank::4], y[rank::4])
+    return model.n_iter_, model.coefs_[0].sum()
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_callback_of_sklearn_in_one_process_stops_all(team, solver):
+    pytest.importorskip("sklearn.callback")  # scikit-learn 1.9
+    results = team.run(with_callback_of_sklearn, solver)
+    assert results == [(2, results[0][1])] * team.size

@@ -29,6 +29,8 @@ NAMES = (
     "growth",
     "memory",
     "checkpoints",
+    "processes",
+    "machines",
     "imports",
 )
 
