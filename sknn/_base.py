@@ -240,6 +240,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         ValueError
             If the data are unusable, `device` is absent, or the weights have become non-finite. The
             estimator is then as it was before the call.
+        RuntimeError
+            With `process_group`, if another process has failed before training, or has ended.
 
         Warns
         -----

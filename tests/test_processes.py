@@ -21,7 +21,10 @@ from sklearn.base import clone
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:Got `batch_size` less than 1"),
+]
 
 SIZES = {2: [(75, 75), (1, 149), (150, 0), (40, 110)], 4: [(30, 40, 50, 30), (0, 5, 144, 1)]}
 
@@ -130,7 +133,7 @@ WAYS = [
 
 @pytest.mark.parametrize(("kind", "option", "early_stopping", "solver"), WAYS)
 def test_ways_to_fit(team, kind, option, early_stopping, solver):
-    if team.size == 4 and kind == "multiclass":
+    if team.size == 4 and kind != "binary":
         pytest.skip("two processes have done it")
     parameters = {"early_stopping": early_stopping, "solver": solver, "max_iter": 5}
     for sizes in SIZES[team.size]:
