@@ -20,7 +20,14 @@ import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
-from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Hidden,
+    Interval,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, _check_y, validate_data
 
@@ -41,8 +48,7 @@ if TYPE_CHECKING:
 
 # What may differ between the processes that train one network.
 _OF_EACH_PROCESS = (
-    *("random_state", "verbose", "callbacks", "device", "process_group"),
-    *("checkpoint_dir", "checkpoint_every"),
+    *("random_state", "verbose", "callbacks", "device", "process_group", "checkpoint_dir"),
 )
 _STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw")
 
@@ -133,7 +139,12 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         "callbacks": [list, tuple, None],
         "dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
         "device": [str],
-        "process_group": [StrOptions({"world"}), HasMethods(["rank", "size"]), None],
+        "process_group": [
+            StrOptions({"world"}),
+            HasMethods(["rank", "size"]),
+            Hidden(Options(Integral, {-100})),  # of torch, for a group of others
+            None,
+        ],
         "checkpoint_dir": [str, os.PathLike, None],
         "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
     }
@@ -142,12 +153,15 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
     def _check_targets(
         self,
         y: np.ndarray,
-        classes: Any,
+        incremental: bool,
         first_pass: bool,
         dtype: np.dtype,
         shards: Shards | None = None,
     ) -> np.ndarray:
         """Check targets against the model that is there, and encode them for the loss."""
+
+    def _check_partial_fit(self, y: Any, classes: Any) -> None:
+        """Take up, or check, the classes that are given to `partial_fit`."""
 
     @abstractmethod
     def _encode_validation(self, y: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -226,6 +240,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         ValueError
             If the data are unusable, `device` is absent, or the weights have become non-finite. The
             estimator is then as it was before the call.
+        RuntimeError
+            With `process_group`, if another process has failed before training, or has ended.
 
         Warns
         -----
@@ -257,6 +273,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         tasks=None,
     ):
         """`fit`, or one epoch of it."""
+        from sknn._devices import check_device
         from sknn._processes import agreement, processes_of
         from sknn._training import train
 
@@ -264,14 +281,17 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
             processes = processes_of(self.process_group, self.device)
             with agreement(processes):
                 self._check_parameters(*validation)
-                if not incremental:
+                if incremental:
+                    self._check_partial_fit(y, classes)
+                else:
                     _checks.check_checkpoint(self)
                 first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
                 X, labels, sample_weight, dtype = self._check_data(X, y, sample_weight, first_pass)
+                check_device(self.device, dtype)
             shards = None
             if processes is not None:
-                shards = self._shards(processes, X, labels, dtype, validation)
-            y = self._check_targets(labels, classes, first_pass, dtype, shards)
+                shards = self._shards(processes, X, labels, dtype, validation, incremental)
+            y = self._check_targets(labels, incremental, first_pass, dtype, shards)
             sample_weight = self._finalize_sample_weight(
                 sample_weight, labels, incremental, dtype, shards
             )
@@ -288,6 +308,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
                     rows = self._check_validation(*validation, dtype)
                 if shards is not None:
                     rows = shards.validation_of_all(rows, dtype)
+                self._check_enough(rows)
                 problem = problem._replace(validation=rows)
             elif self.early_stopping and self.solver != "lbfgs":
                 problem = self._split(problem, random_state, incremental)
@@ -295,8 +316,19 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
             self._publish(train(problem, state, settings, random_state, incremental), problem)
         return self
 
+    def _validate_params(self) -> None:
+        # What else is wrong in one process, all of them have to hear of: in `_check_parameters`.
+        if self.process_group is None:
+            super()._validate_params()
+        else:
+            group = {"process_group": self.process_group}
+            name = type(self).__name__
+            validate_parameter_constraints(self._parameter_constraints, group, caller_name=name)
+
     def _check_parameters(self, X_val, y_val, sample_weight_val) -> None:
         """What the table of constraints cannot say, before any work."""
+        if self.process_group is not None:
+            super()._validate_params()
         n_hidden = len(_checks.hidden_units(self.hidden_layer_sizes))
         _checks.layer_activations(self.activation, n_hidden)
         _checks.dropout_rates(self.dropout, n_hidden)
@@ -361,7 +393,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         """Whether there are no rows, and other processes may have some."""
         return self.process_group is not None and getattr(X, "shape", (1,))[0] == 0
 
-    def _shards(self, processes, X, labels, dtype, validation) -> Shards:
+    def _shards(self, processes, X, labels, dtype, validation, incremental) -> Shards:
         """Who has which rows, once all processes have told that theirs go together."""
         from sknn._shards import Shards
 
@@ -373,8 +405,13 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         facts["the number of features"] = X.shape[1]
         facts["the dtype to compute in"] = str(dtype)
         facts["the number of columns of y"] = labels.shape[1] if labels.ndim == 2 else 1
+        facts["the feature names"] = list(getattr(self, "feature_names_in_", ()))
         facts["X_val being given"] = validation[0] is not None
+        facts["checkpoint_dir being set"] = self.checkpoint_dir is not None and not incremental
         facts["being fitted already"] = hasattr(self, "coefs_")
+        if incremental or self.warm_start:
+            facts["the samples seen before"] = getattr(self, "t_", 0)
+            facts["the classes"] = np.asarray(getattr(self, "classes_", ())).tolist()
         return Shards(processes, facts, X.shape[0])
 
     def _validated_weights(self, weight, X, dtype, name) -> np.ndarray:
@@ -428,14 +465,25 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
                     sample_weight_val, X_val, dtype, "sample_weight_val"
                 )
         encoded = self._encode_validation(y_val, dtype)
-        is_watched = self.early_stopping and self.scoring is None and self.process_group is None
-        if is_watched and self._numeric_targets and len(encoded) < 2:
+        labels = y_val.toarray() if scipy.sparse.issparse(y_val) else y_val
+        return ValidationSet(X_val, encoded, labels, sample_weight_val)
+
+    def _check_enough(self, rows: ValidationSet) -> None:
+        """Whether the validation rows, those of all processes together, can be scored."""
+        if self.process_group is not None:
+            if len(rows.y) == 0:
+                raise ValueError(
+                    "X_val has no rows in any process of process_group. Give some rows to one of"
+                    " them, or leave out X_val in all."
+                )
+            if rows.sample_weight is not None:
+                self._check_total(rows.sample_weight, "sample_weight_val of all processes")
+        is_watched = self.early_stopping and self.scoring is None
+        if is_watched and self._numeric_targets and len(rows.y) < 2:
             raise ValueError(
                 "X_val has one row, and the score that early stopping watches is defined for two or"
                 " more. Give more rows, or set scoring='loss'."
             )
-        labels = y_val.toarray() if scipy.sparse.issparse(y_val) else y_val
-        return ValidationSet(X_val, encoded, labels, sample_weight_val)
 
     def _problem(self, X, dtype, y, labels, sample_weight, network, shards, tasks) -> Problem:
         """What is to be learned, from all rows."""
@@ -532,6 +580,12 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
                     f" {type(self).__name__}(callbacks=[...])."
                 )
         return super().set_callbacks(*callbacks)
+
+    def __sklearn_clone__(self):
+        # A group cannot be copied, so that the clone has the same one. A copy has none.
+        clone = super(BaseFeedForward, copy.copy(self)).__sklearn_clone__()
+        clone.process_group = self.process_group
+        return clone
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

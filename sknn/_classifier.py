@@ -14,7 +14,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from sknn import _targets
-from sknn._base import BaseFeedForward, partial_fit_available, unchanged_on_failure
+from sknn._base import BaseFeedForward, partial_fit_available
 from sknn._docs import document
 
 
@@ -176,7 +176,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
 
-    def _check_targets(self, y, classes, first_pass, dtype, shards=None):
+    def _check_targets(self, y, incremental, first_pass, dtype, shards=None):
         # With partial_fit, `classes` are those of all calls; `warm_start` asks for the same set
         # again.
         #
@@ -187,11 +187,18 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         #      yes         yes          yes         y must have the same classes
         #      yes         no           yes         y must have no other class
         seen = y if shards is None else shards.labels_of_all(y)
-        if first_pass and classes is None:
+        if first_pass and not incremental:
             self._learn_classes(seen)
         else:
             self._check_classes(unique_labels(seen))
         return _targets.encode_labels(y, self._label_binarizer, dtype)
+
+    def _check_partial_fit(self, y, classes):
+        if _check_partial_fit_first_call(self, classes):
+            if self.process_group is not None and getattr(y, "shape", (1,))[0] == 0 and y.ndim == 2:
+                y = _targets.every_indicator(y.shape[1])
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
 
     def _learn_classes(self, y):
         self._label_binarizer = LabelBinarizer().fit(y)
@@ -254,7 +261,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
             # Classes that these rows lack are no mistake: rows of them are added, and taken off.
             everything = self.classes_
             if y.ndim == 2:
-                everything = np.repeat([[0], [1]], y.shape[1], axis=1)
+                everything = _targets.every_indicator(y.shape[1])
             rows = np.concatenate([y.toarray() if issparse(y) else y, everything])
             weight = compute_sample_weight(self.class_weight, rows)[: len(rows) - len(everything)]
         else:
@@ -372,11 +379,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
             If `early_stopping=True`, if `classes` are missing in the first call or change later,
             if `y` has others, or as in `fit`.
         """
-        with unchanged_on_failure(self):
-            if _check_partial_fit_first_call(self, classes):
-                multilabel = type_of_target(y).startswith("multilabel")
-                self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
-            return self._fit(X, y, sample_weight, incremental=True, classes=self.classes_)
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -58,6 +58,11 @@ def resolve_device(name: str, dtype: torch.dtype) -> torch.device:
     return device
 
 
+def check_device(name: str, dtype: np.dtype) -> None:
+    """Raise what `resolve_device` raises."""
+    resolve_device(name, torch_dtype(dtype))
+
+
 def free_memory(device: torch.device) -> float:
     """Bytes that can be had on a device; infinite where torch does not know."""
     if device.type == "cuda":

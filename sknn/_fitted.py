@@ -109,10 +109,11 @@ class FittedNetwork:
         from sknn._inference import Layers, forward_of, outputs_of
 
         dtype = self._model_dtype()
-        if must_convert(X, _FLOATS):
-            check_mapped(self, X, "no_validation", [dtype], reset=False)
-        elif not self._is_valid(X):
-            X = validate_data(self, X, accept_sparse="csr", reset=False)
+        if not self._is_valid(X):
+            if must_convert(X, _FLOATS):
+                check_mapped(self, X, "no_validation", [dtype], reset=False)
+            else:
+                X = validate_data(self, X, accept_sparse="csr", reset=False)
         units = (self.n_features_in_, *map(len, self.intercepts_))
         self._check_weights(units)
         device = self.device_ if is_present(self.device_) else "cpu"

@@ -244,8 +244,6 @@ class FeedForwardNet(skorch.NeuralNet):
             if stop.is_amid_epoch:
                 self._back_to_saved_epoch()
         except KeyboardInterrupt:
-            if self.processes is not None:
-                raise  # the others would wait for this one
             self.interrupted_ = True
             self._back_to_saved_epoch()
         return self

@@ -142,8 +142,22 @@ def processes_of(process_group: Any, device: str) -> Processes | None:
                 " the script by `torchrun --nproc-per-node=2 script.py`, or call"
                 " torch.distributed.init_process_group first, or set process_group=None."
             )
-        dist.init_process_group("gloo" if device == "cpu" else "cpu:gloo,cuda:nccl")
+        _begin_world("gloo" if device == "cpu" else "cpu:gloo,cuda:nccl")
     return Processes(dist.group.WORLD)
+
+
+def _begin_world(backend: str) -> None:
+    """Make the default group of what torchrun has started, or started again.
+
+    In one agent's restarts the store lives on, with the addresses of those that are dead; so each
+    attempt has keys of its own.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        dist.init_process_group(backend)
+        return
+    store, rank, size = next(dist.rendezvous("env://"))
+    store = dist.PrefixStore(f"sknn{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
 
 
 @contextmanager

@@ -176,7 +176,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         self.huber_delta = huber_delta
         self.quantile = quantile
 
-    def _check_targets(self, y, classes, first_pass, dtype, shards=None):
+    def _check_targets(self, y, incremental, first_pass, dtype, shards=None):
         with nullcontext() if shards is None else shards.agreement():
             encoded = _targets.encode_numbers(y, self.loss, dtype)
         if self._predicts_levels() and encoded.shape[1] > 1:

@@ -22,6 +22,7 @@ from sknn._problem import ValidationSet
 from sknn._processes import Processes, agreement
 from sknn._rows import DenseRows, open_rows
 from sknn._steps import AutogradStep, ClosedFormStep, Slot
+from sknn._targets import every_indicator
 
 
 class Shards:
@@ -95,9 +96,9 @@ class Shards:
         with self.agreement():
             own = unique_labels(y) if y.shape[0] else y
         if y.ndim == 2:  # an indicator, of labels that are numbered
-            indicator = np.repeat([[0], [1]], y.shape[1], axis=1)
+            indicator = every_indicator(y.shape[1])
             return type(y)(indicator) if scipy.sparse.issparse(y) else indicator
-        return np.concatenate([part for part in self.processes.gather(own) if len(part)])
+        return unique_labels(*(part for part in self.processes.gather(own) if len(part)))
 
     def validation_of_all(self, data: ValidationSet, dtype: np.dtype) -> ValidationSet:
         """The same rows of this process, with the targets and weights of those of all."""

@@ -38,6 +38,11 @@ def encode_labels(y: np.ndarray, binarizer: LabelBinarizer, dtype: np.dtype) -> 
     return np.ascontiguousarray(encoded, dtype=dtype).reshape(len(encoded), -1)
 
 
+def every_indicator(n_labels: int) -> np.ndarray:
+    """Rows of a multilabel indicator in which every label is there, and every one is not."""
+    return np.repeat([[0], [1]], n_labels, axis=1)
+
+
 def decode_labels(prediction: np.ndarray, binarizer: LabelBinarizer) -> np.ndarray:
     """Probabilities of shape (n_samples, n_outputs) to labels.
 

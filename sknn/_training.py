@@ -35,7 +35,7 @@ from sknn._module import FeedForwardModule, modules_between
 from sknn._net import FeedForwardNet, plain_records
 from sknn._parameters import FlatParameters
 from sknn._problem import Network, Problem, State
-from sknn._processes import Processes
+from sknn._processes import Processes, agreement
 from sknn._products import TorchProducts, products_of
 from sknn._reporting import EpochBar, ReportEpochs, epoch_bars
 from sknn._rows import multiplies_sparse
@@ -238,10 +238,12 @@ def _train_stochastic(run: Run) -> State:
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
             stacklevel=2,
         )
+    shards = problem.shards
+    processes = None if shards is None else shards.processes
     file = _checkpoint_file(run)
     with epoch_bars(settings.verbose) as bars:
-        net = _net(run, bars, file)
-        shards = problem.shards
+        with agreement(processes):  # on callbacks and optimizers of the user
+            net = _net(run, bars, file)
         if settings.early_stopping:
             net.remember_best()
         if file is not None:
@@ -254,6 +256,8 @@ def _train_stochastic(run: Run) -> State:
         else:
             parameters.attach_gradients(run.module)  # some callbacks look at them, or clip them
             net.partial_fit(problem.X, problem.labels, epochs=epochs)
+    if net.interrupted_ and processes is not None:  # the others would wait for this one
+        raise KeyboardInterrupt
     if file is not None and not net.interrupted_:
         file.remove()
     _warn_of_the_end(net, run)
@@ -270,9 +274,11 @@ def _checkpoint_file(run: Run) -> AnyFile | None:
     if settings.checkpoint_dir is None or run.incremental:
         return None
     device = str(run.step.parameters.storage.device)
-    name, shards = fingerprint(run.problem, run.state, settings, device), run.problem.shards
-    if shards is not None:
-        return SharedCheckpointFile(settings.checkpoint_dir, name, shards.processes)
+    processes = None if run.problem.shards is None else run.problem.shards.processes
+    with agreement(processes):
+        name = fingerprint(run.problem, run.state, settings, device)
+    if processes is not None:
+        return SharedCheckpointFile(settings.checkpoint_dir, name, processes)
     return CheckpointFile(settings.checkpoint_dir, name)
 
 

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 TIMEOUT = 6  # of a call to the other processes, in seconds
+PATIENCE = 120  # for an answer of any kind: what takes longer is taken to hang
 
 
 def _serve(rank, size, store, connection):
@@ -27,7 +28,7 @@ def _serve(rank, size, store, connection):
         function, args = job
         try:
             connection.send((function(rank, *args), None))
-        except Exception as error:
+        except BaseException as error:
             connection.send((None, (type(error), str(error), traceback.format_exc())))
 
 
@@ -35,7 +36,8 @@ class Team:
     """Processes of one group, on this machine.
 
     `run` calls a function of a test module in all of them, with the rank first, and returns what
-    they return, or raises the first error; `errors` returns the type and the words of each error.
+    they return, or raises the first error. `outcomes` returns what those return that live on, after
+    which the group is made anew.
     """
 
     def __init__(self, size, folder):
@@ -57,28 +59,46 @@ class Team:
             self._connections.append(here)
             self.processes.append(process)
 
-    def call(self, function, *args):
-        for connection in self._connections:
-            connection.send((function, args))
-        return [connection.recv() for connection in self._connections]
+    def _call(self, function, args, ranks):
+        for rank in ranks:
+            self._connections[rank].send((function, args))
+        answers = {}
+        for rank in ranks:
+            assert self._connections[rank].poll(PATIENCE), f"process {rank} hangs"
+            answers[rank] = self._connections[rank].recv()
+        return answers
 
     def run(self, function, *args):
-        answers = self.call(function, *args)
-        if any(error for _, error in answers):  # the group cannot be used any more
-            self.close(0)
-            self._start()
-        errors = [error[2] for _, error in answers if error is not None]
+        answers = self._call(function, args, range(self.size))
+        errors = [error[2] for _, error in answers.values() if error is not None]
+        if errors:  # the group cannot be used any more
+            self.restart()
         errors.sort(key=lambda text: "cannot go on" in text)  # the cause first
         assert not errors, errors[0]
-        return [result for result, _ in answers]
+        return [result for result, _ in answers.values()]
 
-    def errors(self, function, *args):
-        return [error and error[:2] for _, error in self.call(function, *args)]
+    def outcomes(self, function, *args, without=()):
+        """What the processes return but for some, that die or are stopped; those are ended."""
+        ranks = range(self.size)
+        for rank in without:
+            self._connections[rank].send((function, args))
+        try:
+            answers = self._call(function, args, [rank for rank in ranks if rank not in without])
+        finally:
+            self.restart()
+        for _, error in answers.values():
+            assert error is None, error[2]
+        return [result for result, _ in answers.values()]
+
+    def restart(self):
+        self.close(0)
+        self._start()
 
     def close(self, patience=10):
         for connection, process in zip(self._connections, self.processes, strict=True):
-            if process.is_alive():
+            if patience and process.is_alive():
                 connection.send(None)
             process.join(patience)
             if process.is_alive():
                 process.kill()
+                process.join()

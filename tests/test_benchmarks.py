@@ -21,6 +21,8 @@ from examples.benchmarks import (
     features,
     growth,
     limit,
+    machines,
+    processes,
     steps,
 )
 from examples.benchmarks._fresh import megabytes_beyond
@@ -174,6 +176,31 @@ def test_checkpoints_are_of_the_size_that_is_expected():
     for row in checkpoints.run(_timing.Options(quick=True)):
         assert row["expected"] < row["kB"] < row["expected"] + 6
         assert min(row["save"], row["load"], row["name"]) > 0
+
+
+def test_processes_are_timed_at_equal_work():
+    rows = list(processes.run(_timing.Options(quick=True, repeats=1)))
+    assert [row["kB a step"] for row in rows] == [4 * 804 / 1e3, 4 * 7511 / 1e3]
+    for row in rows:
+        assert row["calls an epoch"] == 2
+        assert min(row["2 processes"], row["1 process"], row["all-reduce"]) > 0
+
+
+def test_reckoning_is_that_of_a_ring():
+    link = machines.Link(bandwidth=1e6, latency=1e-3, mark="")
+    # Of two machines, each sends a half twice, and waits for two messages.
+    assert machines.ring(1000, 2, link) == pytest.approx(1e-3 + 2e-3)
+    assert machines.ring(1000, 4, link) == pytest.approx(1.5e-3 + 6e-3)
+    steps = {100: 0.012, 50: 0.006}
+    same, larger = machines.speed_ups(steps.__getitem__, 100, 1000, 2, link)
+    assert same == pytest.approx(0.012 / (0.006 + 0.003))
+    assert larger == pytest.approx(2 * 0.012 / (0.012 + 0.003))
+
+
+def test_machines_are_reckoned_with_from_times_that_are_measured():
+    rows = list(machines.run(_timing.Options(quick=True, repeats=1)))
+    assert [row["machines"] for row in rows] == [8, 64] * 2
+    assert all(row["step, us"] > 0 and row["batch times P (100)"] > 0 for row in rows)
 
 
 @pytest.mark.parametrize("density", [1.0, 0.05])

@@ -30,6 +30,8 @@ NAMES = (
     "memory",
     "disk",
     "checkpoints",
+    "processes",
+    "machines",
     "imports",
 )
 

@@ -1,0 +1,50 @@
+"""Processes of one group on this machine, which wait for work."""
+
+import multiprocessing
+import tempfile
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+def _serve(rank: int, size: int, store: str, connection: Any) -> None:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
+    while (job := connection.recv()) is not None:
+        function, args = job
+        connection.send(function(rank, size, *args))
+
+
+@contextmanager
+def team(size: int):
+    """Give a function that calls a function in all processes, of one thread each.
+
+    The function gets the rank, the number of processes, and the arguments; the results come by
+    rank. It has to be one that a new process can import.
+    """
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        connections = []
+        for rank in range(size):
+            here, there = context.Pipe()
+            args = (rank, size, str(Path(folder) / "store"), there)
+            context.Process(target=_serve, args=args, daemon=True).start()
+            there.close()
+            connections.append(here)
+
+        def call(function: Callable, *args: Any) -> list:
+            for connection in connections:
+                connection.send((function, args))
+            return [connection.recv() for connection in connections]
+
+        try:
+            yield call
+        finally:
+            for connection in connections:
+                connection.send(None)
