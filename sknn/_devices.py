@@ -13,9 +13,12 @@ _KINDS = "'cpu', 'cuda', 'cuda:1', 'mps' or another device string of torch, or '
 SHARE_OF_MEMORY = 0.5
 
 
+_DTYPES = {"float32": torch.float32, "float64": torch.float64, "int64": torch.int64}
+
+
 def torch_dtype(dtype: np.dtype) -> torch.dtype:
-    """Torch's name for NumPy's float32 or float64."""
-    return torch.float32 if dtype == np.float32 else torch.float64
+    """Torch's name for NumPy's float32, float64 or int64."""
+    return _DTYPES[np.dtype(dtype).name]
 
 
 def is_present(name: str) -> bool:
