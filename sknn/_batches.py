@@ -19,7 +19,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.extmath import _approximate_mode
 
 from sknn._devices import torch_dtype
-from sknn._rows import open_rows, open_targets
+from sknn._rows import DenseRows, open_rows, open_targets
 from sknn._transfers import Transfer
 
 # Gathered rows should still be in the second-level cache when the step reads them.
@@ -196,9 +196,11 @@ class Batches(RowOrder):
         is_one_batch = batch_size >= self.n_samples
         in_order = rows is None and (random_state is None or is_one_batch)
         self._order = np.arange(self.n_samples) if rows is None else rows
-        self._in_order = in_order
         self._X = open_rows(X, device, batch_size, dtype, values)
         self._y = open_targets(y, device)
+        if device.type != "cpu" and not is_one_batch:  # only a gather does not wait for its copy
+            in_order &= isinstance(self._X, DenseRows) and isinstance(self._y, DenseRows)
+        self._in_order = in_order
         self._operand = operand
         row_bytes = X.shape[1] * (X.dtype if values is None else np.dtype(values)).itemsize
         if self._X.is_sparse:

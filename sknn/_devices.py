@@ -9,6 +9,11 @@ import torch
 
 _KINDS = "'cpu', 'cuda', 'cuda:1', 'mps' or another device string of torch, or 'auto'"
 
+# Floating-point operations of one step (as `flops_per_step` counts them) from which "auto" takes an
+# accelerator. Reckoned, not measured on one: the host starts 30 to 50 kernels a step at some 5 us
+# each, so no step takes less than about 200 us there; in that time two cores of a CPU do 5e7.
+ACCELERATE_FROM = 1e8
+
 # Of a device's free memory, the most that data take up whole; the rest is for the network.
 SHARE_OF_MEMORY = 0.5
 
@@ -36,8 +41,8 @@ def is_present(name: str) -> bool:
     return True
 
 
-def resolve_device(name: str, dtype: torch.dtype) -> torch.device:
-    """The device that `fit` computes on.
+def resolve_device(name: str, dtype: torch.dtype, flops: float) -> torch.device:
+    """The device that `fit` computes on, in steps of so many operations.
 
     Raises
     ------
@@ -46,6 +51,8 @@ def resolve_device(name: str, dtype: torch.dtype) -> torch.device:
     """
     if name == "auto":
         candidates = ["cuda"] if dtype == torch.float64 else ["cuda", "mps"]
+        if flops < ACCELERATE_FROM:
+            candidates = []
         name = next((kind for kind in candidates if is_present(kind)), "cpu")
     if not is_present(name):
         raise ValueError(
@@ -64,10 +71,18 @@ def resolve_device(name: str, dtype: torch.dtype) -> torch.device:
 def free_memory(device: torch.device) -> float:
     """Bytes that can be had on a device; infinite where torch does not know."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        # What torch holds and does not use is free to us.
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device.index)[0] + unused
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     return math.inf
+
+
+def give_memory_back(device: torch.device) -> None:
+    """Return to the device what torch's allocator keeps for the next tensors."""
+    if device.type != "cpu" and hasattr(getattr(torch, device.type, None), "empty_cache"):
+        getattr(torch, device.type).empty_cache()
 
 
 def fits(n_bytes: int, device: torch.device) -> bool:

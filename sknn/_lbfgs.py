@@ -45,7 +45,7 @@ def train_lbfgs(
         problem.y,
         problem.sample_weight,
         batch_size=problem.n_train,
-        device=parameters.storage.device,
+        device=parameters.device,
         dtype=step.products.dtype,
         values=problem.dtype,
         operand=step.products.operand,
@@ -95,7 +95,7 @@ def train_lbfgs(
             history=state.history + plain_records(records, len(state.history)),
             n_iter=len(records),
             loss=loss,
-            device=str(vector.device),
+            device=str(parameters.device),
         )
 
     try:

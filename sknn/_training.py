@@ -25,7 +25,7 @@ from sknn import _compat
 from sknn._batches import Batches
 from sknn._callbacks import copied_callbacks, without_training_state
 from sknn._checkpoint import CheckpointFile, SaveCheckpoint, SharedCheckpointFile, go_on
-from sknn._devices import resolve_device, torch_dtype
+from sknn._devices import give_memory_back, resolve_device, torch_dtype
 from sknn._dropout import Masks, derived_seed
 from sknn._fingerprint import fingerprint
 from sknn._inference import Layers, Modules
@@ -117,9 +117,28 @@ def train(
     ValueError
         If the device is absent, or the weights have become non-finite.
     """
-    device = resolve_device(settings.device, torch_dtype(problem.dtype))
-    n_rows = _batch_size(problem, settings)
-    n_own_rows = min(n_rows, problem.X.shape[0])
+    units, n_rows = problem.network.layer_units, _batch_size(problem, settings)
+    # By the whole batch, so that all processes choose the same.
+    flops = flops_per_step(units, n_rows, problem.dtype)
+    device = resolve_device(settings.device, torch_dtype(problem.dtype), flops)
+    try:
+        return _train(problem, state, settings, random_state, incremental, device)
+    finally:
+        # What the training has held is free by now. Calls of partial_fit, that follow each other,
+        # would have to ask for it again.
+        if not incremental:
+            give_memory_back(device)
+
+
+def _train(
+    problem: Problem,
+    state: State,
+    settings: SimpleNamespace,
+    random_state: np.random.RandomState,
+    incremental: bool,
+    device: torch.device,
+) -> State:
+    n_own_rows = min(_batch_size(problem, settings), problem.X.shape[0])
     flops = flops_per_step(problem.network.layer_units, n_own_rows, problem.dtype)
     products = products_of(device, flops, _is_mixed(settings, device))
     seed = None
@@ -264,7 +283,7 @@ def _checkpoint_file(run: Run) -> AnyFile | None:
     settings = run.settings
     if settings.checkpoint_dir is None or run.incremental:
         return None
-    device = str(run.step.parameters.storage.device)
+    device = str(run.step.parameters.device)
     name, shards = fingerprint(run.problem, run.state, settings, device), run.problem.shards
     if shards is not None:
         return SharedCheckpointFile(settings.checkpoint_dir, name, shards.processes)
@@ -306,7 +325,7 @@ def _net(run: Run, bars: list[EpochBar], file: AnyFile | None) -> FeedForwardNet
         batch_size=trainer.batches.batch_size,
         callbacks=callbacks,
         verbose=int(_is_verbose(settings)),
-        device=str(parameters.storage.device),
+        device=str(parameters.device),
     )
     net_if_alive = weakref.ref(net)  # in a cycle with the net, the rows would outlive the fit
     return net.initialize()
@@ -327,7 +346,7 @@ def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
         problem.train_rows,
         batch_size=_batch_size(problem, settings),
         random_state=run.random_state if settings.shuffle else None,
-        device=step.parameters.storage.device,
+        device=step.parameters.device,
         dtype=step.products.dtype,
         values=problem.dtype,
         operand=step.products.operand,
