@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -79,8 +82,24 @@ def free_memory(device: torch.device) -> float:
     return math.inf
 
 
-def give_memory_back(device: torch.device) -> None:
-    """Return to the device what torch's allocator keeps for the next tensors."""
+@contextmanager
+def memory_given_back(device: torch.device) -> Iterator[None]:
+    """Run the body, then return to the device what torch's allocator keeps for the next tensors.
+
+    An error holds the frames that it came through, and they the tensors. So these frames are
+    cleared: in a notebook, the last error stays for long.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if device.type != "cpu":
+            traceback.clear_frames(error.__traceback__)
+        raise
+    finally:
+        _empty_cache(device)
+
+
+def _empty_cache(device: torch.device) -> None:
     if device.type != "cpu" and hasattr(getattr(torch, device.type, None), "empty_cache"):
         getattr(torch, device.type).empty_cache()
 

@@ -456,8 +456,8 @@ class LossMeter:
         """The mean by rows since the last reading. Waits for the device, as nothing else does."""
         total, n_rows = 0.0, 0
         filled = [*self._full, (self._summed(), self._batches)]
-        together = torch.stack([values for values, _ in filled]) if self._full else filled[0][0]
-        rows = together.view(len(filled), -1).tolist()
+        values = [values for values, _ in filled]
+        rows = torch.stack(values).tolist() if self._full else [values[0].tolist()]
         for (terms, *norms), (_, batches) in zip(rows, filled, strict=True):
             total += self._terms_scale * terms
             for norm, (n_batch_rows, weight_sum) in zip(norms, batches, strict=False):

@@ -25,7 +25,7 @@ from sknn import _compat
 from sknn._batches import Batches
 from sknn._callbacks import copied_callbacks, without_training_state
 from sknn._checkpoint import CheckpointFile, SaveCheckpoint, SharedCheckpointFile, go_on
-from sknn._devices import give_memory_back, resolve_device, torch_dtype
+from sknn._devices import memory_given_back, resolve_device, torch_dtype
 from sknn._dropout import Masks, derived_seed
 from sknn._fingerprint import fingerprint
 from sknn._inference import Layers, Modules
@@ -121,13 +121,9 @@ def train(
     # By the whole batch, so that all processes choose the same.
     flops = flops_per_step(units, n_rows, problem.dtype)
     device = resolve_device(settings.device, torch_dtype(problem.dtype), flops)
-    try:
+    # Calls of partial_fit follow each other, and would have to ask for the memory again.
+    with nullcontext() if incremental else memory_given_back(device):
         return _train(problem, state, settings, random_state, incremental, device)
-    finally:
-        # What the training has held is free by now. Calls of partial_fit, that follow each other,
-        # would have to ask for it again.
-        if not incremental:
-            give_memory_back(device)
 
 
 def _train(
