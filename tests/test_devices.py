@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import gc
 import pickle
+import runpy
+import warnings
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -19,11 +22,12 @@ from conftest import TARGETS, assert_bit_equal
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor, _devices, _rows, _training, _transfers
-from sknn._devices import ACCELERATE_FROM, is_present, resolve_device
+from sknn._devices import ACCELERATE_FROM, SHARE_OF_MEMORY, is_present, resolve_device
 from sknn._parameters import FlatParameters
 from sknn._trainer import Trainer
 from sknn._transfers import Transfer
 
+ROOT = Path(__file__).resolve().parent.parent
 KINDS = ["cuda", "mps"]
 DEVICES = ["cpu", *[name for name in KINDS if is_present(name)]]
 ABSENT = [name for name in (*KINDS, "xpu") if not is_present(name)]
@@ -212,6 +216,18 @@ def test_auto_device_is_never_mps_for_float64(monkeypatch):
     assert resolve_device("auto", torch.float32, ACCELERATE_FROM).type == "mps"
     with pytest.raises(ValueError, match="has no float64"):
         resolve_device("mps", torch.float64, 0.0)
+
+
+def test_example_runs_and_knows_what_auto_asks_for(capsys):
+    example = runpy.run_path(str(ROOT / "examples" / "choose_device.py"))
+    assert example["ENOUGH"] == ACCELERATE_FROM
+    example["main"].__globals__["N_EPOCHS"] = 1
+    with warnings.catch_warnings():
+        example["main"]()
+    assert "small: on 'cpu'" in capsys.readouterr().out
+    page = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
+    assert f"{ACCELERATE_FROM / 1e6:.0f} million operations" in page
+    assert SHARE_OF_MEMORY == 0.5  # "half", in the page
 
 
 @each_device

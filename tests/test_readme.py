@@ -12,7 +12,11 @@ code_blocks = runpy.run_path(str(ROOT / ".ci" / "readme_blocks.py"))["code_block
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "docs/additions.md", "docs/cluster.md", "docs/resume.md", "docs/streams.md"],
+    [
+        "README.md",
+        *("docs/additions.md", "docs/cluster.md", "docs/devices.md", "docs/resume.md"),
+        "docs/streams.md",
+    ],
 )
 def test_python_blocks_of_a_page_run_in_order(page, monkeypatch):
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
