@@ -18,10 +18,15 @@ import torch
 from sklearn.model_selection import train_test_split
 from sklearn.utils.extmath import _approximate_mode
 
-from sknn._rows import DenseRows, open_rows
+from sknn._devices import torch_dtype
+from sknn._rows import DenseRows, open_rows, open_targets
+from sknn._transfers import Transfer
 
 # Gathered rows should still be in the second-level cache when the step reads them.
 CHUNK_BYTES = 2**20
+# On a device a chunk costs the host some 20 us of calls, and at 25 GB/s this takes 300 us to get
+# there. Reckoned, not measured.
+DEVICE_CHUNK_BYTES = 2**23
 # A batch costs its views in Python: this bounds them when batches are tiny.
 CHUNK_BATCHES = 256
 # From so many rows on, the memory of scikit-learn's stratified split counts.
@@ -191,19 +196,26 @@ class Batches(RowOrder):
         is_one_batch = batch_size >= self.n_samples
         in_order = rows is None and (random_state is None or is_one_batch)
         self._order = np.arange(self.n_samples) if rows is None else rows
-        self._in_order = in_order
         self._X = open_rows(X, device, batch_size, dtype, values)
-        self._y = DenseRows(y, device)
+        self._y = open_targets(y, device)
+        if device.type != "cpu" and not is_one_batch:  # only a gather does not wait for its copy
+            in_order &= isinstance(self._X, DenseRows) and isinstance(self._y, DenseRows)
+        self._in_order = in_order
         self._operand = operand
         row_bytes = X.shape[1] * (X.dtype if values is None else np.dtype(values)).itemsize
         if self._X.is_sparse:
             row_bytes = X.nnz * (X.dtype.itemsize + X.indices.itemsize) // X.shape[0]
-        fitting = CHUNK_BYTES // max(1, batch_size * row_bytes)
+        chunk_bytes = CHUNK_BYTES if device.type == "cpu" else DEVICE_CHUNK_BYTES
+        fitting = chunk_bytes // max(1, batch_size * row_bytes)
         batches_per_chunk = min(max(1, fitting), CHUNK_BATCHES)
         self.chunk_size = min(self.n_samples, batch_size * batches_per_chunk)
         if not in_order:
             self._X.reserve(self.chunk_size)
             self._y.reserve(self.chunk_size)
+        # The order goes to a device once an epoch.
+        self._sent_order = None
+        if device.type != "cpu" and not in_order:
+            self._sent_order = Transfer((self.n_samples,), torch.int64, device)
         self._views: dict[int, list[Batch]] = {}
         self._shares: dict[int, _Shares] = {}
         self._chunk_start = 0
@@ -212,10 +224,14 @@ class Batches(RowOrder):
         """Yield the batches of one epoch."""
         if self.random_state is not None:
             self.random_state.shuffle(self._order)
+        there = None
+        if self._sent_order is not None:
+            self._sent_order.room().copy_(torch.from_numpy(self._order))
+            there = self._sent_order.send(self.n_samples)
         for start in range(0, self.n_samples, self.chunk_size):
             stop = min(start + self.chunk_size, self.n_samples)
             self._chunk_start = start
-            yield from self._chunk(start, stop)
+            yield from self._chunk(start, stop, there)
 
     def rows_of(self, batch: Batch) -> np.ndarray:
         """Which rows of `X` the batch that was yielded last holds."""
@@ -223,7 +239,7 @@ class Batches(RowOrder):
         rows = slice(start, start + batch.n_rows)
         return np.arange(self.n_samples)[rows] if self._in_order else self._order[rows]
 
-    def _chunk(self, start: int, stop: int) -> list[Batch]:
+    def _chunk(self, start: int, stop: int, there: torch.Tensor | None) -> list[Batch]:
         """The batches of the rows from `start` to `stop`, gathered if they are out of order."""
         n_rows = stop - start
         if self._in_order:
@@ -233,7 +249,8 @@ class Batches(RowOrder):
                 self._views[n_rows] = self._weighted(batches, slice(start, stop), n_rows)
             return self._views[n_rows]
         order = self._order[start:stop]
-        X, y = self._X.gather(order), self._y.gather(order)
+        there = None if there is None else there[start:stop]
+        X, y = self._X.gather(order, there), self._y.gather(order, there)
         if self._X.is_sparse or n_rows not in self._views:
             self._views[n_rows] = self._slice(X, y, n_rows)
         return self._weighted(self._views[n_rows], order, n_rows)
@@ -274,18 +291,15 @@ class _Shares:
         self._starts = np.arange(0, n_rows, batch_size)
         self._sizes = np.diff(np.append(self._starts, n_rows))
         self._size_of_row = np.repeat(self._sizes, self._sizes).astype(dtype)
-        self._both = np.empty((2, n_rows), dtype)
-        self._host = torch.from_numpy(self._both)
-        self._there = self._host.to(device)
-        self.views = list(zip(*(row.split(batch_size) for row in self._there), strict=True))
+        self._transfer = Transfer((2, n_rows), torch_dtype(dtype), device)
+        self.views = list(zip(*(r.split(batch_size) for r in self._transfer.there), strict=True))
 
     def fill(self, weight: np.ndarray) -> list[float]:
         """Take the weights of a chunk; returns the sum of each batch."""
-        shares, factors = self._both
+        shares, factors = self._transfer.room().numpy()
         sums = np.add.reduceat(weight, self._starts)
         with np.errstate(divide="ignore", invalid="ignore"):
             np.divide(weight, np.repeat(sums, self._sizes), out=shares)
             np.multiply(shares, self._size_of_row, out=factors)
-        if self._there is not self._host:
-            self._there.copy_(self._host)
+        self._transfer.send(2)
         return sums.tolist()

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import math
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 _KINDS = "'cpu', 'cuda', 'cuda:1', 'mps' or another device string of torch, or 'auto'"
 
+# Floating-point operations of one step (as `flops_per_step` counts them) from which "auto" takes an
+# accelerator. Reckoned, not measured on one: the host starts 30 to 50 kernels a step at some 5 us
+# each, so no step takes less than about 200 us there; in that time two cores of a CPU do 5e7.
+ACCELERATE_FROM = 1e8
+
 # Of a device's free memory, the most that data take up whole; the rest is for the network.
 SHARE_OF_MEMORY = 0.5
 
 
+_DTYPES = {"float32": torch.float32, "float64": torch.float64, "int64": torch.int64}
+
+
 def torch_dtype(dtype: np.dtype) -> torch.dtype:
-    """Torch's name for NumPy's float32 or float64."""
-    return torch.float32 if dtype == np.float32 else torch.float64
+    """Torch's name for NumPy's float32, float64 or int64."""
+    return _DTYPES[np.dtype(dtype).name]
 
 
 def is_present(name: str) -> bool:
@@ -33,8 +44,8 @@ def is_present(name: str) -> bool:
     return True
 
 
-def resolve_device(name: str, dtype: torch.dtype) -> torch.device:
-    """The device that `fit` computes on.
+def resolve_device(name: str, dtype: torch.dtype, flops: float) -> torch.device:
+    """The device that `fit` computes on, in steps of so many operations.
 
     Raises
     ------
@@ -43,6 +54,8 @@ def resolve_device(name: str, dtype: torch.dtype) -> torch.device:
     """
     if name == "auto":
         candidates = ["cuda"] if dtype == torch.float64 else ["cuda", "mps"]
+        if flops < ACCELERATE_FROM:
+            candidates = []
         name = next((kind for kind in candidates if is_present(kind)), "cpu")
     if not is_present(name):
         raise ValueError(
@@ -66,10 +79,34 @@ def check_device(name: str, dtype: np.dtype) -> None:
 def free_memory(device: torch.device) -> float:
     """Bytes that can be had on a device; infinite where torch does not know."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        # What torch holds and does not use is free to us.
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device.index)[0] + unused
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     return math.inf
+
+
+@contextmanager
+def memory_given_back(device: torch.device) -> Iterator[None]:
+    """Run the body, then return to the device what torch's allocator keeps for the next tensors.
+
+    An error holds the frames that it came through, and they the tensors. So these frames are
+    cleared: in a notebook, the last error stays for long.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if device.type != "cpu":
+            traceback.clear_frames(error.__traceback__)
+        raise
+    finally:
+        _empty_cache(device)
+
+
+def _empty_cache(device: torch.device) -> None:
+    if device.type != "cpu" and hasattr(getattr(torch, device.type, None), "empty_cache"):
+        getattr(torch, device.type).empty_cache()
 
 
 def fits(n_bytes: int, device: torch.device) -> bool:

@@ -159,7 +159,10 @@ dtype : {'auto', 'float32', 'float64', 'bfloat16'}, default='auto'
     .. versionadded:: 0.1
 device : str, default='cpu'
     Where to compute: any device string of torch ('cpu', 'cuda', 'cuda:1', 'mps', ...), or
-    'auto' for the accelerator if there is one. A device that is absent is an error.
+    'auto': the accelerator (CUDA, else MPS, which never gets float64) if there is one and a step
+    is of at least 1e8 operations, which are six for each weight and row of the batch (float64
+    counts twice); else the CPU. A device that is absent is an error. Data that take up to half of
+    the device's free memory are moved there once, others in chunks.
 
     .. versionadded:: 0.1
 process_group : 'world', torch.distributed.ProcessGroup or None, default=None

@@ -19,6 +19,11 @@ from torch import nn
 _LEVELS = 2**16
 
 
+def generator_on(device: torch.device) -> torch.Generator:
+    """A generator of a device: drawn from there, no draw has to be sent."""
+    return torch.Generator(device)
+
+
 class Masks:
     """Draws factors: 0 with the probability of dropout, else 1 / (1 - p).
 
@@ -32,7 +37,7 @@ class Masks:
         self._bits = np.random.SFC64(seed)
         self._generator = None
         if device.type != "cpu":
-            self._generator = torch.Generator(device).manual_seed(int(seed.generate_state(1)[0]))
+            self._generator = generator_on(device).manual_seed(int(seed.generate_state(1)[0]))
 
     def filler(self, factors: torch.Tensor, rate: float) -> Callable[[], None]:
         """A function that fills a tensor with new factors, in the order of its memory.

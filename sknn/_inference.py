@@ -16,7 +16,7 @@ from sknn._activations import ACTIVATIONS
 from sknn._losses import OUTPUT_ACTIVATIONS
 from sknn._module import FeedForwardModule, modules_between
 from sknn._problem import Network
-from sknn._rows import open_rows
+from sknn._rows import Rows, open_rows
 from sknn._steps import flops_per_step
 from sknn._threads import threads_for
 
@@ -24,6 +24,8 @@ from sknn._threads import threads_for
 # beside what a chunk costs in Python.
 CHUNK_BYTES = 2**21
 MIN_CHUNK_ROWS = 256
+# On a device many rows are few waits of the host for their outputs.
+DEVICE_CHUNK_BYTES = 2**26
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -184,11 +186,29 @@ def _sparse_product(X: scipy.sparse.csr_matrix, weight: torch.Tensor) -> torch.T
     return torch.from_numpy(X @ weight.t().numpy())
 
 
+def chunk_size(forward: Forward, values: np.dtype) -> int:
+    """Rows that are sent through the network at once."""
+    n_bytes = CHUNK_BYTES if forward.device.type == "cpu" else DEVICE_CHUNK_BYTES
+    return max(MIN_CHUNK_ROWS, n_bytes // (sum(forward.units) * values.itemsize))
+
+
+def open_for(X: np.ndarray | scipy.sparse.csr_matrix, forward: Forward) -> Rows:
+    """The rows of `X` as a network takes them."""
+    values = _values(X, forward)
+    return open_rows(X, forward.device, chunk_size(forward, values), values=values)
+
+
+def _values(X: np.ndarray | scipy.sparse.csr_matrix, forward: Forward) -> np.dtype:
+    """The dtype of rows. Floats are converted by `_cast`, which finds those that do not fit."""
+    return X.dtype if X.dtype in _FLOATS else _FLOATS[forward.dtype == torch.float64]
+
+
 def outputs_of(
     X: np.ndarray | scipy.sparse.csr_matrix,
     forward: Forward,
     outputs: Outputs,
     rows: np.ndarray | None = None,
+    source: Rows | None = None,
 ) -> np.ndarray:
     """Send rows through the network.
 
@@ -201,6 +221,8 @@ def outputs_of(
         Raw outputs (n_outputs, n_rows) to what is returned of them; may work in place.
     rows : ndarray of int or None
         The rows to take; None for all.
+    source : Rows, default=None
+        What `open_for` makes of `X`, where it is kept.
 
     Returns
     -------
@@ -208,10 +230,9 @@ def outputs_of(
     """
     units, device, dtype = forward.units, forward.device, forward.dtype
     n_rows = X.shape[0] if rows is None else len(rows)
-    # Floats are converted by `_cast`, which finds those that the dtype cannot hold.
-    values = X.dtype if X.dtype in _FLOATS else _FLOATS[dtype == torch.float64]
-    chunk_rows = max(MIN_CHUNK_ROWS, CHUNK_BYTES // (sum(units) * values.itemsize))
-    source = open_rows(X, device, chunk_rows, values=values)
+    values = _values(X, forward)
+    chunk_rows = chunk_size(forward, values)
+    source = open_for(X, forward) if source is None else source
 
     def outputs_of_chunk(start: int, room: Room | None = None) -> torch.Tensor:
         stop = min(start + chunk_rows, n_rows)

@@ -49,7 +49,7 @@ def train_lbfgs(
     parameters = step.parameters
     shards = problem.shards
     options = {
-        "device": parameters.storage.device,
+        "device": parameters.device,
         "dtype": step.products.dtype,
         "values": problem.dtype,
         "operand": step.products.operand,
@@ -107,7 +107,7 @@ def train_lbfgs(
             history=state.history + plain_records(records, len(state.history)),
             n_iter=len(records),
             loss=loss,
-            device=str(vector.device),
+            device=str(parameters.device),
         )
 
     try:

@@ -111,30 +111,46 @@ def huber_terms(z: torch.Tensor, y: torch.Tensor, *, width: float) -> torch.Tens
     return F.huber_loss(z, y, reduction="none", delta=width)
 
 
-def pinball_backward_(
-    p: torch.Tensor,
-    y: torch.Tensor,
-    terms: torch.Tensor,
-    constants: Constants,
-    *,
-    levels: tuple[float, ...],
-) -> None:
-    # The derivative by the residual r = z - y is 1 - q above y, -q below, and 1/2 - q at r = 0.
-    residual, shift = constants.scratch, 0.5 - _column(levels, p)
-    torch.sub(p, y, out=residual)
-    torch.sign(residual, out=p)
-    p.mul_(0.5).add_(shift)
-    torch.mul(residual, p, out=terms)
+class Pinball:
+    """The pinball loss of some levels: one for all outputs, or one for each.
 
+    Parameters
+    ----------
+    levels : tuple of float
+    """
 
-def pinball_terms(z: torch.Tensor, y: torch.Tensor, *, levels: tuple[float, ...]) -> torch.Tensor:
-    residual, q = z - y, _column(levels, z)
-    return torch.maximum((1 - q) * residual, -q * residual)
+    def __init__(self, levels: tuple[float, ...]) -> None:
+        self.levels = levels
+        self._columns: dict[tuple[torch.dtype, torch.device], torch.Tensor] = {}
 
+    def backward_(
+        self, p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants
+    ) -> None:
+        # The derivative by the residual r = z - y is 1 - q above y, -q below, and 1/2 - q at r = 0.
+        residual, shift = constants.scratch, 0.5 - self._column(p)
+        torch.sub(p, y, out=residual)
+        torch.sign(residual, out=p)
+        p.mul_(0.5).add_(shift)
+        torch.mul(residual, p, out=terms)
 
-def _column(levels: tuple[float, ...], like: torch.Tensor) -> torch.Tensor | float:
-    """The levels, one for each row of a feature-major tensor; a number if there is one."""
-    return levels[0] if len(levels) == 1 else like.new_tensor(levels).unsqueeze(1)
+    def terms(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        residual, q = z - y, self._column(z)
+        return torch.maximum((1 - q) * residual, -q * residual)
+
+    def _column(self, like: torch.Tensor) -> torch.Tensor | float:
+        """The levels, one for each row of a feature-major tensor; a number if there is one.
+
+        Kept, as a device would wait for them in every step.
+        """
+        if len(self.levels) == 1:
+            return self.levels[0]
+        key = like.dtype, like.device
+        if key not in self._columns:
+            with torch.inference_mode(False):  # for autograd, too
+                self._columns[key] = torch.tensor(
+                    self.levels, dtype=like.dtype, device=like.device
+                ).unsqueeze(1)
+        return self._columns[key]
 
 
 def gamma_backward_(
@@ -171,7 +187,9 @@ def smoothed(y: torch.Tensor, smoothing: float) -> torch.Tensor:
 
 def one_hot(y: torch.Tensor, n_classes: int, smoothing: float, dtype: torch.dtype) -> torch.Tensor:
     """Class indices (1, n_rows) as smoothed targets (n_classes, n_rows)."""
-    return F.one_hot(y[0], n_classes).t().to(dtype) * (1 - smoothing) + smoothing / n_classes
+    # F.one_hot would read the greatest index on some devices.
+    ones = torch.zeros(n_classes, y.shape[1], dtype=dtype, device=y.device).scatter_(0, y, 1.0)
+    return ones * (1 - smoothing) + smoothing / n_classes
 
 
 def smooth_binary_backward_(

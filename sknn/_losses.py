@@ -159,10 +159,11 @@ def regression_loss(
             partial(functions.huber_terms, width=huber_delta),
         )
     if loss == "quantile":
+        pinball = functions.Pinball(quantile)
         return Loss(
             "identity" if len(quantile) == 1 else "sort",
-            partial(functions.pinball_backward_, levels=quantile),
-            partial(functions.pinball_terms, levels=quantile),
+            pinball.backward_,
+            pinball.terms,
             in_training_=None if len(quantile) == 1 else _identity_,
         )
     return LOSSES[loss]

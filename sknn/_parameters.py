@@ -71,6 +71,8 @@ class FlatParameters:
 
     Attributes
     ----------
+    device : torch.device
+        As it was named: "cuda" stays "cuda".
     vector : torch.Tensor of shape (n_parameters,)
         The parameters, with `grad` as its gradient: what a `torch.optim.Optimizer` is given.
     gradient : torch.Tensor of shape (n_parameters,)
@@ -97,6 +99,7 @@ class FlatParameters:
     ) -> None:
         self.layer_units = tuple(layer_units)
         self.input_major = input_major
+        self.device = torch.device(device)
         for module in modules:
             module.to(device, dtype)
         # A module that stands in several layers has its parameters once.

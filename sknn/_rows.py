@@ -10,6 +10,7 @@ import torch
 
 from sknn import _compat
 from sknn._devices import fits, torch_dtype
+from sknn._transfers import Transfer
 
 # Rows with at least this share of values set are multiplied as dense ones, which is faster from a
 # share of 0.1 to 0.2 on; `examples/benchmarks/choices.py` measures it.
@@ -55,14 +56,15 @@ class DenseRows:
     def take(self, order: np.ndarray) -> torch.Tensor:
         return self._rows[torch.from_numpy(order).to(self.device)].to(self._dtype)
 
-    def gather(self, order: np.ndarray) -> torch.Tensor:
+    def gather(self, order: np.ndarray, there: torch.Tensor | None = None) -> torch.Tensor:
+        """Rows in an order, which is `there` on the device already, unless that is the CPU."""
         n_rows = len(order)
         chunk, converted = self._buffer[:n_rows], self._converted[:n_rows]
         if self.device.type == "cpu" and torch.get_num_threads() == 1:
             # On one thread NumPy's is the faster gather. Clipping skips a check of the order.
             np.take(self._rows.numpy(), order, 0, out=chunk.numpy(), mode="clip")
         else:
-            index = torch.from_numpy(order).to(self.device)
+            index = torch.from_numpy(order).to(self.device) if there is None else there
             torch.index_select(self._rows, 0, index, out=chunk)
         return chunk if chunk.dtype == converted.dtype else converted.copy_(chunk)
 
@@ -71,8 +73,7 @@ class StreamedRows:
     """Rows of an array that stays where it is, converted and moved to the device some at a time.
 
     So they are in a file, of another dtype than is computed with, or beside a device whose memory
-    they would fill. There the copies are asynchronous: two pinned buffers take turns, so that one
-    is filled while the device reads the other.
+    they would fill.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ class StreamedRows:
     dtype : torch.dtype
         Of the rows that are given out.
     values : dtype
-        Of NumPy: float32 or float64, to which values are converted first.
+        Of NumPy: float32, float64 or int64, to which values are converted first.
     """
 
     is_sparse = False
@@ -92,20 +93,10 @@ class StreamedRows:
     ) -> None:
         self.device = device
         self._array, self._dtype, self._values = array, dtype, values
-        self._turn = 0
+        self._transfer: Transfer
 
     def reserve(self, n_rows: int) -> None:
-        shape = (n_rows, self._array.shape[1])
-        is_cuda = self.device.type == "cuda"
-        host = [
-            torch.empty(shape, dtype=torch_dtype(self._values), pin_memory=is_cuda)
-            for _ in range(2 if is_cuda else 1)
-        ]
-        self._there = torch.empty(shape, dtype=self._dtype, device=self.device)
-        if self.device.type == "cpu" and self._dtype == host[0].dtype:
-            self._there = host[0]
-        self._host = [(tensor, tensor.numpy()) for tensor in host]
-        self._is_read = [torch.cuda.Event() for _ in host] if is_cuda else []
+        self._transfer = Transfer((n_rows, self._array.shape[1]), self._dtype, self.device)
 
     def slice(self, start: int, stop: int) -> torch.Tensor:
         return self._moved(self._array[start:stop])
@@ -113,19 +104,10 @@ class StreamedRows:
     def take(self, order: np.ndarray) -> torch.Tensor:
         return self._moved(self._array[order])
 
-    def gather(self, order: np.ndarray) -> torch.Tensor:
-        n_rows = len(order)
-        self._turn = (self._turn + 1) % len(self._host)
-        tensor, array = self._host[self._turn]
-        if self._is_read:
-            self._is_read[self._turn].synchronize()
-        array[:n_rows] = converted(self._array[order], self._values)
-        chunk = self._there[:n_rows]
-        if self._there is not tensor:
-            chunk.copy_(tensor[:n_rows], non_blocking=True)
-        if self._is_read:
-            self._is_read[self._turn].record()
-        return chunk
+    def gather(self, order: np.ndarray, there: torch.Tensor | None = None) -> torch.Tensor:
+        rows = converted(self._array[order], self._values)
+        self._transfer.room()[: len(order)].copy_(_compat.as_tensor(rows))
+        return self._transfer.send(len(order))
 
     def _moved(self, rows: np.ndarray) -> torch.Tensor:
         # In C order: the order decides on how products round.
@@ -157,7 +139,10 @@ class SparseRows:
     def take(self, order: np.ndarray) -> scipy.sparse.csr_matrix:
         return self._matrix[order].astype(self._values, copy=False)
 
-    gather = take
+    def gather(
+        self, order: np.ndarray, there: torch.Tensor | None = None
+    ) -> scipy.sparse.csr_matrix:
+        return self.take(order)
 
 
 class DensifiedRows(SparseRows):
@@ -176,8 +161,7 @@ class DensifiedRows(SparseRows):
         self._dtype = torch_dtype(self._values) if dtype is None else dtype
 
     def reserve(self, n_rows: int) -> None:
-        shape = (n_rows, self._matrix.shape[1])
-        self._buffer = torch.empty(shape, dtype=self._dtype, device=self.device)
+        self._transfer = Transfer((n_rows, self._matrix.shape[1]), self._dtype, self.device)
 
     def slice(self, start: int, stop: int) -> torch.Tensor:
         return torch.from_numpy(super().slice(start, stop).toarray()).to(self.device, self._dtype)
@@ -185,8 +169,10 @@ class DensifiedRows(SparseRows):
     def take(self, order: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(super().take(order).toarray()).to(self.device, self._dtype)
 
-    def gather(self, order: np.ndarray) -> torch.Tensor:
-        return self._buffer[: len(order)].copy_(self.take(order))
+    def gather(self, order: np.ndarray, there: torch.Tensor | None = None) -> torch.Tensor:
+        rows = torch.from_numpy(super().take(order).toarray())
+        self._transfer.room()[: len(order)].copy_(rows)
+        return self._transfer.send(len(order))
 
 
 def converted(array: Any, dtype: np.dtype) -> Any:
@@ -227,3 +213,10 @@ def open_rows(
     if X.dtype == values and X.flags.c_contiguous and fits(X.size * values.itemsize, device):
         return DenseRows(X, device, dtype)
     return StreamedRows(X, device, dtype, values)
+
+
+def open_targets(y: np.ndarray, device: torch.device) -> DenseRows | StreamedRows:
+    """Encoded targets, which are in the dtype of the steps, as `open_rows` opens rows."""
+    if fits(y.nbytes, device):
+        return DenseRows(y, device)
+    return StreamedRows(y, device, torch_dtype(y.dtype), y.dtype)

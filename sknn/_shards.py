@@ -20,7 +20,7 @@ from sklearn.utils.multiclass import unique_labels
 from sknn._batches import Batch, RowOrder
 from sknn._problem import ValidationSet
 from sknn._processes import Processes, agreement
-from sknn._rows import DenseRows, open_rows
+from sknn._rows import open_rows, open_targets
 from sknn._steps import AutogradStep, ClosedFormStep, Slot
 from sknn._targets import every_indicator
 
@@ -164,7 +164,7 @@ class ShardBatches(RowOrder):
         # All rows in one batch need no gathering, as in `Batches`.
         self._in_order = rows is None and batch_size >= self.n_samples
         self._device, self._operand, self._values = device, operand, np.dtype(values)
-        self._X, self._y = open_rows(X, device, batch_size, dtype, values), DenseRows(y, device)
+        self._X, self._y = open_rows(X, device, batch_size, dtype, values), open_targets(y, device)
         if not self._in_order:
             n_most = min(batch_size, X.shape[0])
             self._X.reserve(n_most)
@@ -239,7 +239,7 @@ class Pieces:
         values: np.dtype,
         operand: Callable[[torch.Tensor], Any],
     ) -> None:
-        self._X, self._y = open_rows(X, device, len(y), dtype, values), DenseRows(y, device)
+        self._X, self._y = open_rows(X, device, len(y), dtype, values), open_targets(y, device)
         self._operand = operand
         self._n_rows, self._size = len(y), size
         self.n_samples = len(y) if shards is None else shards.n_samples

@@ -8,6 +8,7 @@ tested against. Both fill the gradient of the same `FlatParameters` and the same
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from itertools import count, pairwise
 from typing import NamedTuple
@@ -352,7 +353,7 @@ class AutogradStep:
         X = torch.as_tensor(batch.X if isinstance(batch.X, OPERANDS) else batch.X.toarray())
         is_mixed = dtype != parameters.storage.dtype
         with torch.enable_grad():
-            with torch.autocast(X.device.type, dtype, enabled=is_mixed):
+            with torch.autocast(X.device.type, dtype) if is_mixed else nullcontext():
                 raw = self.module(X).to(parameters.storage.dtype)
             terms = self.loss.terms(raw.t(), batch.y)
             share = 1 / batch.n_rows if batch.weight is None else batch.weight
@@ -454,8 +455,10 @@ class LossMeter:
     def read(self) -> float:
         """The mean by rows since the last reading. Waits for the device, as nothing else does."""
         total, n_rows = 0.0, 0
-        for values, batches in [*self._full, (self._summed(), self._batches)]:
-            terms, *norms = values.tolist()
+        filled = [*self._full, (self._summed(), self._batches)]
+        values = [values for values, _ in filled]
+        rows = torch.stack(values).tolist() if self._full else [values[0].tolist()]
+        for (terms, *norms), (_, batches) in zip(rows, filled, strict=True):
             total += self._terms_scale * terms
             for norm, (n_batch_rows, weight_sum) in zip(norms, batches, strict=False):
                 total += self._norm_scale * norm * n_batch_rows / weight_sum

@@ -25,7 +25,7 @@ from sknn import _compat
 from sknn._batches import Batches
 from sknn._callbacks import copied_callbacks, without_training_state
 from sknn._checkpoint import CheckpointFile, SaveCheckpoint, SharedCheckpointFile, go_on
-from sknn._devices import resolve_device, torch_dtype
+from sknn._devices import memory_given_back, resolve_device, torch_dtype
 from sknn._dropout import Masks, derived_seed
 from sknn._fingerprint import fingerprint
 from sknn._inference import Layers, Modules
@@ -117,9 +117,24 @@ def train(
     ValueError
         If the device is absent, or the weights have become non-finite.
     """
-    device = resolve_device(settings.device, torch_dtype(problem.dtype))
-    n_rows = _batch_size(problem, settings)
-    n_own_rows = min(n_rows, problem.X.shape[0])
+    units, n_rows = problem.network.layer_units, _batch_size(problem, settings)
+    # By the whole batch, so that all processes choose the same.
+    flops = flops_per_step(units, n_rows, problem.dtype)
+    device = resolve_device(settings.device, torch_dtype(problem.dtype), flops)
+    # Calls of partial_fit follow each other, and would have to ask for the memory again.
+    with nullcontext() if incremental else memory_given_back(device):
+        return _train(problem, state, settings, random_state, incremental, device)
+
+
+def _train(
+    problem: Problem,
+    state: State,
+    settings: SimpleNamespace,
+    random_state: np.random.RandomState,
+    incremental: bool,
+    device: torch.device,
+) -> State:
+    n_own_rows = min(_batch_size(problem, settings), problem.X.shape[0])
     flops = flops_per_step(problem.network.layer_units, n_own_rows, problem.dtype)
     products = products_of(device, flops, _is_mixed(settings, device))
     seed = None
@@ -273,7 +288,7 @@ def _checkpoint_file(run: Run) -> AnyFile | None:
     settings = run.settings
     if settings.checkpoint_dir is None or run.incremental:
         return None
-    device = str(run.step.parameters.storage.device)
+    device = str(run.step.parameters.device)
     processes = None if run.problem.shards is None else run.problem.shards.processes
     with agreement(processes):
         name = fingerprint(run.problem, run.state, settings, device)
@@ -317,7 +332,7 @@ def _net(run: Run, bars: list[EpochBar], file: AnyFile | None) -> FeedForwardNet
         batch_size=trainer.batches.batch_size,
         callbacks=callbacks,
         verbose=int(_is_verbose(settings)),
-        device=str(parameters.storage.device),
+        device=str(parameters.device),
     )
     net_if_alive = weakref.ref(net)  # in a cycle with the net, the rows would outlive the fit
     return net.initialize()
@@ -338,7 +353,7 @@ def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
         problem.train_rows,
         batch_size=_batch_size(problem, settings),
         random_state=run.random_state if settings.shuffle else None,
-        device=step.parameters.storage.device,
+        device=step.parameters.device,
         dtype=step.products.dtype,
         values=problem.dtype,
         operand=step.products.operand,

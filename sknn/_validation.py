@@ -14,7 +14,7 @@ import scipy.sparse
 import torch
 
 from sknn._compat import as_tensor
-from sknn._inference import Forward, outputs_of
+from sknn._inference import Forward, open_for, outputs_of
 from sknn._losses import OUTPUT_ACTIVATIONS, Loss
 from sknn._problem import Problem, Scorer, ValidationSet
 
@@ -50,6 +50,11 @@ class Validation:
         self._y = as_tensor(data.y).to(device).t()
         weight = data.sample_weight
         self._shares = None if weight is None else torch.from_numpy(weight / weight.sum())
+        # On a device the rows are kept; the CPU takes them from where they are.
+        self._X, self._rows, self._source = data.X, data.rows, None
+        if device.type != "cpu":
+            self._X, self._rows = data.X if data.rows is None else data.X[data.rows], None
+            self._source = open_for(self._X, forward)
 
     @cached_property
     def shown(self) -> tuple[np.ndarray | scipy.sparse.csr_matrix, np.ndarray]:
@@ -61,7 +66,9 @@ class Validation:
         """The score, and the loss: without penalty and smoothing."""
         data, loss = self.problem.validation, self.problem.validation_loss
         with self.forward.evaluating():
-            both = outputs_of(data.X, self.forward, _raw_and_linked(loss), data.rows)
+            both = outputs_of(
+                self._X, self.forward, _raw_and_linked(loss), self._rows, self._source
+            )
         if data.n_rows is not None:
             both = self.problem.shards.processes.concatenate(both, data.n_rows)
         n_outputs = both.shape[1] // 2

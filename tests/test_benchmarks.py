@@ -18,6 +18,7 @@ from examples.benchmarks import (
     _report,
     _timing,
     checkpoints,
+    devices,
     features,
     growth,
     limit,
@@ -57,6 +58,23 @@ def test_readme_without_results_is_refused(capsys):
     with pytest.raises(SystemExit):
         main.main(["--readme"])
     assert "--json" in capsys.readouterr().err
+
+
+def test_devices_are_the_cpu_and_those_that_are_present(monkeypatch, capsys, one_thread):
+    monkeypatch.setattr(devices, "QUICK", [(Network((4, 5, 3), 10), 2, 1)])
+    monkeypatch.setattr(devices, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(devices, "is_present", lambda name: False)
+    (row,) = devices.run(_timing.Options(quick=True, repeats=1))
+    assert (row["device"], row["dtype"], row["/ cpu"]) == ("cpu", "float32", 1.0)
+    assert "No accelerator is present" in capsys.readouterr().out
+    # Where there is one, it has lines of its own. "cpu:0" stands for it.
+    monkeypatch.setattr(devices, "ACCELERATORS", ("cpu:0",))
+    monkeypatch.setattr(devices, "is_present", lambda name: True)
+    rows = list(devices.run(_timing.Options(quick=True, repeats=1)))
+    assert [(r["device"], r["dtype"]) for r in rows] == [
+        (device, dtype) for dtype in ("float32", "bfloat16") for device in ("cpu", "cpu:0")
+    ]
+    assert "No accelerator" not in capsys.readouterr().out
 
 
 def test_take_turns_rotates_the_order_and_leaves_out_the_burn_in(monkeypatch):

@@ -20,6 +20,7 @@ from examples.benchmarks._timing import Options, machine
 
 NAMES = (
     "steps",
+    "devices",
     "features",
     "limit",
     "fits",
