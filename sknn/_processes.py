@@ -7,6 +7,7 @@ connections, which the others see at their next call.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -152,12 +153,18 @@ def _begin_world(backend: str) -> None:
     In one agent's restarts the store lives on, with the addresses of those that are dead; so each
     attempt has keys of its own.
     """
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        store, rank, size = next(dist.rendezvous("env://"))
+        store = dist.PrefixStore(f"sknn{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    else:
         dist.init_process_group(backend)
-        return
-    store, rank, size = next(dist.rendezvous("env://"))
-    store = dist.PrefixStore(f"sknn{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    atexit.register(_end_world)  # a process that ends with running threads of it may be aborted
+
+
+def _end_world() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -108,15 +109,29 @@ def cut_short(rank, folder, sizes):
         estimator("binary", parameters).fit(X[rows], y[rows])
 
 
-def torchrun(*arguments, **environment):
-    root = str(Path(sknn.__file__).resolve().parents[1])
-    return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", *arguments],
-        env={**os.environ, "PYTHONPATH": root, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+ROOT = str(Path(sknn.__file__).resolve().parents[1])
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+
+
+def ended(*commands, **environment):
+    """The outputs of processes that run at the same time, when all have ended well."""
+    options = {"env": {**os.environ, "PYTHONPATH": ROOT, **environment}, "text": True}
+    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command, **options) for command in commands]
+    try:
+        outputs = [process.communicate(timeout=300) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    for process, (_, errors) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, errors
+    return "".join(output for output, _ in outputs)
+
+
+def models(folder):
+    files = [np.load(folder / f"{rank}.npz") for rank in (0, 1)]
+    return [[file[name] for name in file.files] for file in files]
 
 
 SCRIPT = """
@@ -150,36 +165,34 @@ np.savez(f"{out}/{rank}.npz", *model.coefs_, *model.intercepts_, model.loss_curv
 
 @pytest.mark.long
 def test_torchrun_starts_again_what_was_killed_and_training_goes_on(tmp_path):
-    (tmp_path / "script.py").write_text(SCRIPT)
-    arrays = []
-    for folder in ("", tmp_path / "checkpoints"):
-        out = tmp_path / f"out{len(arrays)}"
-        out.mkdir()
-        options = ["--nproc-per-node=2", "--max-restarts=1", str(tmp_path / "script.py")]
-        done = torchrun(*options, str(out), str(folder))
-        assert done.returncode == 0, done.stderr
-        files = [np.load(out / f"{rank}.npz") for rank in (0, 1)]
-        arrays.append([[file[name] for name in file.files] for file in files])
-    assert "Going on after iteration 6, saved in" in done.stdout
-    whole = arrays[0][0]
-    for model in (arrays[0][1], *arrays[1]):
+    script, checkpoints = tmp_path / "script.py", tmp_path / "checkpoints"
+    script.write_text(SCRIPT)
+    folders = [tmp_path / name for name in ("whole", "one agent", "two agents")]
+    for folder in folders:
+        folder.mkdir()
+
+    one = [*TORCHRUN, "--standalone", "--nproc-per-node=2", "--max-restarts=1", script]
+    ended([*one, folders[0], ""])
+    assert "Going on after iteration 6" in ended([*one, folders[1], checkpoints])
+    assert not list(checkpoints.iterdir())
+
+    # As on two machines.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"--rdzv-endpoint=127.0.0.1:{free.getsockname()[1]}"
+    options = ["--nnodes=2", "--nproc-per-node=1", "--max-restarts=1", "--rdzv-backend=c10d"]
+    two = [*TORCHRUN, *options, endpoint, script, folders[2], checkpoints]
+    assert "Going on after iteration 6" in ended(two, two, TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1")
+
+    whole, _ = models(folders[0])
+    for model in (model for folder in folders for model in models(folder)):
         for left, right in zip(model, whole, strict=True):
             np.testing.assert_array_equal(left, right)
-    assert not list((tmp_path / "checkpoints").iterdir())
 
 
 @pytest.mark.long
 def test_example_by_itself_starts_two_processes_and_compares_them_with_one(tmp_path):
-    root = str(Path(sknn.__file__).resolve().parents[1])
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLE), "--checkpoint-dir", str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": root},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    lines = ended([sys.executable, EXAMPLE, "--checkpoint-dir", tmp_path]).splitlines()
     assert "Process 0 of 2: 449 rows" in lines and "Process 1 of 2: 1348 rows" in lines
     assert "Epochs: 30 together, 30 alone" in lines
     (difference,) = (line.split()[-1] for line in lines if "largest difference" in line)
