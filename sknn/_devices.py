@@ -73,7 +73,7 @@ def resolve_device(name: str, dtype: torch.dtype, flops: float) -> torch.device:
 
 def check_device(name: str, dtype: np.dtype) -> None:
     """Raise what `resolve_device` raises."""
-    resolve_device(name, torch_dtype(dtype))
+    resolve_device(name, torch_dtype(dtype), flops=0.0)
 
 
 def free_memory(device: torch.device) -> float:
