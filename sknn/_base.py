@@ -19,7 +19,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.metrics import check_scoring, get_scorer_names
-from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
     Hidden,
@@ -29,13 +29,11 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _check_sample_weight, _check_y, validate_data
 
 from sknn import _checks
 from sknn._fitted import FittedNetwork
-from sknn._mapped import check_mapped, must_convert
+from sknn._input import CheckedInput
 from sknn._sklearn_compat import (
-    MAY_ALL_BE_ZERO,
     CallbackSupportMixin,
     is_sklearn_callback,
     with_callbacks,
@@ -81,7 +79,7 @@ def _name_of(choice: Any) -> str:
     return getattr(choice, "__qualname__", type(choice).__qualname__)
 
 
-class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
+class BaseFeedForward(CallbackSupportMixin, CheckedInput, FittedNetwork, BaseEstimator, ABC):
     """What the classifier and the regressor share.
 
     Subclasses say how targets are checked and encoded (`_check_targets`, `_encode_validation`),
@@ -338,61 +336,6 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
         _checks.check_lbfgs(self, X_val)
         _checks.check_scoring_of_processes(self.scoring, self.process_group)
 
-    def _compute_dtypes(self, first_pass: bool) -> list[type]:
-        """The dtypes to compute in, as `validate_data` takes them; the first is the default."""
-        if self.dtype == "bfloat16":
-            return [np.float32]
-        if self.dtype != "auto":
-            return [np.dtype(self.dtype).type]
-        if first_pass:
-            return [np.float64, np.float32]
-        return [self._model_dtype()]
-
-    def _check_data(self, X, y, sample_weight, first_pass):
-        """Rows, targets and weights as arrays, and the dtype of the computation.
-
-        The feature names are noted. Rows in a file may be left as they are, of another dtype.
-        """
-        dtypes = self._compute_dtypes(first_pass)
-        with np.errstate(over="ignore"):  # what float32 cannot hold is an error of its own
-            if must_convert(X, dtypes):
-                dtype = check_mapped(self, X, y, dtypes, reset=first_pass)
-                y = _check_y(y, multi_output=True, y_numeric=self._numeric_targets, estimator=self)
-                check_consistent_length(X, y)
-            elif self._may_have_no(X):
-                X = validate_data(
-                    self,
-                    X,
-                    dtype=dtypes,
-                    accept_sparse="csr",
-                    ensure_min_samples=0,
-                    reset=first_pass,
-                )
-                y, dtype = np.asarray(y), X.dtype
-                check_consistent_length(X, y)
-            else:
-                X, y = validate_data(
-                    self,
-                    X,
-                    y,
-                    accept_sparse="csr",
-                    multi_output=True,
-                    y_numeric=self._numeric_targets,
-                    dtype=dtypes,
-                    order="C",
-                    reset=first_pass,
-                )
-                dtype = X.dtype
-            if y.ndim == 2 and y.shape[1] == 1:
-                y = column_or_1d(y, warn=True)
-            if sample_weight is not None:
-                sample_weight = self._validated_weights(sample_weight, X, dtype, "sample_weight")
-        return X, y, sample_weight, dtype
-
-    def _may_have_no(self, X) -> bool:
-        """Whether there are no rows, and other processes may have some."""
-        return self.process_group is not None and getattr(X, "shape", (1,))[0] == 0
-
     def _shards(self, processes, X, labels, dtype, validation, incremental) -> Shards:
         """Who has which rows, once all processes have told that theirs go together."""
         from sknn._shards import Shards
@@ -413,60 +356,6 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, BaseEstimator, ABC):
             facts["the samples seen before"] = getattr(self, "t_", 0)
             facts["the classes"] = np.asarray(getattr(self, "classes_", ())).tolist()
         return Shards(processes, facts, X.shape[0])
-
-    def _validated_weights(self, weight, X, dtype, name) -> np.ndarray:
-        """Weights of rows; of several processes, only the total of all has to be above zero."""
-        if self._may_have_no(X):
-            check_consistent_length(X, weight)
-            return np.empty(0, dtype)
-        if self.process_group is not None:
-            return _check_sample_weight(weight, X, dtype=dtype, **MAY_ALL_BE_ZERO)
-        weight = _check_sample_weight(weight, X, dtype=dtype)
-        self._check_total(weight, name)
-        return weight
-
-    @staticmethod
-    def _check_total(weight: np.ndarray, name: str) -> None:
-        total = weight.sum()
-        if total == 0 or not np.isfinite(total):
-            raise ValueError(
-                f"The sum of {name} is {total} in {weight.dtype}. It must be finite, and"
-                " not zero: negative weights must not cancel the others."
-            )
-
-    def _check_validation(self, X_val, y_val, sample_weight_val, dtype) -> ValidationSet:
-        """The user's validation rows, checked against those learned from."""
-        from sknn._problem import ValidationSet
-
-        with _checks.naming("X_val", "like X, with the same columns and no missing values"):
-            if must_convert(X_val, [dtype]):
-                check_mapped(self, X_val, "no_validation", [dtype], reset=False)
-            else:
-                X_val = validate_data(
-                    self,
-                    X_val,
-                    accept_sparse="csr",
-                    dtype=dtype,
-                    order="C",
-                    ensure_min_samples=int(not self._may_have_no(X_val)),
-                    reset=False,
-                )
-        with _checks.naming("y_val", "like y, with one target for each row of X_val"):
-            if self._may_have_no(X_val):
-                y_val = np.asarray(y_val)
-            else:
-                y_val = _check_y(y_val, multi_output=True, y_numeric=self._numeric_targets)
-            if y_val.ndim == 2 and y_val.shape[1] == 1:
-                y_val = column_or_1d(y_val, warn=True)
-            check_consistent_length(X_val, y_val)
-        with _checks.naming("sample_weight_val", "one finite number for each row of X_val"):
-            if sample_weight_val is not None:
-                sample_weight_val = self._validated_weights(
-                    sample_weight_val, X_val, dtype, "sample_weight_val"
-                )
-        encoded = self._encode_validation(y_val, dtype)
-        labels = y_val.toarray() if scipy.sparse.issparse(y_val) else y_val
-        return ValidationSet(X_val, encoded, labels, sample_weight_val)
 
     def _check_enough(self, rows: ValidationSet) -> None:
         """Whether the validation rows, those of all processes together, can be scored."""

@@ -218,7 +218,7 @@ class CheckpointFile:
 
     def __init__(self, directory: str | os.PathLike, fingerprint: str) -> None:
         self.fingerprint = fingerprint
-        self.path = Path(os.fsdecode(directory)) / f"sknn-{fingerprint}.npz"
+        self.path = Path(os.fsdecode(directory)).absolute() / f"sknn-{fingerprint}.npz"
         self._has_warned = False
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

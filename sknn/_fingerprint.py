@@ -23,6 +23,8 @@ import torch
 import sknn
 from sknn._problem import Problem, State
 
+# Of an array whose rows do not lie together, and are copied to be looked at.
+ROWS_AT_ONCE = 1000
 # None changes what is learned.
 _NOT_OF_THE_MODEL = ("checkpoint_dir", "checkpoint_every", "process_group", "verbose")
 # What their classes and functions do is told by their versions; of all others, the code is looked
@@ -80,6 +82,8 @@ def _of_parameter(name: str, value: Any) -> Any:
 def _of_callbacks(callbacks: Any) -> Any:
     """Classes and plain attributes: what else a callback holds may change while it is used."""
 
+    described: list[int] = []
+
     def plain(value: Any) -> Any:
         if isinstance(value, np.generic):
             value = value.item()
@@ -90,7 +94,9 @@ def _of_callbacks(callbacks: Any) -> Any:
         if isinstance(value, dict):
             return ["dict", *([str(k), plain(v)] for k, v in value.items())]
         kind = value if isinstance(value, type) else type(value)
-        attributes = getattr(value, "__dict__", {}) if hasattr(value, "on_epoch_end") else {}
+        is_new = hasattr(value, "on_epoch_end") and id(value) not in described
+        described.append(id(value))
+        attributes = getattr(value, "__dict__", {}) if is_new else {}
         return [kind.__module__, kind.__qualname__, *(plain(i) for i in sorted(attributes.items()))]
 
     return plain(callbacks)
@@ -118,9 +124,13 @@ class _Description:
             return [value.item() if value.dtype.kind in "biufU" else repr(value)]
         if isinstance(value, np.ndarray):
             # Of contiguous memory no copy is made, and a memory map is read once.
-            if not value.flags.f_contiguous:
-                value = np.ascontiguousarray(value)
-            return [joblib.hash(value, hash_name="sha1")]
+            flags = value.flags
+            if flags.c_contiguous or flags.f_contiguous or value.dtype.hasobject:
+                return [joblib.hash(value, hash_name="sha1")]
+            digest = hashlib.sha1(str((value.dtype, value.shape)).encode())
+            for start in range(0, len(value), ROWS_AT_ONCE):
+                digest.update(np.ascontiguousarray(value[start : start + ROWS_AT_ONCE]))
+            return [digest.hexdigest()]
         if scipy.sparse.issparse(value):
             value = value.tocsr()
             return self._all([value.shape, value.data, value.indices, value.indptr])
@@ -167,8 +177,8 @@ def _is_of_a_library(value: Any) -> bool:
 def _content_of(value: types.FunctionType | type) -> list[Any]:
     """The code of a function with what it is bound to; bases, methods and constants of a class."""
     if isinstance(value, type):
-        kinds = (types.FunctionType, staticmethod, classmethod, property, bool, int, float, str)
-        inside = {k: v for k, v in vars(value).items() if isinstance(v, kinds)}
+        kinds = (types.FunctionType, staticmethod, classmethod, property)
+        inside = {k: v for k, v in vars(value).items() if isinstance(v, kinds) or _is_plain(v)}
         del inside["__module__"]
         inside.pop("__firstlineno__", None)  # of Python 3.13
         return [value.__bases__, inside]
@@ -178,4 +188,16 @@ def _content_of(value: types.FunctionType | type) -> list[Any]:
             cells.append(cell.cell_contents)
         except ValueError:  # nothing in it yet
             cells.append(None)
-    return [value.__code__, value.__defaults__, value.__kwdefaults__, cells]
+    there = value.__globals__
+    constants = {n: there[n] for n in value.__code__.co_names if _is_plain(there.get(n, value))}
+    own = [value.__defaults__, value.__kwdefaults__, vars(value)]
+    return [value.__code__, *own, cells, constants]
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a number or a string, or made of them."""
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(_is_plain(item) for pair in value.items() for item in pair)
+    return value is None or isinstance(value, bool | int | float | complex | str | bytes)

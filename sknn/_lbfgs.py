@@ -12,34 +12,37 @@ from typing import Any
 
 import numpy as np
 import scipy.optimize
+import scipy.sparse
 import torch
 from sklearn.utils.optimize import _check_optimize_result
 
 from sknn import _compat
 from sknn._batches import Batches
+from sknn._meter import LossMeter
 from sknn._module import FeedForwardModule
 from sknn._net import plain_records
 from sknn._problem import Problem, State
 from sknn._reporting import epoch_bars
-from sknn._shards import Pieces, SharedStep
-from sknn._steps import AutogradStep, ClosedFormStep, LossMeter
+from sknn._shards import Pieces, SummedStep
+from sknn._steps import AutogradStep, ClosedFormStep
 from sknn._stopping import StopTraining
 
-# Of what all layers give and take for the rows of one evaluation. All rows at once are no faster.
+# Of what all layers take and give for the rows of one evaluation. Sparse rows are not made dense.
 PIECE_BYTES = 2**28
 
 
 def rows_of_a_piece(problem: Problem) -> int:
     """Rows that are evaluated at once."""
-    return max(1, PIECE_BYTES // (2 * sum(problem.network.layer_units) * problem.dtype.itemsize))
+    units = problem.network.layer_units[1 if scipy.sparse.issparse(problem.X) else 0 :]
+    return max(1, PIECE_BYTES // (2 * sum(units) * problem.dtype.itemsize))
 
 
 def train_lbfgs(
     problem: Problem,
     state: State,
     settings: SimpleNamespace,
-    step: ClosedFormStep | AutogradStep | SharedStep,
-    meter: LossMeter | SharedStep,
+    step: ClosedFormStep | AutogradStep | SummedStep,
+    meter: LossMeter | SummedStep,
     module: FeedForwardModule,
 ) -> State:
     """Minimize from the parameters of `step`, which hold the starting point.
@@ -55,7 +58,7 @@ def train_lbfgs(
         "operand": step.products.operand,
     }
     data = (problem.X, problem.y, problem.sample_weight)
-    if isinstance(step, SharedStep):
+    if isinstance(step, SummedStep):
         pieces = Pieces(*data, rows_of_a_piece(problem), shards, **options)
     else:
         (batch,) = Batches(*data, batch_size=problem.n_train, **options)
@@ -72,7 +75,7 @@ def train_lbfgs(
             problem.tasks.begin_epoch()
             is_reported = True
         vector.copy_(torch.from_numpy(point))
-        if isinstance(step, SharedStep):
+        if isinstance(step, SummedStep):
             loss = step.of_pieces(pieces)
         else:
             step(batch, meter.slot(batch))

@@ -57,9 +57,11 @@ def check_mapped(
     ValueError
         As `validate_data` would, for rows converted to that dtype.
     """
-    dtype = np.dtype(next((d for d in dtypes if X.dtype == d), dtypes[0]))
-    from sknn._rows import converted
+    from sknn._rows import converted  # here, as it needs torch
 
+    dtype = np.dtype(next((d for d in dtypes if X.dtype == d), dtypes[0]))
+    options = {"accept_sparse": "csr", "estimator": estimator, "input_name": "X"}
+    check_array(X[:1] if X.ndim else X, **options)  # of the wrong shape, say
     validate_data(estimator, X, y, reset=reset, skip_check_array=True)
     for rows in chunks(X, dtype):
         with np.errstate(over="ignore"):  # what float32 cannot hold is an error of its own
@@ -71,8 +73,35 @@ def check_mapped(
 def chunks(
     X: np.ndarray | scipy.sparse.csr_matrix, dtype: np.dtype
 ) -> Iterator[np.ndarray | scipy.sparse.csr_matrix]:
-    """The rows, some at a time; those of an array without any are one chunk."""
-    n_columns = int(np.prod(X.shape[1:])) or 1
-    size = max(1, CHUNK_BYTES // (n_columns * dtype.itemsize))
-    for start in range(0, max(1, X.shape[0]), size):
-        yield X[start : start + size]
+    """The rows, some at a time."""
+    is_sparse = scipy.sparse.issparse(X)
+    n_values = X.nnz // X.shape[0] if is_sparse else X.shape[1]
+    size = max(1, CHUNK_BYTES // (max(1, n_values) * dtype.itemsize))
+    for start in range(0, X.shape[0], size):
+        stop = min(start + size, X.shape[0])
+        yield csr_slice(X, start, stop) if is_sparse else X[start:stop]
+
+
+def csr_slice(matrix: scipy.sparse.csr_matrix, start: int, stop: int) -> scipy.sparse.csr_matrix:
+    """Rows of a CSR matrix. SciPy would copy all indices, if `indptr` is of another dtype."""
+    first, last = int(matrix.indptr[start]), int(matrix.indptr[stop])
+    indptr = _fitting(matrix.indptr[start : stop + 1] - first, matrix.indices.dtype)
+    parts = (matrix.data[first:last], matrix.indices[first:last], indptr)
+    return type(matrix)(parts, shape=(stop - start, matrix.shape[1]))
+
+
+def csr_take(matrix: scipy.sparse.csr_matrix, rows: np.ndarray) -> scipy.sparse.csr_matrix:
+    """Rows of a CSR matrix in an order; for the same reason not always by SciPy."""
+    if matrix.indptr.dtype == matrix.indices.dtype:
+        return matrix[rows]
+    starts = matrix.indptr[rows]
+    sizes = matrix.indptr[rows + 1] - starts
+    indptr = np.append(0, np.cumsum(sizes))
+    places = np.repeat(starts - indptr[:-1], sizes) + np.arange(indptr[-1])
+    indptr = _fitting(indptr, matrix.indices.dtype)
+    parts = (matrix.data[places], matrix.indices[places], indptr)
+    return type(matrix)(parts, shape=(len(rows), matrix.shape[1]))
+
+
+def _fitting(indptr: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return indptr.astype(dtype) if indptr[-1] <= np.iinfo(dtype).max else indptr

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from sknn._compat import as_tensor
 from sknn._parameters import FlatParameters
 
 # What torchrun tells each process that it starts.
@@ -81,9 +82,9 @@ class Processes:
         if rows.dtype == bool:
             return self.concatenate(rows.view(np.uint8), n_rows).view(bool)
         mine = torch.zeros(
-            (max(n_rows), *rows.shape[1:]), dtype=torch.from_numpy(rows).dtype, device=self._device
+            (max(n_rows), *rows.shape[1:]), dtype=as_tensor(rows).dtype, device=self._device
         )
-        mine[: len(rows)] = torch.from_numpy(rows)
+        mine[: len(rows)] = as_tensor(rows)
         parts = [torch.empty_like(mine) for _ in n_rows]
         self._call(dist.all_gather, parts, mine)
         both = zip(parts, n_rows, strict=True)

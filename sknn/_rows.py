@@ -10,6 +10,7 @@ import torch
 
 from sknn import _compat
 from sknn._devices import fits, torch_dtype
+from sknn._mapped import csr_slice, csr_take
 from sknn._transfers import Transfer
 
 # Rows with at least this share of values set are multiplied as dense ones, which is faster from a
@@ -134,10 +135,10 @@ class SparseRows:
         """Nothing to reserve: SciPy makes the rows that it gathers."""
 
     def slice(self, start: int, stop: int) -> scipy.sparse.csr_matrix:
-        return self._matrix[start:stop].astype(self._values, copy=False)
+        return csr_slice(self._matrix, start, stop).astype(self._values, copy=False)
 
     def take(self, order: np.ndarray) -> scipy.sparse.csr_matrix:
-        return self._matrix[order].astype(self._values, copy=False)
+        return csr_take(self._matrix, order).astype(self._values, copy=False)
 
     def gather(
         self, order: np.ndarray, there: torch.Tensor | None = None
@@ -176,7 +177,7 @@ class DensifiedRows(SparseRows):
 
 
 def converted(array: Any, dtype: np.dtype) -> Any:
-    """The values of an array or a CSR matrix in another dtype."""
+    """An array or a CSR matrix, which SciPy never has in float16, in another dtype."""
     if array.dtype == np.float16:  # in a twentieth of the time of NumPy
         return _compat.as_tensor(array).to(torch_dtype(dtype)).numpy()
     return array.astype(dtype, copy=False)

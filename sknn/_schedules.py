@@ -15,6 +15,8 @@ import torch
 from skorch.callbacks import Callback
 from torch.optim import lr_scheduler
 
+STEP_SCHEDULES = ("cosine", "one_cycle")
+
 # Torch's defaults of OneCycleLR: the share of the rising part, and the peak over the first rate and
 # over the last one.
 _RISING = 0.3

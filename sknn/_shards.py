@@ -18,10 +18,11 @@ import torch
 from sklearn.utils.multiclass import unique_labels
 
 from sknn._batches import Batch, RowOrder
+from sknn._meter import Slot
 from sknn._problem import ValidationSet
 from sknn._processes import Processes, agreement
 from sknn._rows import open_rows, open_targets
-from sknn._steps import AutogradStep, ClosedFormStep, Slot
+from sknn._steps import AutogradStep, ClosedFormStep
 from sknn._targets import every_indicator
 
 
@@ -261,7 +262,7 @@ class Pieces:
             yield Batch(X, y, self._share[start:stop], self.total, stop - start)
 
 
-class SharedStep:
+class SummedStep:
     """A step whose rows are not in one place: the gradients of the parts are added up.
 
     A part is what one process has of a batch, and one sum over the processes unites them; or it is

@@ -12,10 +12,11 @@ import torch
 from sknn._batches import Batch, Batches
 from sknn._compat import GlobalGenerators
 from sknn._dropout import Masks
+from sknn._meter import LossMeter
 from sknn._schedules import EpochScheduler, StepSchedule
-from sknn._shards import ShardBatches, SharedStep
+from sknn._shards import ShardBatches, SummedStep
 from sknn._solvers import Solver, TorchSolver, clip_gradient_
-from sknn._steps import AutogradStep, ClosedFormStep, LossMeter
+from sknn._steps import AutogradStep, ClosedFormStep
 from sknn._validation import Validation
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ class Trainer:
     Parameters
     ----------
     batches : Batches or ShardBatches
-    step : ClosedFormStep, AutogradStep or SharedStep
-    meter : LossMeter or SharedStep
+    step : ClosedFormStep, AutogradStep or SummedStep
+    meter : LossMeter or SummedStep
     solver : Solver or TorchSolver
     schedule : StepSchedule, default=None
         Sets the rate of each step.
@@ -53,8 +54,8 @@ class Trainer:
     def __init__(
         self,
         batches: Batches | ShardBatches,
-        step: ClosedFormStep | AutogradStep | SharedStep,
-        meter: LossMeter | SharedStep,
+        step: ClosedFormStep | AutogradStep | SummedStep,
+        meter: LossMeter | SummedStep,
         solver: Solver | TorchSolver,
         *,
         schedule: StepSchedule | None = None,
@@ -115,7 +116,7 @@ class Trainer:
                 self._announced_step(batch, net)
         if schedule is not None:
             schedule.end_epoch()
-        if isinstance(step, SharedStep):
+        if isinstance(step, SummedStep):
             step.processes.copy_first_buffers_(self.parameters)
         return meter.read()
 

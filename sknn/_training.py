@@ -10,20 +10,18 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from skorch.dataset import Dataset
 from torch.utils.data import Subset
 
 from sknn import _compat
 from sknn._batches import Batches
-from sknn._callbacks import copied_callbacks, without_training_state
+from sknn._callbacks import copied_callbacks
 from sknn._checkpoint import CheckpointFile, SaveCheckpoint, SharedCheckpointFile, go_on
 from sknn._devices import memory_given_back, resolve_device, torch_dtype
 from sknn._dropout import Masks, derived_seed
@@ -31,18 +29,20 @@ from sknn._fingerprint import fingerprint
 from sknn._inference import Layers, Modules
 from sknn._lbfgs import rows_of_a_piece, train_lbfgs
 from sknn._losses import Criterion
+from sknn._meter import LossMeter
 from sknn._module import FeedForwardModule, modules_between
-from sknn._net import FeedForwardNet, plain_records
+from sknn._net import FeedForwardNet
+from sknn._outcome import copy_of, model_if_stopped, model_of, published, warn_of_the_end
 from sknn._parameters import FlatParameters
 from sknn._problem import Network, Problem, State
 from sknn._processes import Processes, agreement
 from sknn._products import TorchProducts, products_of
 from sknn._reporting import EpochBar, ReportEpochs, epoch_bars
 from sknn._rows import multiplies_sparse
-from sknn._schedules import EpochScheduler, StepSchedule
-from sknn._shards import ShardBatches, SharedStep
+from sknn._schedules import STEP_SCHEDULES, EpochScheduler, StepSchedule
+from sknn._shards import ShardBatches, SummedStep
 from sknn._solvers import SOLVERS, make_solver, solver_name
-from sknn._steps import AutogradStep, ClosedFormStep, LossMeter, flops_per_step
+from sknn._steps import AutogradStep, ClosedFormStep, flops_per_step
 from sknn._stopping import (
     AgreeOnEpoch,
     InverseScaling,
@@ -55,8 +55,7 @@ from sknn._stopping import (
 from sknn._trainer import Trainer
 from sknn._validation import Validation
 
-STEP_SCHEDULES = ("cosine", "one_cycle")
-Step = ClosedFormStep | AutogradStep | SharedStep
+Step = ClosedFormStep | AutogradStep | SummedStep
 AnyFile = CheckpointFile | SharedCheckpointFile
 
 
@@ -72,10 +71,10 @@ class Run(NamedTuple):
         The estimator's parameters by name.
     random_state : numpy.random.RandomState
     incremental : bool
-    step : ClosedFormStep, AutogradStep or SharedStep
+    step : ClosedFormStep, AutogradStep or SummedStep
     module : FeedForwardModule
         Over the parameters of the step.
-    meter : LossMeter or SharedStep
+    meter : LossMeter or SummedStep
     generators : list of Masks or GlobalGenerators
         What is drawn from in training, beside `random_state`.
     """
@@ -87,7 +86,7 @@ class Run(NamedTuple):
     incremental: bool
     step: Step
     module: FeedForwardModule
-    meter: LossMeter | SharedStep
+    meter: LossMeter | SummedStep
     generators: list[Masks | _compat.GlobalGenerators]
 
 
@@ -205,7 +204,7 @@ def _step(
     device: torch.device,
     products: type[TorchProducts],
     masks: Masks | None,
-) -> tuple[Step, FeedForwardModule, LossMeter | SharedStep]:
+) -> tuple[Step, FeedForwardModule, LossMeter | SummedStep]:
     """The step, the module and the meter, over parameters that hold the starting point."""
     network, loss, shards = problem.network, problem.loss, problem.shards
     between = modules_between(network)
@@ -228,21 +227,21 @@ def _step(
     # Decoupled weight decay is the solver's own.
     alpha = 0.0 if settings.solver == "adamw" else settings.alpha
     n_most = min(n_rows, problem.X.shape[0])
-    is_shared = shards is not None
+    is_summed = shards is not None
     if settings.solver == "lbfgs" and rows_of_a_piece(problem) < n_most:
-        is_shared, n_most = True, rows_of_a_piece(problem)
-    own_alpha = 0.0 if is_shared else alpha
+        is_summed, n_most = True, rows_of_a_piece(problem)
+    own_alpha = 0.0 if is_summed else alpha
     if network.has_closed_form and loss.backward_ is not None:
         step = ClosedFormStep(products(parameters), network, loss, own_alpha, masks, n_most)
     else:
         step = AutogradStep(products(parameters), module, loss, own_alpha)
-    if not is_shared:
+    if not is_summed:
         return step, module, LossMeter(step, problem.n_train, n_rows)
     processes = None if shards is None else shards.processes
     if processes is not None:
         processes.copy_first_model_(parameters)
-    shared = SharedStep(step, alpha, processes)
-    return shared, module, shared
+    summed = SummedStep(step, alpha, processes)
+    return summed, module, summed
 
 
 def _train_stochastic(run: Run) -> State:
@@ -275,12 +274,12 @@ def _train_stochastic(run: Run) -> State:
         raise KeyboardInterrupt
     if file is not None and not net.interrupted_:
         file.remove()
-    _warn_of_the_end(net, run)
+    warn_of_the_end(net, run)
     if settings.early_stopping:
         parameters.restore(net.best_)
     if shards is not None:
         shards.processes.copy_first_model_(parameters)
-    return _published(net, run)
+    return published(net, run)
 
 
 def _checkpoint_file(run: Run) -> AnyFile | None:
@@ -302,10 +301,10 @@ def _net(run: Run, bars: list[EpochBar], file: AnyFile | None) -> FeedForwardNet
     problem, settings, parameters = run.problem, run.settings, run.step.parameters
 
     def estimator_now() -> Any:
-        return problem.estimator_at(_copy_of(_model_of(net_if_alive())))
+        return problem.estimator_at(copy_of(model_of(net_if_alive())))
 
     def attributes_now() -> dict[str, Any]:
-        return vars(problem.estimator_at(_model_if_stopped(net_if_alive(), run)))
+        return vars(problem.estimator_at(model_if_stopped(net_if_alive(), run)))
 
     trainer = _trainer(run, estimator_now)
     progress = run.state.progress.copy(
@@ -440,95 +439,3 @@ def _datasets(problem: Problem) -> tuple[Any, Any]:
     elif data is not None:
         validation = Dataset(data.X, data.labels)
     return training, validation
-
-
-def _warn_of_the_end(net: FeedForwardNet, run: Run) -> None:
-    settings, schedule = run.settings, net.trainer.schedule
-    if net.interrupted_:
-        warnings.warn("Training interrupted by user.", stacklevel=2)
-    elif net.stopped_ is not None:
-        if net.stopped_.diverged and settings.early_stopping:
-            warnings.warn(
-                f"Training diverged in epoch {len(net.records_)}: the validation score is NaN, as"
-                " the network's outputs are not finite. The weights of the best validation score"
-                " are restored. Scale the data, or lower learning_rate_init"
-                f" (it is {settings.learning_rate_init}).",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-    elif not run.incremental:
-        warnings.warn(
-            f"Stochastic Optimizer: Maximum iterations ({settings.max_iter}) "
-            "reached and the optimization hasn't converged yet.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
-    elif settings.learning_rate in STEP_SCHEDULES and schedule.n_epochs_done > settings.max_iter:
-        warnings.warn(
-            f"partial_fit was called more than max_iter={settings.max_iter} times, which is the"
-            f" horizon of learning_rate={settings.learning_rate!r}: the rate stays at its end,"
-            f" {net.trainer.first_rate:.3g}. Raise max_iter to the number of calls.",
-            stacklevel=2,
-        )
-
-
-def _model_of(net: FeedForwardNet) -> State:
-    """The network that the net is now, in NumPy, without the solver's state.
-
-    On the CPU the arrays of the linear layers share the net's memory.
-    """
-    progress = net.progress
-    row = net.parameters.read()
-    return State(
-        row.coefs,
-        row.intercepts,
-        modules={k: v.cpu().numpy().copy() for k, v in net.module_.extras().items()},
-        solver={},
-        progress=progress,
-        n_iter=len(net.records_),
-        loss=progress.loss_curve[-1] if progress.loss_curve else np.nan,
-        device=net.device,
-    )
-
-
-def _model_if_stopped(net: FeedForwardNet, run: Run) -> State:
-    """A copy of the network that training would end with, if this epoch were the last one."""
-    with net.parameters.holding(net.best_) if run.settings.early_stopping else nullcontext():
-        model = _copy_of(_model_of(net))
-    history = run.state.history + plain_records(net.records_, len(run.state.history))
-    return replace(model, history=history)
-
-
-def _copy_of(model: State) -> State:
-    """A model that the user may keep, or change, while training goes on."""
-    progress = model.progress
-    return replace(
-        model,
-        coefs=[coef.copy(order="K") for coef in model.coefs],
-        intercepts=[intercept.copy() for intercept in model.intercepts],
-        progress=replace(
-            progress, **{k: list(v) for k, v in vars(progress).items() if isinstance(v, list)}
-        ),
-    )
-
-
-def _published(net: FeedForwardNet, run: Run) -> State:
-    """What the net has become, in NumPy."""
-    state, settings = run.state, run.settings
-    parameters, trainer = net.parameters, net.trainer
-    schedule, scheduler = trainer.schedule, trainer.scheduler
-    model = _model_of(net)
-    return replace(
-        model,
-        solver={
-            "name": solver_name(settings.solver),
-            "numbers": trainer.solver.numbers(),
-            "slots": [tuple(parameters.read(i)) for i in range(1, len(parameters.storage))],
-            # The horizon of partial_fit is a number of its own calls.
-            "n_calls": schedule.n_epochs_done if run.incremental and schedule is not None else 0,
-            "scheduler": None if scheduler is None else scheduler.state(),
-        },
-        history=state.history + plain_records(net.records_, len(state.history)),
-        loss=model.loss if net.records_ else state.loss,
-        callbacks=without_training_state(net.user_callbacks),
-    )

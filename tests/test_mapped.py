@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import runpy
 import threading
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -21,8 +22,8 @@ import sknn._batches
 import sknn._lbfgs
 import sknn._mapped
 from sknn import FeedForwardClassifier, FeedForwardRegressor
-from sknn._mapped import is_mapped
-from sknn._shards import SharedStep
+from sknn._mapped import csr_slice, csr_take, is_mapped
+from sknn._shards import SummedStep
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -209,9 +210,9 @@ def test_lbfgs_in_pieces_finds_what_it_finds_at_once(
     X = X.round()
     weight = np.random.RandomState(0).randint(0, 3, len(X)) if weighted else None
     make = FeedForwardRegressor if kind == "two outputs" else FeedForwardClassifier
-    sizes, fill = [], SharedStep._fill
+    sizes, fill = [], SummedStep._fill
     monkeypatch.setattr(
-        SharedStep, "_fill", lambda s, part, slot: sizes.append(part.n_rows) or fill(s, part, slot)
+        SummedStep, "_fill", lambda s, part, slot: sizes.append(part.n_rows) or fill(s, part, slot)
     )
     models = []
     for piece_bytes in (2**28, 7_000):
@@ -299,3 +300,59 @@ def test_example_learns_from_the_file_what_it_learns_from_the_array(capsys):
     assert_bit_equal(model, in_memory)
     assert model.best_validation_score_ > 0.9
     assert "the same weights as from an array: True" in capsys.readouterr().out
+
+
+def indices_of_two_kinds(folder, X):
+    """A CSR matrix of maps in the usual layout of more than 2 ** 31 values."""
+    matrix = mapped_csr(folder, X)
+    matrix.indptr = X.indptr.astype(np.int64)
+    return matrix
+
+
+@pytest.mark.parametrize("density", [0.05, 0.6])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_csr_maps_with_wide_indptr(tmp_path, density, solver):
+    X = scipy.sparse.random(200, 40, density, "csr", random_state=0)
+    y = np.random.RandomState(0).randint(3, size=200)
+    parameters = {"solver": solver, "max_iter": 3, "random_state": 0, "batch_size": 30}
+    expected = FeedForwardClassifier((5,), **parameters).fit(X, y)
+    matrix = indices_of_two_kinds(tmp_path, X)
+    model = FeedForwardClassifier((5,), **parameters).fit(matrix, y)
+    assert_bit_equal(model, expected)
+    assert_array_equal(model.predict_proba(matrix), expected.predict_proba(X))
+
+
+def test_rows_of_a_csr_map_are_cut_without_its_other_indices(tmp_path):
+    n_rows = 100_000
+    X = scipy.sparse.csr_matrix((n_rows, 10), dtype=np.float32)
+    X.data = mapped(tmp_path, np.ones(10 * n_rows, np.float32))
+    X.indices = mapped(tmp_path, np.tile(np.arange(10, dtype=np.int32), n_rows))
+    X.indptr = np.arange(0, 10 * n_rows + 1, 10, dtype=np.int64)
+    order = np.random.RandomState(0).permutation(n_rows)[:50]
+    for cut in (lambda: csr_slice(X, 30, 80), lambda: csr_take(X, order)):
+        tracemalloc.start()
+        try:
+            rows = cut()
+            assert tracemalloc.get_traced_memory()[1] < 100_000
+        finally:
+            tracemalloc.stop()
+        assert rows.shape == (50, 10) and rows.sum() == 500
+
+
+@pytest.mark.parametrize("method", ["fit", "predict"])
+@pytest.mark.parametrize("shape", [(), (300,), (300, 7, 1), (300, 0), (0, 7)])
+def test_maps_of_a_wrong_shape_are_the_errors_of_arrays(tmp_path, method, shape):
+    X, y = whole_numbers()
+    model = FeedForwardClassifier((5,), max_iter=1).fit(X, y)
+    array = np.zeros(shape, np.int8)
+    X_mapped = (
+        mapped(tmp_path, array)
+        if array.size
+        else np.memmap(tmp_path / "one", np.int8, "w+", shape=(1,))[:0].reshape(shape)
+    )
+    call = model.predict if method == "predict" else (lambda rows: model.fit(rows, y))
+    with pytest.raises((ValueError, TypeError)) as expected:
+        call(array)
+    with pytest.raises((ValueError, TypeError)) as error:
+        call(X_mapped)
+    assert str(error.value)[:25] == str(expected.value)[:25]

@@ -20,11 +20,12 @@ from sknn._activations import ACTIVATIONS
 from sknn._batches import Batch, Batches
 from sknn._dropout import Masks
 from sknn._losses import Loss
+from sknn._meter import LossMeter
 from sknn._module import FeedForwardModule, initial_parameters, modules_between
 from sknn._parameters import FlatParameters
 from sknn._problem import Network
 from sknn._products import BFloat16Products, NumPyProducts, TorchProducts
-from sknn._steps import AutogradStep, ClosedFormStep, LossMeter, flops_per_step
+from sknn._steps import AutogradStep, ClosedFormStep, flops_per_step
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

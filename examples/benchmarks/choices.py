@@ -32,11 +32,12 @@ from sknn import FeedForwardClassifier
 from sknn._activations import ACTIVATIONS
 from sknn._batches import DENSE_FROM, Batches
 from sknn._losses import LOSSES
+from sknn._meter import LossMeter
 from sknn._module import initial_parameters
 from sknn._parameters import FlatParameters
 from sknn._products import NumPyProducts, TorchProducts
 from sknn._solvers import Adam
-from sknn._steps import ClosedFormStep, LossMeter, flops_per_step
+from sknn._steps import ClosedFormStep, flops_per_step
 from sknn._threads import is_worth_sharing
 
 SHAPES = [

@@ -1,0 +1,130 @@
+"""What the user gives `fit`, as arrays: checked, and of the dtype to compute in, or in files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, _check_y, validate_data
+
+from sknn import _checks
+from sknn._mapped import check_mapped, must_convert
+from sknn._sklearn_compat import MAY_ALL_BE_ZERO
+
+if TYPE_CHECKING:
+    from sknn._problem import ValidationSet
+
+
+class CheckedInput:
+    """The part of an estimator that looks at rows, targets and weights."""
+
+    def _compute_dtypes(self, first_pass: bool) -> list[type]:
+        """The dtypes to compute in, as `validate_data` takes them; the first is the default."""
+        if self.dtype == "bfloat16":
+            return [np.float32]
+        if self.dtype != "auto":
+            return [np.dtype(self.dtype).type]
+        if first_pass:
+            return [np.float64, np.float32]
+        return [self._model_dtype()]
+
+    def _check_data(self, X, y, sample_weight, first_pass):
+        """Rows, targets and weights as arrays, and the dtype of the computation.
+
+        The feature names are noted. Rows in a file may be left as they are, of another dtype.
+        """
+        dtypes = self._compute_dtypes(first_pass)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is an error of its own
+            if self._may_have_no(X):
+                X = validate_data(
+                    self,
+                    X,
+                    dtype=dtypes,
+                    accept_sparse="csr",
+                    ensure_min_samples=0,
+                    reset=first_pass,
+                )
+                y, dtype = np.asarray(y), X.dtype
+                check_consistent_length(X, y)
+            elif must_convert(X, dtypes):
+                dtype = check_mapped(self, X, y, dtypes, reset=first_pass)
+                y = _check_y(y, multi_output=True, y_numeric=self._numeric_targets, estimator=self)
+                check_consistent_length(X, y)
+            else:
+                X, y = validate_data(
+                    self,
+                    X,
+                    y,
+                    accept_sparse="csr",
+                    multi_output=True,
+                    y_numeric=self._numeric_targets,
+                    dtype=dtypes,
+                    order="C",
+                    reset=first_pass,
+                )
+                dtype = X.dtype
+            if y.ndim == 2 and y.shape[1] == 1:
+                y = column_or_1d(y, warn=True)
+            if sample_weight is not None:
+                sample_weight = self._validated_weights(sample_weight, X, dtype, "sample_weight")
+        return X, y, sample_weight, dtype
+
+    def _may_have_no(self, X) -> bool:
+        """Whether there are no rows, and other processes may have some."""
+        return self.process_group is not None and getattr(X, "shape", (1,))[0] == 0
+
+    def _validated_weights(self, weight, X, dtype, name) -> np.ndarray:
+        """Weights of rows; of several processes, only the total of all has to be above zero."""
+        if self._may_have_no(X):
+            check_consistent_length(X, weight)
+            return np.empty(0, dtype)
+        if self.process_group is not None:
+            return _check_sample_weight(weight, X, dtype=dtype, **MAY_ALL_BE_ZERO)
+        weight = _check_sample_weight(weight, X, dtype=dtype)
+        self._check_total(weight, name)
+        return weight
+
+    @staticmethod
+    def _check_total(weight: np.ndarray, name: str) -> None:
+        total = weight.sum()
+        if total == 0 or not np.isfinite(total):
+            raise ValueError(
+                f"The sum of {name} is {total} in {weight.dtype}. It must be finite, and"
+                " not zero: negative weights must not cancel the others."
+            )
+
+    def _check_validation(self, X_val, y_val, sample_weight_val, dtype) -> ValidationSet:
+        """The user's validation rows, checked against those learned from."""
+        from sknn._problem import ValidationSet
+
+        with _checks.naming("X_val", "like X, with the same columns and no missing values"):
+            if must_convert(X_val, [dtype]) and not self._may_have_no(X_val):
+                check_mapped(self, X_val, "no_validation", [dtype], reset=False)
+            else:
+                X_val = validate_data(
+                    self,
+                    X_val,
+                    accept_sparse="csr",
+                    dtype=dtype,
+                    order="C",
+                    ensure_min_samples=int(not self._may_have_no(X_val)),
+                    reset=False,
+                )
+        with _checks.naming("y_val", "like y, with one target for each row of X_val"):
+            if self._may_have_no(X_val):
+                y_val = np.asarray(y_val)
+            else:
+                y_val = _check_y(y_val, multi_output=True, y_numeric=self._numeric_targets)
+            if y_val.ndim == 2 and y_val.shape[1] == 1:
+                y_val = column_or_1d(y_val, warn=True)
+            check_consistent_length(X_val, y_val)
+        with _checks.naming("sample_weight_val", "one finite number for each row of X_val"):
+            if sample_weight_val is not None:
+                sample_weight_val = self._validated_weights(
+                    sample_weight_val, X_val, dtype, "sample_weight_val"
+                )
+        encoded = self._encode_validation(y_val, dtype)
+        labels = y_val.toarray() if scipy.sparse.issparse(y_val) else y_val
+        return ValidationSet(X_val, encoded, labels, sample_weight_val)
