@@ -21,12 +21,12 @@ ACCELERATE_FROM = 1e8
 SHARE_OF_MEMORY = 0.5
 
 
-_DTYPES = {"float32": torch.float32, "float64": torch.float64, "int64": torch.int64}
+_DTYPES = {np.dtype(name): getattr(torch, name) for name in ("float32", "float64", "int64")}
 
 
 def torch_dtype(dtype: np.dtype) -> torch.dtype:
     """Torch's name for NumPy's float32, float64 or int64."""
-    return _DTYPES[np.dtype(dtype).name]
+    return _DTYPES[np.dtype(dtype)]
 
 
 def is_present(name: str) -> bool:
@@ -111,4 +111,4 @@ def _empty_cache(device: torch.device) -> None:
 
 def fits(n_bytes: int, device: torch.device) -> bool:
     """Whether data of this size are moved to a device at once, rather than in chunks."""
-    return n_bytes <= SHARE_OF_MEMORY * free_memory(device)
+    return device.type == "cpu" or n_bytes <= SHARE_OF_MEMORY * free_memory(device)

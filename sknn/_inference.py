@@ -232,7 +232,8 @@ def outputs_of(
     n_rows = X.shape[0] if rows is None else len(rows)
     values = _values(X, forward)
     chunk_rows = chunk_size(forward, values)
-    source = open_for(X, forward) if source is None else source
+    if source is None:
+        source = open_rows(X, device, chunk_rows, values=values)
 
     def outputs_of_chunk(start: int, room: Room | None = None) -> torch.Tensor:
         stop = min(start + chunk_rows, n_rows)

@@ -99,7 +99,10 @@ class CheckedInput:
         """The user's validation rows, checked against those learned from."""
         from sknn._problem import ValidationSet
 
-        with _checks.naming("X_val", "like X, with the same columns and no missing values"):
+        with (
+            _checks.naming("X_val", "like X, with the same columns and no missing values"),
+            np.errstate(over="ignore"),
+        ):
             if must_convert(X_val, [dtype]) and not self._may_have_no(X_val):
                 check_mapped(self, X_val, "no_validation", [dtype], reset=False)
             else:
