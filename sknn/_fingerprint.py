@@ -178,7 +178,7 @@ def _content_of(value: types.FunctionType | type) -> list[Any]:
     """The code of a function with what it is bound to; bases, methods and constants of a class."""
     if isinstance(value, type):
         kinds = (types.FunctionType, staticmethod, classmethod, property)
-        inside = {k: v for k, v in vars(value).items() if isinstance(v, kinds) or _is_plain(v)}
+        inside = {k: v for k, v in vars(value).items() if isinstance(v, kinds) or _is_constant(v)}
         del inside["__module__"]
         inside.pop("__firstlineno__", None)  # of Python 3.13
         return [value.__bases__, inside]
@@ -189,15 +189,12 @@ def _content_of(value: types.FunctionType | type) -> list[Any]:
         except ValueError:  # nothing in it yet
             cells.append(None)
     there = value.__globals__
-    constants = {n: there[n] for n in value.__code__.co_names if _is_plain(there.get(n, value))}
-    own = [value.__defaults__, value.__kwdefaults__, vars(value)]
-    return [value.__code__, *own, cells, constants]
+    constants = {n: there[n] for n in value.__code__.co_names if _is_constant(there.get(n, value))}
+    return [value.__code__, value.__defaults__, value.__kwdefaults__, cells, constants]
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether it is a number or a string, or made of them."""
-    if isinstance(value, list | tuple | set | frozenset):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(_is_plain(item) for pair in value.items() for item in pair)
+def _is_constant(value: Any) -> bool:
+    """Whether it is a number, a string, or a tuple of them: lists may be what is counted in."""
+    if isinstance(value, tuple | frozenset):
+        return all(map(_is_constant, value))
     return value is None or isinstance(value, bool | int | float | complex | str | bytes)

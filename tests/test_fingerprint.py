@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import textwrap
 import tracemalloc
 import types
@@ -431,3 +432,23 @@ make(sys.argv[1]).set_params(
 """
     names = {run(code, tmp_path) for _ in range(2)}
     assert len(names) == 1 and names.pop().startswith("sknn-")
+
+
+RATE = 0.5
+SEEN = []
+
+
+def scorer_with_a_rate(estimator, X, y):
+    SEEN.append(1)
+    return RATE
+
+
+def test_constants_that_a_function_reads_count_and_its_lists_do_not(tmp_path, monkeypatch):
+    def name():
+        return name_of(classifier(tmp_path, scoring=scorer_with_a_rate), X_IRIS, SPECIES)
+
+    before = name()
+    monkeypatch.setattr(sys.modules[__name__], "SEEN", [1, 2])
+    assert name() == before
+    monkeypatch.setattr(sys.modules[__name__], "RATE", 0.25)
+    assert name() != before

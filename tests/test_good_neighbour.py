@@ -784,7 +784,7 @@ def test_interrupt_outside_the_epochs_leaves_the_old_model(monkeypatch):
     def interrupt(*arguments, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sknn._training, "_published", interrupt)
+    monkeypatch.setattr(sknn._training, "published", interrupt)
     with StateIsKept(), pytest.raises(KeyboardInterrupt):
         estimator.set_params(alpha=1.0).fit(X, y)
     assert repr(fitted_state(estimator)) == before
