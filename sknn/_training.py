@@ -27,7 +27,7 @@ from sknn._devices import memory_given_back, resolve_device, torch_dtype
 from sknn._dropout import Masks, derived_seed
 from sknn._fingerprint import fingerprint
 from sknn._inference import Layers, Modules
-from sknn._lbfgs import rows_of_a_piece, train_lbfgs
+from sknn._lbfgs import check_fixed, rows_of_a_piece, train_lbfgs
 from sknn._losses import Criterion
 from sknn._meter import LossMeter
 from sknn._module import FeedForwardModule, modules_between
@@ -208,6 +208,9 @@ def _step(
     """The step, the module and the meter, over parameters that hold the starting point."""
     network, loss, shards = problem.network, problem.loss, problem.shards
     between = modules_between(network)
+    if settings.solver == "lbfgs":
+        for module in (module for layer in between for _, module in layer):
+            check_fixed(module)
     n_rows = _batch_size(problem, settings)
     input_major = multiplies_sparse(problem.X, device, n_rows)
     if shards is not None:  # the layout of what they sum; dense rows want the usual one
