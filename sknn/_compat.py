@@ -19,6 +19,8 @@ import scipy
 import torch
 from sklearn.utils.fixes import parse_version
 
+from sknn._fork import in_each_child
+
 _SCIPY_VERSION = parse_version(scipy.__version__)
 _ADAM_KERNEL = getattr(torch, "_fused_adam_", None)
 
@@ -120,6 +122,15 @@ def adam_step_(
 
 
 _generator_lock = threading.RLock()
+
+
+def _free_generator() -> None:
+    """In a forked child, where the thread that had it may be missing."""
+    global _generator_lock
+    _generator_lock = threading.RLock()
+
+
+in_each_child(_free_generator)
 
 
 class GlobalGenerators:

@@ -96,12 +96,38 @@ class FittedNetwork:
         self.device_ = state.device
         self._history = state.history
 
+    def _as_it_is(self):
+        """This estimator as it is at this moment, whatever a fit in another thread makes of it.
+
+        It shares the attributes: `_become` gives the estimator others, instead of changing them.
+        """
+        now = object.__new__(type(self))
+        object.__setattr__(now, "__dict__", vars(self))
+        return now
+
+    def _become(self, trained) -> None:
+        """Take over the attributes of a trained copy, in one assignment.
+
+        Parameters, and what the copy does not know of, stay as they may have been set meanwhile.
+        """
+        attributes = vars(self).copy()
+        for name, value in vars(trained).items():
+            if name not in self._parameter_constraints:
+                attributes[name] = value
+        for name in (*_STOCHASTIC_ATTRIBUTES, "_solver_state", "feature_names_in_"):
+            if name not in vars(trained):
+                attributes.pop(name, None)
+        object.__setattr__(self, "__dict__", attributes)
+
     def _model_dtype(self) -> type:
         """The dtype of the weights that are there: float64 unless they are float32."""
         return np.float32 if np.asarray(self.coefs_[0]).dtype == np.float32 else np.float64
 
     def _outputs(self, X, of: Callable) -> np.ndarray:
-        """What a function of `sknn._inference` makes of the network's outputs for rows."""
+        """What a function of `sknn._inference` makes of the network's outputs for rows.
+
+        Called on what `_as_it_is` gives.
+        """
         if not hasattr(self, "coefs_"):
             check_is_fitted(self)
         from sknn._compat import as_tensor
@@ -170,15 +196,18 @@ class FittedNetwork:
         """
         check_is_fitted(self)
         from sknn._net import net_of
+        from sknn._threads import threads_for
 
-        return net_of(
-            self.coefs_,
-            self.intercepts_,
-            self.module_state_,
-            self._network((self.n_features_in_, *map(len, self.intercepts_))),
-            self._make_loss(smoothed=True),
-            self._history,
-        )
+        now = self._as_it_is()
+        with threads_for(0.0):
+            return net_of(
+                now.coefs_,
+                now.intercepts_,
+                now.module_state_,
+                now._network((now.n_features_in_, *map(len, now.intercepts_))),
+                now._make_loss(smoothed=True),
+                now._history,
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
