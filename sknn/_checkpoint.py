@@ -12,10 +12,11 @@ import json
 import os
 import tempfile
 import warnings
+import zipfile
 from collections import Counter, OrderedDict
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -198,6 +199,14 @@ def _decoded(tree: Any, arrays: list[np.ndarray]) -> Any:
     return arrays[value]
 
 
+def _write_archive(file: BinaryIO, arrays: list[np.ndarray]) -> None:
+    """As `numpy.savez`, which in NumPy 1 leaves its archive open when the disk is full."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for i, array in enumerate(arrays):
+            with archive.open(f"arr_{i}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
+
+
 class CheckpointFile:
     """The file of one training, named by its fingerprint.
 
@@ -288,7 +297,7 @@ class CheckpointFile:
         handle, name = self._new_file()
         try:
             with os.fdopen(handle, "wb") as file:
-                np.savez(file, document, *snapshot.arrays)
+                _write_archive(file, [document, *snapshot.arrays])
                 file.flush()
                 os.fsync(file.fileno())
             # Another process that fits the same has swept it away: it has a file of its own.

@@ -212,7 +212,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
                     "classes as in the previous call to fit. Previously "
                     f"got {self.classes_}, `y` has {classes}"
                 )
-        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+        elif len(_targets.unknown_labels(classes, self.classes_)):
             raise ValueError(
                 "`y` has classes not in `self.classes_`. "
                 f"`self.classes_` has {self.classes_}. 'y' has {classes}."
@@ -226,7 +226,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
                 f" (n_val, {len(self.classes_)})."
             )
         try:
-            unseen = np.setdiff1d(unique_labels(y), self.classes_)
+            unseen = _targets.unknown_labels(unique_labels(y), self.classes_)
             if not len(unseen):
                 encoded = _targets.encode_labels(y, self._label_binarizer, dtype)
         except (ValueError, TypeError) as error:  # another kind of target, or of label

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -317,6 +317,20 @@ def softplus_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
         _public_softplus_backward_(delta, z)
     else:
         _softplus_kernel(delta, z, 1, _SOFTPLUS_LINEAR_FROM, grad_input=delta)
+
+
+@contextmanager
+def lent_to_scipy(function: Callable) -> Iterator[Callable]:
+    """A function for an optimizer of SciPy, which holds nothing once the body has ended.
+
+    SciPy 1.9 leaves it in a cycle of objects, which would keep the rows and the network, on a
+    device too, until the garbage collector comes by.
+    """
+    held = [function]
+    try:
+        yield lambda *arguments: held[0](*arguments)
+    finally:
+        held.clear()
 
 
 def lbfgs_print_options(verbose: bool) -> dict[str, int]:

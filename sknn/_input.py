@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse
 from sklearn.utils import check_consistent_length, column_or_1d
-from sklearn.utils.validation import _check_sample_weight, _check_y, validate_data
+from sklearn.utils.validation import _check_y, validate_data
 
 from sknn import _checks
 from sknn._mapped import check_mapped, must_convert
-from sknn._sklearn_compat import MAY_ALL_BE_ZERO
+from sknn._sklearn_compat import check_sample_weight
 
 if TYPE_CHECKING:
     from sknn._problem import ValidationSet
@@ -81,8 +81,8 @@ class CheckedInput:
             check_consistent_length(X, weight)
             return np.empty(0, dtype)
         if self.process_group is not None:
-            return _check_sample_weight(weight, X, dtype=dtype, **MAY_ALL_BE_ZERO)
-        weight = _check_sample_weight(weight, X, dtype=dtype)
+            return check_sample_weight(weight, X, dtype=dtype, allow_all_zero_weights=True)
+        weight = check_sample_weight(weight, X, dtype=dtype)
         self._check_total(weight, name)
         return weight
 

@@ -187,16 +187,17 @@ def _minimize(
 
     `objective` gives the loss and its gradient, both float64; `callback` sees every accepted point.
     """
-    return scipy.optimize.minimize(
-        objective,
-        start,
-        method="L-BFGS-B",
-        jac=True,
-        callback=callback,
-        options={
-            "maxfun": max_fun,
-            "maxiter": max_iter,
-            "gtol": tol,
-            **_compat.lbfgs_print_options(verbose),
-        },
-    )
+    with _compat.lent_to_scipy(objective) as lent:
+        return scipy.optimize.minimize(
+            lent,
+            start,
+            method="L-BFGS-B",
+            jac=True,
+            callback=callback,
+            options={
+                "maxfun": max_fun,
+                "maxiter": max_iter,
+                "gtol": tol,
+                **_compat.lbfgs_print_options(verbose),
+            },
+        )

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import sklearn
 from sklearn.utils.validation import _check_sample_weight
 
@@ -30,9 +31,20 @@ except ImportError:  # scikit-learn below 1.9
         return method
 
 
-# Older versions never refuse weights that are all zero.
-_HAS_CHECK = "allow_all_zero_weights" in inspect.signature(_check_sample_weight).parameters
-MAY_ALL_BE_ZERO = {"allow_all_zero_weights": True} if _HAS_CHECK else {}
+_REFUSES_ZEROS = "allow_all_zero_weights" in inspect.signature(_check_sample_weight).parameters
+
+
+def check_sample_weight(
+    weight: Any, X: Any, *, dtype: Any, allow_all_zero_weights: bool = False
+) -> np.ndarray:
+    """scikit-learn's check of weights. Older versions never refuse those that are all zero."""
+    if _REFUSES_ZEROS:
+        options = {"allow_all_zero_weights": allow_all_zero_weights}
+        return _check_sample_weight(weight, X, dtype=dtype, **options)
+    weight = _check_sample_weight(weight, X, dtype=dtype)
+    if not (allow_all_zero_weights or weight.any()):
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weight
 
 
 def is_sklearn_callback(callback: Any) -> bool:

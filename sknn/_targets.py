@@ -38,6 +38,16 @@ def encode_labels(y: np.ndarray, binarizer: LabelBinarizer, dtype: np.dtype) -> 
     return np.ascontiguousarray(encoded, dtype=dtype).reshape(len(encoded), -1)
 
 
+def unknown_labels(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The labels that are none of the classes.
+
+    By Python's equality: NumPy's set functions warn of numbers beside strings, or, of many, take
+    1 for "1".
+    """
+    known = set(classes.tolist())
+    return labels[np.array([label not in known for label in labels.tolist()], dtype=bool)]
+
+
 def every_indicator(n_labels: int) -> np.ndarray:
     """Rows of a multilabel indicator in which every label is there, and every one is not."""
     return np.repeat([[0], [1]], n_labels, axis=1)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from sklearn.datasets import (
     load_breast_cancer,
@@ -14,6 +15,7 @@ from sklearn.datasets import (
     make_multilabel_classification,
 )
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.fixes import parse_version
 
 
 def _targets_by_name() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -46,6 +48,12 @@ def classification_data(request):
 def regression_data(request):
     """Rows and targets of each kind."""
     return TARGETS[request.param]
+
+
+def needs_sklearn(version, reason):
+    """Skip a test that compares with what scikit-learn does from this version on."""
+    if parse_version(sklearn.__version__) < parse_version(version):
+        pytest.skip(f"scikit-learn below {version} {reason}")
 
 
 def fitted_state(estimator):

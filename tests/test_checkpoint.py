@@ -491,7 +491,7 @@ class CountEpochs(Callback):
     def on_epoch_end(self, net, **kwargs):
         epoch = net.history[-1, "epoch"]
         self.seen.append(epoch)
-        net.history.record("number", np.float32(epoch) / 3)
+        net.history.record("number", np.float32(epoch / 3))
         net.history.record("which", ("epoch", np.int64(epoch), {"even": epoch % 2 == 0}))
         if epoch == self.stop_at:
             raise KeyboardInterrupt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,18 @@ def test_read_only_array_is_viewed_without_a_warning_or_a_copy():
 def test_array_of_negative_strides_is_copied():
     array = np.arange(6.0).reshape(2, 3)[::-1, ::-1]
     assert _compat.as_tensor(array).tolist() == array.tolist()
+
+
+def test_function_lent_to_scipy_is_let_go_when_the_body_ends():
+    def add(a, b):
+        return a + b
+
+    add_lives = weakref.ref(add)
+    with _compat.lent_to_scipy(add) as lent:
+        assert lent(1, 2) == 3
+    del add
+    assert add_lives() is None
+    assert callable(lent)
 
 
 @pytest.mark.parametrize(
