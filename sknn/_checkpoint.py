@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback
 
+from sknn._archives import read_archive
 from sknn._processes import Processes, agreement
 
 if TYPE_CHECKING:
@@ -195,8 +196,13 @@ def _decoded(tree: Any, arrays: list[np.ndarray]) -> Any:
     if kind == "tensor":
         return torch.from_numpy(_decoded(value, arrays).copy())
     if kind == "number":
-        return np.dtype(value[0]).type(value[1])
-    return arrays[value]
+        dtype, number = np.dtype(value[0]), value[1]
+        if dtype.kind not in "biufU" or type(number) not in (bool, int, float, str):
+            raise ValueError(f"it holds {dtype} in the place of a number")  # V1000000000 is memory
+        return dtype.type(number)
+    if kind == "array":
+        return arrays[value]
+    raise ValueError(f"it holds {kind!r}, which this version does not know")
 
 
 def _write_archive(file: BinaryIO, arrays: list[np.ndarray]) -> None:
@@ -261,8 +267,7 @@ class CheckpointFile:
         return None
 
     def _read(self) -> Snapshot:
-        with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            document, *arrays = (archive[f"arr_{i}"] for i in range(len(archive.files)))
+        document, *arrays = read_archive(self.path)
         label = json.loads(document.tobytes())
         if label["format"] != FORMAT:
             raise ValueError(f"its format is {label['format']}, and this version's is {FORMAT}")
@@ -352,7 +357,8 @@ class SharedCheckpointFile:
         self._file: CheckpointFile | None = None
         with agreement(processes):
             if processes.rank == 0:
-                self._file = CheckpointFile(directory, hashlib.sha1(names.encode()).hexdigest())
+                name = hashlib.sha1(names.encode(), usedforsecurity=False).hexdigest()
+                self._file = CheckpointFile(directory, name)
 
     @property
     def path(self) -> Path | str:

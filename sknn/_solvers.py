@@ -235,8 +235,10 @@ class TorchSolver:
     ) -> None:
         optimizer_class = solver.func if isinstance(solver, partial) else solver
         if optimizer_class in _ELEMENTWISE:
+            self._vector = parameters.vector
             tensors = [parameters.vector]
         else:
+            self._vector = None
             parameters.attach_gradients(module)
             tensors = list(module.parameters())
         try:
@@ -279,6 +281,8 @@ class TorchSolver:
             lambda v: torch.from_numpy(v.copy()) if isinstance(v, np.ndarray) else v, numbers
         )
         groups = self.optimizer.param_groups
+        if self._vector is not None:
+            _refuse_other_shapes(tensors["state"], self._vector.shape)
         self.optimizer.load_state_dict(tensors)
         # Torch makes new groups. The old ones are those that schedules hold.
         for group, loaded in zip(groups, self.optimizer.param_groups, strict=True):
@@ -292,6 +296,17 @@ class TorchSolver:
             for name, saved in state.items():
                 if isinstance(saved, torch.Tensor) and saved.dtype != kept[name].dtype:
                     kept[name] = saved.to(kept[name].device)
+
+
+def _refuse_other_shapes(states: dict[int, dict[str, Any]], shape: torch.Size) -> None:
+    """Torch's fused kernels would read and write beyond a tensor that is too small."""
+    for state in states.values():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape not in ((), shape):
+                raise ValueError(
+                    f"the solver's state holds {name!r} of shape {tuple(value.shape)} for"
+                    f" parameters of shape {tuple(shape)}"
+                )
 
 
 def _map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
