@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from global_state import Watch, install, use_libraries_once
 from sklearn.datasets import (
     load_breast_cancer,
     load_diabetes,
@@ -14,6 +15,24 @@ from sklearn.datasets import (
     make_multilabel_classification,
 )
 from sklearn.preprocessing import StandardScaler
+
+
+@pytest.fixture(scope="session")
+def _watch():
+    use_libraries_once()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        watch = Watch()
+        install(watch, monkeypatch)
+        yield watch
+
+
+@pytest.fixture(autouse=True)
+def state_watch(_watch):
+    """Fails a test in which a call of an estimator has left a change of global state behind."""
+    yield _watch
+    violations = _watch.take()
+    if violations:
+        pytest.fail("\n".join(violations), pytrace=False)
 
 
 def _targets_by_name() -> dict[str, tuple[np.ndarray, np.ndarray]]:
