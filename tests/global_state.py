@@ -90,7 +90,7 @@ _READERS = {
         else None
     ),
     "anomaly detection": torch.is_anomaly_enabled,
-    "subnormal numbers": lambda: _SUBNORMAL * 1.0,
+    "subnormal numbers": lambda: _SUBNORMAL * 1.0 != 0.0,
     "cuDNN": lambda: torch._C._get_cudnn_enabled(),
     "cuDNN's benchmark": lambda: torch._C._get_cudnn_benchmark(),
     "mkldnn": lambda: torch._C._get_mkldnn_enabled(),
@@ -130,9 +130,23 @@ def changes(before, after):
     return [name for name in before if before[name] != after[name]]
 
 
+@contextmanager
+def state_is_kept():
+    """Assert that the body, also a failing one, leaves the state as it was."""
+    np.random.seed(12)
+    np.random.randn()  # keeps a second gaussian
+    torch.manual_seed(34)
+    before, numpys = snapshot(), repr(np.random.get_state())
+    try:
+        yield
+    finally:
+        assert not changes(before, snapshot())
+        assert repr(np.random.get_state()) == numpys
+
+
 def draws_from_numpys(estimator):
     """Whether a fit draws from NumPy's global generator, as in scikit-learn."""
-    return estimator.random_state is None or estimator.random_state is np.random
+    return estimator.random_state is None or estimator.random_state is np.random.mtrand._rand
 
 
 class Watch:
