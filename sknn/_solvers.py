@@ -19,6 +19,7 @@ from torch import nn
 
 from sknn import _compat
 from sknn._parameters import FlatParameters
+from sknn._surroundings import has_usual_dtype, usual_dtype
 
 
 class Solver(torch.optim.Optimizer):
@@ -242,7 +243,8 @@ class TorchSolver:
             parameters.attach_gradients(module)
             tensors = list(module.parameters())
         try:
-            self.optimizer = solver(tensors, lr=learning_rate_init)
+            with usual_dtype():
+                self.optimizer = solver(tensors, lr=learning_rate_init)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"The 'solver' parameter is {optimizer_class.__name__}, which refused its options"
@@ -256,7 +258,11 @@ class TorchSolver:
                 " torch.optim do."
             )
         _compat.mark_as_stepped(self.optimizer)
-        self.update = self.optimizer.step
+        self.update = self.optimizer.step if has_usual_dtype() else self._update_as_usual
+
+    def _update_as_usual(self) -> None:
+        with usual_dtype():
+            self.optimizer.step()
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:

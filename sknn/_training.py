@@ -52,6 +52,7 @@ from sknn._stopping import (
     StopOnPlateau,
     TrackProgress,
 )
+from sknn._surroundings import usual_settings
 from sknn._trainer import Trainer
 from sknn._validation import Validation
 
@@ -121,7 +122,8 @@ def train(
     flops = flops_per_step(units, n_rows, problem.dtype)
     device = resolve_device(settings.device, torch_dtype(problem.dtype), flops)
     # Calls of partial_fit follow each other, and would have to ask for the memory again.
-    with nullcontext() if incremental else memory_given_back(device):
+    memory = nullcontext() if incremental else memory_given_back(device)
+    with usual_settings(device), memory:
         return _train(problem, state, settings, random_state, incremental, device)
 
 
@@ -193,7 +195,7 @@ def _generator_of_modules(
         yield None
         return
     with _compat.borrowed_generator(device) as generators:
-        torch.manual_seed(int(seed.generate_state(1)[0]))
+        generators.seed(int(seed.generate_state(1)[0]))
         yield generators
 
 
