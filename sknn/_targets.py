@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -36,6 +37,23 @@ def encode_labels(y: np.ndarray, binarizer: LabelBinarizer, dtype: np.dtype) -> 
     encoded = binarizer.transform(y)
     # A binary problem of a single class comes out as zeros, in whatever shape.
     return np.ascontiguousarray(encoded, dtype=dtype).reshape(len(encoded), -1)
+
+
+def plain_binarizer(binarizer: LabelBinarizer) -> dict[str, Any]:
+    """What a binarizer has learned, as plain values."""
+    return {
+        "y_type": binarizer.y_type_,
+        "sparse_input": bool(binarizer.sparse_input_),
+        "classes": binarizer.classes_,
+    }
+
+
+def binarizer_of(y_type: str, sparse_input: bool, classes: np.ndarray) -> LabelBinarizer:
+    """The binarizer that has learned this."""
+    binarizer = LabelBinarizer()
+    binarizer.y_type_, binarizer.sparse_input_ = y_type, sparse_input
+    binarizer.classes_ = classes
+    return binarizer
 
 
 def every_indicator(n_labels: int) -> np.ndarray:
