@@ -38,7 +38,7 @@ _NUMBERS = {
     "adamw": ("beta_1", "beta_2", "epsilon", "alpha"),
     "sgd": ("momentum", "nesterovs_momentum", "power_t", "learning_rate"),
 }
-# Of the solvers, where it lies and whether it may be there; 2 ** 53 is the last that a float counts.
+# Where they lie. A float counts up to 2 ** 53.
 _RANGES = {
     "lr": (0.0, math.inf),
     "learning_rate_init": (0.0, math.inf),
@@ -137,12 +137,11 @@ def _check_arrays(
     """Whether they are arrays of numbers, of these shapes."""
     is_list = isinstance(arrays, list | tuple) and len(arrays) == len(shapes)
     is_sound = is_list and all(map(_is_array, arrays, [kinds] * len(shapes), shapes))
-    if not is_sound:
-        found = (
-            [f"{type(a).__name__} of shape {np.shape(a)}" for a in arrays] if is_list else arrays
-        )
-        expected = f"a list of arrays of numbers, of the shapes {shapes!r:.300}"
-        _require(False, name, None, expected, f"{found!r:.300}")
+    expected = f"a list of arrays of numbers, of the shapes {shapes!r:.300}"
+    found = arrays
+    if is_list:
+        found = [(a.dtype.str, a.shape) if type(a) is np.ndarray else type(a) for a in arrays]
+    _require(is_sound, name, found, expected)
 
 
 def _check_counts(attributes: dict[str, Any]) -> None:

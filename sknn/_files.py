@@ -1,13 +1,13 @@
 """A document and arrays as one file in the safetensors format, and back.
 
-The file. Eight bytes with the header's length; the header, JSON; the arrays' bytes. The header holds
-the name, dtype, shape and place of each array, and in `__metadata__` one string, "sknn": the
+The file. Eight bytes with the header's length; the header, JSON; the arrays' bytes. The header
+holds the name, dtype, shape and place of each array, and in `__metadata__` one string, "sknn": the
 document, JSON too, which begins with the checksum. Its "arrays" are, in their order, the names and
 forms of the arrays: "C" for one that is in the file as it is, "F" for one that is there transposed,
 or a dtype that the format has no word for.
 
-The checksum is the SHA-256 of the whole file with 64 zeros in the checksum's place. So a bit that is
-flipped, wherever it is, is found before anything else is looked at. It does not say who made the
+The checksum is the SHA-256 of the whole file with 64 zeros in the checksum's place. So a bit that
+is flipped, wherever it is, is found before anything else is looked at. It does not say who made the
 file: all that follows takes it to be a stranger's.
 
 Memory. JSON can be dense (three bytes make an empty list, of 64), so its values are counted before
@@ -34,7 +34,7 @@ _ZEROS = b"0" * 64
 _BEGINNING = b'{"__metadata__":{"sknn":"{\\"sha256\\":\\"'
 # The library's own limit.
 _MAX_HEADER = 100_000_000
-# Bytes that a value of JSON takes at most, with its key; and how many all may take.
+# Bytes that a value of JSON takes at most, with its key.
 _OF_A_VALUE = 150
 # What the format has words for, in little-endian order.
 _DTYPES = ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
@@ -302,7 +302,7 @@ def new_file(path: str | os.PathLike) -> tuple[int, str]:
 def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """A new file that takes the place of another, as a whole, when the body has written it.
 
-    It is on the disk before it takes the place; if the body fails, there is the file that was there.
+    It is on the disk before it takes the place; if the body fails, the file that was there stays.
     A link is followed. The file's mode is that of the one before, or what the process gives a new
     file.
 

@@ -1,9 +1,9 @@
 """Plain values and arrays as JSON and a list of arrays, and back, without anything being run.
 
-Numbers, strings, None, lists, tuples, dicts and arrays come back as what they were, numbers of NumPy
-and the order of a dict included. In JSON, an object whose only key begins with `$` stands for what
-JSON has no word for; an array stands by its place in the list. Long lists of scalars are columns:
-arrays too, so that a curve takes eight bytes an epoch, and as much to read.
+Numbers, strings, None, lists, tuples, dicts and arrays come back as what they were, numbers of
+NumPy and the order of a dict included. In JSON, an object whose only key begins with `$` stands for
+what JSON has no word for; an array stands by its place in the list. Long lists of scalars are
+columns: arrays too, so that a curve takes eight bytes an epoch.
 
 What is decoded may come from a stranger. Everything that is not as `Codec.encode` writes it is a
 `ValueError`; an array is handed out once; and what is made of the arrays is counted, before it is
