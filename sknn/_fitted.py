@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sknn import _checks
+from sknn import _checks, _targets
 from sknn._mapped import check_mapped, must_convert
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Values of an array whose validation, beside the network's work, is worth saving.
 _SHORT = 10_000
 # Of the fitted attributes, those that only a stochastic solver sets.
-_STOCHASTIC_ATTRIBUTES = {
+STOCHASTIC_ATTRIBUTES = {
     "loss_curve_": "loss_curve",
     "learning_rate_curve_": "learning_rate_curve",
     "validation_scores_": "validation_scores",
@@ -62,7 +63,7 @@ class FittedNetwork:
         self._check_weights(network.layer_units)
         progress = {
             name: getattr(self, attribute)
-            for attribute, name in _STOCHASTIC_ATTRIBUTES.items()
+            for attribute, name in STOCHASTIC_ATTRIBUTES.items()
             if hasattr(self, attribute)
         }
         return State(
@@ -77,10 +78,10 @@ class FittedNetwork:
 
     def _publish(self, state: State, problem: Problem) -> None:
         """Set the fitted attributes."""
-        for name in (*_STOCHASTIC_ATTRIBUTES, "_solver_state"):
+        for name in (*STOCHASTIC_ATTRIBUTES, "_solver_state"):
             vars(self).pop(name, None)
         if state.solver is not None:
-            for attribute, name in _STOCHASTIC_ATTRIBUTES.items():
+            for attribute, name in STOCHASTIC_ATTRIBUTES.items():
                 setattr(self, attribute, getattr(state.progress, name))
             self._solver_state = state.solver
         self.coefs_ = state.coefs
@@ -114,7 +115,7 @@ class FittedNetwork:
         for name, value in vars(trained).items():
             if name not in self._parameter_constraints:
                 attributes[name] = value
-        for name in (*_STOCHASTIC_ATTRIBUTES, "_solver_state", "feature_names_in_"):
+        for name in (*STOCHASTIC_ATTRIBUTES, "_solver_state", "feature_names_in_"):
             if name not in vars(trained):
                 attributes.pop(name, None)
         object.__setattr__(self, "__dict__", attributes)
@@ -215,13 +216,48 @@ class FittedNetwork:
                 now._history,
             )
 
+    def save(self, path: str | os.PathLike) -> None:
+        """Save the estimator, fitted or not, in a file that :func:`sknn.load` reads.
+
+        The file is in the safetensors format. It holds no code, so that a file of a stranger may be
+        loaded, and a checksum, so that a damaged one is refused. See :doc:`persistence`.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, which is replaced as a whole: if this fails, what was there is there still.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        ValueError
+            If a parameter, or something that was set in another way, is a function, a class, a
+            callback or another object that only code can make. All of it is named.
+
+        Notes
+        -----
+        `checkpoint_dir`, a place on this machine, is not kept, nor are a group object in
+        `process_group`, the `callbacks_`, and what an optimizer or a scheduler of torch remembers.
+
+        .. versionadded:: 0.1
+        """
+        from sknn._saved import save
+
+        save(self, path)
+
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
+        state = dict(super().__getstate__())
         if not isinstance(state.get("process_group"), str):
-            state = {**state, "process_group": None}  # a group is of this process alone
+            state["process_group"] = None  # a group is of this process alone
+        if "_label_binarizer" in state:  # an object of scikit-learn, which belongs to a version
+            state["_label_binarizer"] = _targets.plain_binarizer(state["_label_binarizer"])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(state.get("_label_binarizer"), dict):
+            binarizer = _targets.binarizer_of(**state["_label_binarizer"])
+            state = {**state, "_label_binarizer": binarizer}
         super().__setstate__(state)
         if getattr(self, "device_", "cpu") != "cpu":
             from sknn._devices import is_present

@@ -169,7 +169,7 @@ def _batch_size(problem: Problem, settings: SimpleNamespace) -> int:
     n_samples = problem.n_train
     if settings.solver == "lbfgs":
         return n_samples
-    return min(200 if settings.batch_size == "auto" else settings.batch_size, n_samples)
+    return min(200 if settings.batch_size == "auto" else int(settings.batch_size), n_samples)
 
 
 def _is_mixed(settings: SimpleNamespace, device: torch.device) -> bool:

@@ -65,5 +65,5 @@ def test_fitted_attributes_of_scikit_learn_are_there_and_documented(ours, theirs
     assert set(documented(theirs, "Attributes")) <= set(names)
 
 
-def test_public_names_are_the_two_estimators():
-    assert sknn.__all__ == ["FeedForwardClassifier", "FeedForwardRegressor"]
+def test_public_names_are_the_two_estimators_and_load():
+    assert sknn.__all__ == ["FeedForwardClassifier", "FeedForwardRegressor", "load"]
