@@ -216,7 +216,7 @@ def _plain_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
     if "_label_binarizer" in plain:
         plain["_label_binarizer"] = _targets.plain_binarizer(plain["_label_binarizer"])
     solver = plain.get("_solver_state")
-    if solver:
+    if isinstance(solver, dict) and {"name", "numbers"} <= set(solver):
         # What a scheduler and an optimizer of torch remember goes with an object that is not saved.
         known = _attributes.numbers_of(solver["name"])
         numbers = {k: v for k, v in solver["numbers"].items() if k in known}

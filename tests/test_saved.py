@@ -333,9 +333,8 @@ def test_state_of_a_torch_scheduler_is_not_kept(again):
 
 
 def test_callbacks_that_a_fit_has_used_are_not_kept(again):
-    estimator = made_for("multiclass", callbacks=[EpochScoring("f1_macro", name="own")]).fit(
-        X_IRIS, SPECIES
-    )
+    scoring = EpochScoring("f1_macro", name="own", on_train=True)
+    estimator = made_for("multiclass", callbacks=[scoring]).fit(X_IRIS, SPECIES)
     loaded = again(estimator.set_params(callbacks=None))
     assert loaded.callbacks_ == []
     assert loaded._history == estimator._history
