@@ -93,7 +93,7 @@ def load(path: str | os.PathLike) -> BaseFeedForward:
     """Load an estimator from a file that its `save` has made.
 
     Nothing in the file is run, whoever made it: it holds numbers, strings and arrays, which are
-    checked. See :doc:`persistence`.
+    checked. See docs/persistence.md.
 
     Parameters
     ----------
