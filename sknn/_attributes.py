@@ -58,6 +58,12 @@ def allowed(is_classifier: bool) -> tuple[str, ...]:
     return (*_OF_ALL, *own, *_OF_STOCHASTIC_SOLVERS, "feature_names_in_")
 
 
+def numbers_of(solver: str) -> tuple[str, ...]:
+    """The names of what a solver remembers beside arrays; none of one that has no name here."""
+    own = _NUMBERS.get(solver)
+    return () if own is None else ("lr", "learning_rate_init", "n_updates", *own)
+
+
 def check(attributes: dict[str, Any], is_classifier: bool) -> None:
     """Refuse what no fit has left. No attributes at all are those of an unfitted estimator.
 
@@ -246,8 +252,7 @@ def _check_solver(state: Any, units: tuple[int, ...], is_normalized: bool) -> No
     _require(is_known, f"{name}['name']", solver, f"one of {tuple(_SLOTS)}")
     _require(_is_count(state["n_calls"]), f"{name}['n_calls']", state["n_calls"], "an int")
     _require(state["scheduler"] is None, f"{name}['scheduler']", state["scheduler"], "None")
-    numbers = state["numbers"]
-    expected = ("lr", "learning_rate_init", "n_updates", *_NUMBERS[solver])
+    numbers, expected = state["numbers"], numbers_of(solver)
     is_dict = type(numbers) is dict and set(numbers) == set(expected)
     _require(is_dict, f"{name}['numbers']", numbers, f"a dict of {expected}")
     for key, value in numbers.items():

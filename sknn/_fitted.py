@@ -220,7 +220,7 @@ class FittedNetwork:
         """Save the estimator, fitted or not, in a file that :func:`sknn.load` reads.
 
         The file is in the safetensors format. It holds no code, so that a file of a stranger may be
-        loaded, and a checksum, so that a damaged one is refused. See :doc:`persistence`.
+        loaded, and a checksum, so that a damaged one is refused. See docs/persistence.md.
 
         Parameters
         ----------

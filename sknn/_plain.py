@@ -25,7 +25,22 @@ MIN_COLUMN = 16
 _INT64 = range(-(2**63), 2**63)
 _INTEGER = re.compile(r"-?[0-9]{1,40}", re.ASCII)
 _DICTS = {kind.__name__: kind for kind in (dict, Counter, OrderedDict)}
-_COLUMNS = {"float": (float, "<f8"), "int": (int, "<i8"), "bool": (bool, "|b1")}
+# Lists of one type of numbers, as arrays of eight bytes each: also where one would do, so that the
+# file is not small beside what is made of it.
+_COLUMNS = {
+    "bool": (bool, "<i8"),
+    "int": (int, "<i8"),
+    "float": (float, "<f8"),
+    "numpy.bool": (np.bool_, "<i8"),
+    **{
+        f"numpy.{kind.__name__}": (kind, dtype)
+        for dtype, kinds in (
+            ("<i8", (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32)),
+            ("<f8", (np.float16, np.float32, np.float64)),
+        )
+        for kind in kinds
+    },
+}
 
 
 def _integer(text: str) -> int:
@@ -297,10 +312,7 @@ class _Decoder:
         arrays = [self._array(place) for place in places]
         if name in _COLUMNS:
             (array,) = arrays
-            if array.ndim != 1 or array.dtype != _COLUMNS[name][1]:
-                raise ValueError(f"a column of {name} is {array.dtype} of shape {array.shape}")
-            self._allowance.take(array.size * 40)
-            return array.tolist()
+            return self._numbers(name, array)
         if name != "text":
             raise ValueError(f"there are no columns of {name!r:.50}")
         places, lengths, text = arrays
@@ -319,6 +331,20 @@ class _Decoder:
             values.append(_SCALARS[place].value(piece))
             start += int(length)
         return values
+
+    def _numbers(self, name: str, array: np.ndarray) -> list[Any]:
+        kind, dtype = _COLUMNS[name]
+        if array.ndim != 1 or array.dtype != dtype:
+            raise ValueError(f"a column of {name} is {array.dtype} of shape {array.shape}")
+        with np.errstate(over="ignore"):
+            exact = array.astype(kind)
+        if dtype == "<i8" and (exact != array).any():
+            raise ValueError(f"a column of {name} holds others")
+        # Python has its small integers, and both truth values, once.
+        is_shared = dtype == "<i8" and not name.startswith("numpy")
+        n_made = np.count_nonzero((array < -5) | (array > 256)) if is_shared else array.size
+        self._allowance.take(8 * array.size + (24 if kind is float else 32) * n_made)
+        return list(exact) if name.startswith("numpy") else exact.tolist()
 
 
 def table_of(records: list[dict[str, Any]]) -> dict[str, Any]:

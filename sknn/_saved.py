@@ -15,7 +15,6 @@ The layout of the file itself (`_files`) must stay: by it, any version tells fil
 from __future__ import annotations
 
 import os
-import reprlib
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -36,8 +35,8 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 _NOT_KEPT = {"checkpoint_dir": None}
 _KEYS = {"format", "class", "parameters", "attributes", "requests", "versions"}
 _LIBRARIES = ("scikit-learn", "numpy", "torch")
-# What is made of a file may take so many times its size, and as much again.
-_TIMES, _AND = 6, 2**22
+# What is made of a file may take so many times its size, and so many bytes more.
+_TIMES, _AND = 8.5, 2**22
 
 
 def _plain_generator(generator: np.random.RandomState) -> dict[str, Any]:
@@ -94,7 +93,7 @@ def load(path: str | os.PathLike) -> BaseFeedForward:
     """Load an estimator from a file that its `save` has made.
 
     Nothing in the file is run, whoever made it: it holds numbers, strings and arrays, which are
-    checked. See :doc:`persistence`.
+    checked. See docs/persistence.md.
 
     Parameters
     ----------
@@ -133,9 +132,9 @@ def load(path: str | os.PathLike) -> BaseFeedForward:
         return _estimator(_files.read(path))
     except ValueError as error:
         raise ValueError(
-            f"{os.fsdecode(path)} cannot be loaded: {error}. It must be a file that an estimator's"
-            " save has made, with this version of sknn or an older one, and that nobody has"
-            " changed. Get it anew from where it was made, or save the estimator again."
+            f"{os.fsdecode(path)} cannot be loaded: {error!s:.1000}. It must be a file that an"
+            " estimator's save has made, with this version of sknn or an older one, and that nobody"
+            " has changed. Get it anew from where it was made, or save the estimator again."
         ) from error
 
 
@@ -174,7 +173,8 @@ def _document(estimator: BaseFeedForward) -> tuple[dict[str, Any], list[tuple[st
     known = (*_attributes.allowed(is_classifier), *_attributes.NOT_AS_THEY_ARE)
     for name, value in attributes.items():
         if name == "_skl_callbacks":
-            refused.append(f"set_callbacks has set {reprlib.repr(value)}")
+            kinds = ", ".join(type(callback).__name__ for callback in value)
+            refused.append(f"set_callbacks has set callbacks of scikit-learn ({kinds})")
         elif name not in known:
             refused.append(f"the attribute {name!r} is not one of its own")
     plain = _plain_attributes(attributes)
@@ -216,10 +216,12 @@ def _plain_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
     if "_label_binarizer" in plain:
         plain["_label_binarizer"] = _targets.plain_binarizer(plain["_label_binarizer"])
     solver = plain.get("_solver_state")
-    if solver:
+    if isinstance(solver, dict) and {"name", "numbers"} <= set(solver):
         # What a scheduler and an optimizer of torch remember goes with an object that is not saved.
-        own = solver["name"] in ("adam", "adamw", "sgd")
-        plain["_solver_state"] = {**solver, "scheduler": None} if own else {}
+        known = _attributes.numbers_of(solver["name"])
+        numbers = {k: v for k, v in solver["numbers"].items() if k in known}
+        kept = {**solver, "numbers": numbers, "scheduler": None}
+        plain["_solver_state"] = kept if known else {}
     return plain
 
 
@@ -260,7 +262,7 @@ def _estimator(contents: _files.Contents) -> BaseFeedForward:
     if type(name) is not str or name not in kinds:
         raise ValueError(f"it is of a class {name!r:.50}, not one of {', '.join(kinds)}")
     kind = kinds[name]
-    unknown = set(document["parameters"]) - set(kind._get_param_names())
+    unknown = set(document["parameters"]) - set(kind._parameter_constraints)
     if unknown:
         raise ValueError(
             f"it has parameters that this version of sknn does not know, {sorted(unknown)!r:.200}:"
@@ -275,7 +277,7 @@ def _estimator(contents: _files.Contents) -> BaseFeedForward:
     parameters.update(_NOT_KEPT)
     estimator = kind(**parameters)
     try:
-        _check_parameters(kind, estimator.get_params(deep=False))
+        _check_parameters(kind, vars(estimator))
     except (TypeError, OverflowError) as error:
         raise ValueError(f"a parameter is unsound ({error})") from error
     if attributes:

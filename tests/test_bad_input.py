@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import torch
-from conftest import TARGETS
+from conftest import TARGETS, assert_bit_equal
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -297,6 +297,12 @@ def test_batch_larger_than_the_training_part_warns_with_early_stopping():
     for estimator in pair("multiclass", batch_size=140, early_stopping=True):
         with pytest.warns(UserWarning, match="It is going to be clipped"):
             estimator.fit(X, y)
+
+
+def test_batch_size_of_true_is_one_row():
+    X, y = TARGETS["multiclass"]
+    true, one = (ours_for("multiclass", batch_size=b).fit(X[:40], y[:40]) for b in (True, 1))
+    assert_bit_equal(true, one)
 
 
 def test_batch_larger_than_the_data_does_not_warn_with_lbfgs():
