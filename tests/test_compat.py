@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from sknn import FeedForwardClassifier, _compat, _solvers
 from sknn._activations import ACTIVATIONS
 from sknn._parameters import FlatParameters
+from sknn._surroundings import exact_products
 
 # Each derivative with the operator of torch that it is taken from.
 KERNELS = {
@@ -153,3 +155,83 @@ def test_torchs_word_on_bfloat16_agrees_with_the_list_of_features():
     if known is None or not is_x86 or not Path("/proc/cpuinfo").exists():
         pytest.skip("needs torch's private query, and Linux on x86, of which alone it knows")
     assert known == _compat._public_has_bfloat16_cpu()
+
+
+@pytest.fixture
+def medium_products():
+    torch.set_float32_matmul_precision("medium")
+    yield
+    torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("is_public", [False, True])
+def test_float32_products_are_exact_in_a_call_and_as_they_were_after_it(
+    is_public, medium_products, monkeypatch
+):
+    if is_public:
+        monkeypatch.setattr(_compat, "_precision_getter", None)
+        monkeypatch.setattr(_compat, "_precision_setter", None)
+    before = _compat.cpu_product_precision()
+    assert before not in _compat.EXACT
+    with exact_products(torch.device("cpu")):
+        assert _compat.cpu_product_precision() in _compat.EXACT
+    assert _compat.cpu_product_precision() == before
+    assert torch.get_float32_matmul_precision() == "medium"
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.backends.mkldnn, "matmul"), reason="torch has one setting for everything"
+)
+def test_precision_of_products_that_follows_the_general_one_still_does_after_a_call():
+    before = torch.backends.fp32_precision
+    torch.backends.mkldnn.matmul.fp32_precision = "none"
+    torch.backends.fp32_precision = "bf16"
+    try:
+        with exact_products(torch.device("cpu")):
+            assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+        assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+        torch.backends.fp32_precision = "tf32"
+        assert torch.backends.mkldnn.matmul.fp32_precision == "tf32"
+    finally:
+        torch.backends.fp32_precision = before
+
+
+def test_generator_is_seeded_as_torch_does_it_and_put_back():
+    torch.manual_seed(1)
+    torch.randn(3)
+    before = torch.get_rng_state()
+    with _compat.borrowed_generator() as generators:
+        generators.seed(5)
+        drawn = torch.randn(3)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(5)
+    assert torch.equal(torch.randn(3), drawn)
+    torch.set_rng_state(before)
+
+
+def test_generators_of_other_devices_are_not_seeded(monkeypatch):
+    # By `torch.manual_seed`, all would be.
+    def fail(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(torch, "manual_seed", fail)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", fail)
+    model = FeedForwardClassifier((3,), activation=torch.nn.RReLU, max_iter=1, random_state=0)
+    with pytest.warns(ConvergenceWarning):
+        model.fit([[0.0], [1.0]], [0, 1])
+
+
+@pytest.mark.parametrize(("kind", "where"), [("cuda", [torch.device("cuda", 1)]), ("mps", [])])
+def test_generator_of_a_device_is_read_and_put_back_there(kind, where, monkeypatch):
+    states = [torch.zeros(2, dtype=torch.uint8)]
+    called = []
+    backend = getattr(torch, kind)
+    monkeypatch.setattr(backend, "get_rng_state", lambda *at: called.append(at) or states[0])
+    monkeypatch.setattr(
+        backend, "set_rng_state", lambda state, *at: called.append(at) or states.append(state)
+    )
+    device = where[0] if where else torch.device(kind)
+    with _compat.borrowed_generator(device):
+        states[0] = torch.ones(2, dtype=torch.uint8)
+    assert states[-1].tolist() == [0, 0]
+    assert called == [tuple(where)] * 2
