@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import dis
+import signal
 import sys
 import threading
 import warnings
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 import torch
 from conftest import TARGETS, assert_bit_equal, fitted_state, torch_threads
@@ -54,6 +58,25 @@ CASES = {
 }
 
 
+@cache
+def ends_of_with(code):
+    """Where a function's `with` statements begin to leave their bodies.
+
+    Python looks for signals after calls and where it jumps back: never there, before it has called
+    `__exit__`.
+    """
+    instructions = list(dis.get_instructions(code))
+    ends = set()
+    for i, instruction in enumerate(instructions):
+        following = [each.opname for each in instructions[i : i + 3]]
+        if following[0] in ("PUSH_EXC_INFO", "WITH_EXCEPT_START"):
+            ends.add(instruction.offset)
+        if following == ["LOAD_CONST"] * 3:
+            if all(each.argval is None for each in instructions[i : i + 3]):
+                ends.add(instruction.offset)
+    return ends
+
+
 class Raising:
     """Raises at the n-th line of the package that the body runs; counts them without an n.
 
@@ -75,7 +98,7 @@ class Raising:
         return self._at_line if frame.f_code.co_filename.startswith(PACKAGE) else None
 
     def _at_line(self, frame, event, arg):
-        if event == "line":
+        if event == "line" and frame.f_lasti not in ends_of_with(frame.f_code):
             self.n_lines += 1
             if self.n_lines == self.n:
                 self.where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
@@ -206,3 +229,78 @@ def test_exception_at_every_line_loses_nothing_but_the_call(case, error, request
         check_interrupts(fitted, method, error, range(1, count_lines(fitted, method) + 1))
     lines = sampled(count_lines(new, "fit"), request, 100)
     check_interrupts(new, "fit", error, lines)
+
+
+SIGNALS = """
+import copy, signal
+import torch
+from sknn import FeedForwardClassifier, _threads
+rng = np.random.RandomState(int(sys.argv[1]))
+X, y = rng.randn(60, 5), rng.randint(0, 3, 60)
+torch.set_num_threads(2)
+
+class Signalled(Exception):
+    pass
+
+def handler(number, frame):
+    raise Signalled
+
+signal.signal(signal.SIGALRM, handler)
+small = dict(hidden_layer_sizes=(4,), max_iter=4, random_state=0)
+more = [{}, {"early_stopping": True}, {"solver": "lbfgs"}, {"dropout": 0.3, "warm_start": True},
+        {"activation": torch.nn.Tanh}, {"checkpoint_dir": sys.argv[2], "checkpoint_every": 1}]
+n_raised = n_calls = 0
+for parameters in more:
+    fitted = FeedForwardClassifier(**{**small, **parameters}).fit(X, y)
+    begin = time.perf_counter()
+    copy.deepcopy(fitted).fit(X, y)
+    most = 1.2 * (time.perf_counter() - begin)
+    refitted = copy.deepcopy(fitted).fit(X, y)
+    before = [fitted.predict_proba(X).tobytes(), refitted.predict_proba(X).tobytes()]
+    for _ in range(int(sys.argv[3])):
+        estimator = copy.deepcopy(fitted)
+        n_calls += 1
+        try:
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, most))
+            estimator.fit(X, y)
+            for _ in range(20):
+                estimator.predict(X)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except Signalled:
+            n_raised += 1
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        now = estimator.predict_proba(X).tobytes()
+        assert now in before, parameters
+        if now == before[0]:
+            assert estimator.fit(X, y).predict_proba(X).tobytes() == before[1], parameters
+        assert torch.get_num_threads() == 2 and not _threads._torch_limits, parameters
+        assert not _threads._lock.locked() and _threads._blas_limit is None, parameters
+print(n_calls, n_raised)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers here")
+@pytest.mark.parametrize("seed", [0, 1])
+def test_signal_at_a_random_point_loses_nothing_but_the_call(seed, tmp_path):
+    (line,) = programs.run(SIGNALS, seed, tmp_path, 60)
+    n_calls, n_raised = map(int, line.split())
+    assert n_calls == 360
+    assert n_raised > 0
+
+
+def test_exception_while_limits_are_set_or_lifted_lifts_them():
+    # Each line of `_threads` in turn, where it runs once for a body.
+    n = 0
+    while True:
+        n += 1
+        raising = Raising(n)
+        with unchanged_surroundings(lambda r=raising: r.where):
+            try:
+                with raising, _threads.threads_for(0.0), _threads.one_blas_thread():
+                    pass
+            except Signalled:
+                pass
+        if raising.where is None:
+            break
+    assert n > 30
