@@ -57,8 +57,8 @@ def main():
             print(f"  From {ENOUGH:.0e} operations on it would go to an accelerator.")
 
         # What is fitted is NumPy's: it loads where the device is absent, and predicts on the CPU.
-        loaded = pickle.loads(pickle.dumps(network))
-        assert np.array_equal(loaded.predict(X_test), network.predict(X_test))
+        loaded = pickle.loads(pickle.dumps(network))  # noqa: S301 (its own pickle)
+        np.testing.assert_array_equal(loaded.predict(X_test), network.predict(X_test))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ import copy
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from numbers import Integral, Real
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,7 +28,10 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.metaestimators import available_if
 
-from sknn import _checks
+from sknn import (
+    _checks,
+    _fork,  # noqa: F401  from the start: it notes whether torch was there before a fork
+)
 from sknn._fitted import FittedNetwork
 from sknn._input import CheckedInput
 from sknn._sklearn_compat import (
@@ -49,18 +50,6 @@ _OF_EACH_PROCESS = (
     *("random_state", "verbose", "callbacks", "device", "process_group", "checkpoint_dir"),
 )
 _STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw")
-
-
-@contextmanager
-def unchanged_on_failure(estimator: BaseEstimator) -> Iterator[None]:
-    """Put all attributes back if the body raises: a failed fit leaves the model that was there."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
 
 
 def _is_stochastic(estimator: BaseFeedForward) -> bool:
@@ -253,13 +242,26 @@ class BaseFeedForward(CallbackSupportMixin, CheckedInput, FittedNetwork, BaseEst
             from sknn._reporting import FitTasks
 
             tasks = FitTasks(self, X, y, sample_weight)
-        with unchanged_on_failure(self):
-            self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), tasks=tasks)
-            if tasks is not None:
-                tasks.end(lambda: vars(self))
-        return self
+        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), tasks=tasks)
 
     def _fit(
+        self, X, y, sample_weight, validation=(None, None, None), *, tasks=None, **incremental
+    ):
+        """`fit`, or one epoch of it.
+
+        A copy is trained, and what it has learned is taken over in one assignment. So a fit that
+        fails, at whatever point, leaves the model that was there, and a prediction in another
+        thread sees the old model or the new one.
+        """
+        trained = self._as_it_is()
+        object.__setattr__(trained, "__dict__", vars(self).copy())
+        trained._train(X, y, sample_weight, validation, tasks=tasks, **incremental)
+        if tasks is not None:
+            tasks.end(lambda: vars(trained))
+        self._become(trained)
+        return self
+
+    def _train(
         self,
         X,
         y,
@@ -270,49 +272,47 @@ class BaseFeedForward(CallbackSupportMixin, CheckedInput, FittedNetwork, BaseEst
         classes=None,
         tasks=None,
     ):
-        """`fit`, or one epoch of it."""
+        """Validate, encode, split, train, publish."""
         from sknn._devices import check_device
         from sknn._processes import agreement, processes_of
         from sknn._training import train
 
-        with unchanged_on_failure(self):
-            processes = processes_of(self.process_group, self.device)
+        processes = processes_of(self.process_group, self.device)
+        with agreement(processes):
+            self._check_parameters(*validation)
+            if incremental:
+                self._check_partial_fit(y, classes)
+            else:
+                _checks.check_checkpoint(self)
+            first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+            X, labels, sample_weight, dtype = self._check_data(X, y, sample_weight, first_pass)
+            check_device(self.device, dtype)
+        shards = None
+        if processes is not None:
+            shards = self._shards(processes, X, labels, dtype, validation, incremental)
+        y = self._check_targets(labels, incremental, first_pass, dtype, shards)
+        sample_weight = self._finalize_sample_weight(
+            sample_weight, labels, incremental, dtype, shards
+        )
+        network = self._network(
+            (X.shape[1], *_checks.hidden_units(self.hidden_layer_sizes), self._n_outputs(y))
+        )
+        random_state = check_random_state(self.random_state)
+        if processes is not None:
+            random_state = processes.first(random_state)
+        state = self._state(network, random_state, first_pass, dtype)
+        problem = self._problem(X, dtype, y, labels, sample_weight, network, shards, tasks)
+        if validation[0] is not None:
             with agreement(processes):
-                self._check_parameters(*validation)
-                if incremental:
-                    self._check_partial_fit(y, classes)
-                else:
-                    _checks.check_checkpoint(self)
-                first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-                X, labels, sample_weight, dtype = self._check_data(X, y, sample_weight, first_pass)
-                check_device(self.device, dtype)
-            shards = None
-            if processes is not None:
-                shards = self._shards(processes, X, labels, dtype, validation, incremental)
-            y = self._check_targets(labels, incremental, first_pass, dtype, shards)
-            sample_weight = self._finalize_sample_weight(
-                sample_weight, labels, incremental, dtype, shards
-            )
-            network = self._network(
-                (X.shape[1], *_checks.hidden_units(self.hidden_layer_sizes), self._n_outputs(y))
-            )
-            random_state = check_random_state(self.random_state)
-            if processes is not None:
-                random_state = processes.first(random_state)
-            state = self._state(network, random_state, first_pass, dtype)
-            problem = self._problem(X, dtype, y, labels, sample_weight, network, shards, tasks)
-            if validation[0] is not None:
-                with agreement(processes):
-                    rows = self._check_validation(*validation, dtype)
-                if shards is not None:
-                    rows = shards.validation_of_all(rows, dtype)
-                self._check_enough(rows)
-                problem = problem._replace(validation=rows)
-            elif self.early_stopping and self.solver != "lbfgs":
-                problem = self._split(problem, random_state, incremental)
-            settings = SimpleNamespace(**{n: getattr(self, n) for n in self._parameter_constraints})
-            self._publish(train(problem, state, settings, random_state, incremental), problem)
-        return self
+                rows = self._check_validation(*validation, dtype)
+            if shards is not None:
+                rows = shards.validation_of_all(rows, dtype)
+            self._check_enough(rows)
+            problem = problem._replace(validation=rows)
+        elif self.early_stopping and self.solver != "lbfgs":
+            problem = self._split(problem, random_state, incremental)
+        settings = SimpleNamespace(**{n: getattr(self, n) for n in self._parameter_constraints})
+        self._publish(train(problem, state, settings, random_state, incremental), problem)
 
     def _validate_params(self) -> None:
         # What else is wrong in one process, all of them have to hear of: in `_check_parameters`.

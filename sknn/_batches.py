@@ -139,9 +139,15 @@ class RowOrder:
         """Take up what `state` gave."""
         if self.random_state is None:
             return
-        if state["order"].shape != self._order.shape:
-            raise ValueError(f"it is of {len(state['order'])} rows, not of {self.n_samples}")
-        self._order[:] = state["order"]
+        order, words = state["order"], state["random_state"]["state"]
+        if order.shape != self._order.shape:
+            raise ValueError(f"it is of {len(order)} rows, not of {self.n_samples}")
+        if order.dtype.kind != "u" or not np.array_equal(np.sort(order), np.sort(self._order)):
+            raise ValueError("its order of the rows is not one of these rows")
+        # NumPy would read where it is told to, beyond the words that there are.
+        if not 0 <= words["pos"] <= len(words["key"]):
+            raise ValueError(f"its generator stands at {words['pos']} of {len(words['key'])} words")
+        self._order[:] = order
         self.random_state.set_state(state["random_state"])
 
 

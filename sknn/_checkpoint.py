@@ -10,10 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 import zipfile
-from collections import Counter, OrderedDict
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -22,16 +20,16 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback
 
+from sknn import _files
+from sknn._archives import read_archive
+from sknn._plain import Allowance, Codec, Kind
 from sknn._processes import Processes, agreement
 
 if TYPE_CHECKING:
     from sknn._net import FeedForwardNet
 
 # To be raised when `_state` changes, or how it is written.
-FORMAT = 1
-
-_PLAIN = (type(None), bool, int, float, str)
-_DICTS = {kind.__name__: kind for kind in (dict, Counter, OrderedDict)}
+FORMAT = 2
 
 
 class Snapshot(NamedTuple):
@@ -61,7 +59,7 @@ def snapshot(net: FeedForwardNet) -> Snapshot:
     tree = {}
     for name, state in _state(net).items():
         try:
-            tree[name] = _encoded(state, arrays)
+            tree[name] = _codec.encode(state, arrays)
         except TypeError as error:
             raise ValueError(
                 f"The 'checkpoint_dir' parameter is set, but the state of the {name} holds {error},"
@@ -80,7 +78,7 @@ def resume(net: FeedForwardNet, snapshot: Snapshot) -> None:
         Of some kind, if the snapshot is of a net of another form. The net is then of no use until
         it is put back to a snapshot of its own.
     """
-    _restore(net, _decoded(snapshot.tree, snapshot.arrays))
+    _restore(net, _codec.decode(snapshot.tree, snapshot.arrays, Allowance()))
 
 
 def go_on(net: FeedForwardNet, file: CheckpointFile | SharedCheckpointFile) -> None:
@@ -155,56 +153,21 @@ def _fill(tensors: list[torch.Tensor], arrays: list[np.ndarray]) -> None:
         tensor.copy_(values)
 
 
-def _encoded(value: Any, arrays: list[np.ndarray]) -> Any:
-    """A value as JSON can hold it. Keys that begin with $ say what stands for something else."""
-    if type(value) in _PLAIN:
-        return value
-    if type(value) is list:
-        return [_encoded(item, arrays) for item in value]
-    if type(value) is tuple:
-        return {"$tuple": [_encoded(item, arrays) for item in value]}
-    if type(value) in _DICTS.values():
-        if type(value) is dict and all(type(k) is str and not k.startswith("$") for k in value):
-            return {key: _encoded(item, arrays) for key, item in value.items()}
-        items = [[_encoded(k, arrays), _encoded(v, arrays)] for k, v in value.items()]
-        return {"$" + type(value).__name__: items}
-    if isinstance(value, torch.Tensor):
-        return {"$tensor": _encoded(value.detach().cpu().numpy(), arrays)}
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        arrays.append(value.copy())
-        return {"$array": len(arrays) - 1}
-    if isinstance(value, np.bool_ | np.integer | np.float16 | np.float32 | np.float64 | np.str_):
-        return {"$number": [value.dtype.str, value.item()]}
-    raise TypeError(f"{value!r} of type {type(value).__name__}")
-
-
-def _decoded(tree: Any, arrays: list[np.ndarray]) -> Any:
-    """What `_encoded` was given."""
-    if isinstance(tree, list):
-        return [_decoded(item, arrays) for item in tree]
-    if not isinstance(tree, dict):
-        return tree
-    if len(tree) != 1 or not next(iter(tree)).startswith("$"):
-        return {key: _decoded(item, arrays) for key, item in tree.items()}
-    ((kind, value),) = tree.items()
-    kind = kind[1:]
-    if kind in _DICTS:
-        return _DICTS[kind]({_decoded(k, arrays): _decoded(v, arrays) for k, v in value})
-    if kind == "tuple":
-        return tuple(_decoded(value, arrays))
-    if kind == "tensor":
-        return torch.from_numpy(_decoded(value, arrays).copy())
-    if kind == "number":
-        return np.dtype(value[0]).type(value[1])
-    return arrays[value]
-
-
 def _write_archive(file: BinaryIO, arrays: list[np.ndarray]) -> None:
     """As `numpy.savez`, which in NumPy 1 leaves its archive open when the disk is full."""
     with zipfile.ZipFile(file, "w") as archive:
         for i, array in enumerate(arrays):
             with archive.open(f"arr_{i}.npy", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, array, allow_pickle=False)
+
+
+_codec = Codec(
+    tensor=Kind(
+        torch.Tensor,
+        lambda tensor: tensor.detach().cpu().numpy(),
+        lambda array: torch.from_numpy(array.copy()),
+    )
+)
 
 
 class CheckpointFile:
@@ -231,7 +194,7 @@ class CheckpointFile:
         self._has_warned = False
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = self._new_file()
+            handle, name = _files.new_file(self.path)
             os.close(handle)
             with suppress(FileNotFoundError):  # swept away by another process
                 os.unlink(name)
@@ -241,9 +204,6 @@ class CheckpointFile:
                 f" {error}. It must be a directory that can be written to, or a path at which one"
                 " can be made. Choose another, or leave it at None."
             ) from error
-
-    def _new_file(self) -> tuple[int, str]:
-        return tempfile.mkstemp(".tmp", self.path.name + ".", self.path.parent)
 
     def load(self) -> Snapshot | None:
         """What was saved last, or None; with a warning, if there is a file that is of no use."""
@@ -261,8 +221,7 @@ class CheckpointFile:
         return None
 
     def _read(self) -> Snapshot:
-        with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            document, *arrays = (archive[f"arr_{i}"] for i in range(len(archive.files)))
+        document, *arrays = read_archive(self.path)
         label = json.loads(document.tobytes())
         if label["format"] != FORMAT:
             raise ValueError(f"its format is {label['format']}, and this version's is {FORMAT}")
@@ -294,24 +253,13 @@ class CheckpointFile:
     def _write(self, snapshot: Snapshot) -> None:
         label = {"format": FORMAT, "fingerprint": self.fingerprint, "tree": snapshot.tree}
         document = np.frombuffer(json.dumps(label).encode(), np.uint8)
-        handle, name = self._new_file()
         try:
-            with os.fdopen(handle, "wb") as file:
+            with _files.replacing(self.path) as file:
                 _write_archive(file, [document, *snapshot.arrays])
-                file.flush()
-                os.fsync(file.fileno())
+        except FileNotFoundError:
             # Another process that fits the same has swept it away: it has a file of its own.
-            with suppress(FileNotFoundError):
-                os.replace(name, self.path)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(name)
-        with suppress(OSError):  # not every system opens directories
-            directory = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            if not self.path.parent.is_dir():
+                raise
 
     def remove(self) -> None:
         """Remove the file, if there is one."""
@@ -352,7 +300,8 @@ class SharedCheckpointFile:
         self._file: CheckpointFile | None = None
         with agreement(processes):
             if processes.rank == 0:
-                self._file = CheckpointFile(directory, hashlib.sha1(names.encode()).hexdigest())
+                name = hashlib.sha1(names.encode(), usedforsecurity=False).hexdigest()
+                self._file = CheckpointFile(directory, name)
 
     @property
     def path(self) -> Path | str:

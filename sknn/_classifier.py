@@ -312,7 +312,8 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         """
         from sknn._inference import link
 
-        return _targets.decode_labels(self._outputs(X, link), self._label_binarizer)
+        now = self._as_it_is()
+        return _targets.decode_labels(now._outputs(X, link), now._label_binarizer)
 
     def predict_proba(self, X):
         """Predict the probability of each class.
@@ -330,7 +331,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         """
         from sknn._inference import probabilities
 
-        return self._outputs(X, probabilities)
+        return self._as_it_is()._outputs(X, probabilities)
 
     def predict_log_proba(self, X):
         """Predict the logarithm of the probability of each class.
@@ -348,7 +349,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         """
         from sknn._inference import log_probabilities
 
-        return self._outputs(X, log_probabilities)
+        return self._as_it_is()._outputs(X, log_probabilities)
 
     @partial_fit_available
     @_fit_context(prefer_skip_nested_validation=True)

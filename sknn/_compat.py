@@ -19,6 +19,8 @@ import scipy
 import torch
 from sklearn.utils.fixes import parse_version
 
+from sknn._fork import in_each_child
+
 _SCIPY_VERSION = parse_version(scipy.__version__)
 _ADAM_KERNEL = getattr(torch, "_fused_adam_", None)
 
@@ -119,26 +121,83 @@ def adam_step_(
     )
 
 
+# How float32 matrices are multiplied on a CPU, of what torch calls precisions: as they are.
+EXACT = ("ieee", "none", "highest")
+_precision_getter = getattr(torch._C, "_get_fp32_precision_getter", None)
+_precision_setter = getattr(torch._C, "_set_fp32_precision_setter", None)
+
+
+def _public_cpu_product_precision() -> str:
+    return torch.get_float32_matmul_precision()
+
+
+def _public_set_cpu_product_precision(precision: str) -> None:
+    torch.set_float32_matmul_precision("highest" if precision in EXACT else precision)
+
+
+def cpu_product_precision() -> str:
+    """What torch makes of float32 products on a CPU: one of `EXACT`, or less."""
+    if _precision_getter is None:
+        return _public_cpu_product_precision()
+    return _precision_getter("mkldnn", "matmul")
+
+
+def set_cpu_product_precision(precision: str) -> None:
+    """Set what `cpu_product_precision` gives, for the process.
+
+    Before torch 2.9 there is one setting for all devices.
+    """
+    if _precision_setter is None:
+        _public_set_cpu_product_precision(precision)
+        return
+    # One that was taken over from the setting for everything is left to that again.
+    _precision_setter("mkldnn", "matmul", "none")
+    if _precision_getter("mkldnn", "matmul") != precision:
+        _precision_setter("mkldnn", "matmul", precision)
+
+
 _generator_lock = threading.RLock()
+
+
+def _free_generator() -> None:
+    """In a forked child, where the thread that had it may be missing."""
+    global _generator_lock
+    _generator_lock = threading.RLock()
+
+
+in_each_child(_free_generator)
 
 
 class GlobalGenerators:
     """Torch's global generators for the CPU and for a device."""
 
     def __init__(self, device: torch.device | None = None) -> None:
-        self.devices = [] if device is None or device.type != "cuda" else [device]
+        kind = "cpu" if device is None else device.type
+        self._devices = [torch.device("cpu")]
+        if kind != "cpu" and hasattr(getattr(torch, kind, None), "get_rng_state"):
+            self._devices.append(device)
 
     def state(self) -> list[np.ndarray]:
         """What the next draws depend on."""
-        there = [torch.cuda.get_rng_state(device) for device in self.devices]
-        return [state.numpy() for state in (torch.get_rng_state(), *there)]
+        return [_of_generator("get", device).numpy() for device in self._devices]
 
     def restore(self, state: list[np.ndarray]) -> None:
         """Take up what `state` gave."""
-        here, *there = map(torch.from_numpy, state)
-        torch.set_rng_state(here)
-        for device, its_state in zip(self.devices, there, strict=True):
-            torch.cuda.set_rng_state(its_state, device)
+        for device, its_state in zip(self._devices, state, strict=True):
+            _of_generator("set", device, torch.from_numpy(its_state))
+
+    def seed(self, seed: int) -> None:
+        """Begin anew. `torch.manual_seed` would do so on all devices of the machine."""
+        self.restore(
+            [torch.Generator(d).manual_seed(seed).get_state().numpy() for d in self._devices]
+        )
+
+
+def _of_generator(verb: str, device: torch.device, *state: torch.Tensor) -> torch.Tensor:
+    """Get or set the state of a device's global generator, which each type of device has."""
+    module = torch if device.type == "cpu" else getattr(torch, device.type)
+    where = () if device.type in ("cpu", "mps") else (device,)
+    return getattr(module, f"{verb}_rng_state")(*state, *where)
 
 
 @contextmanager
@@ -148,8 +207,12 @@ def borrowed_generator(device: torch.device | None = None) -> Iterator[GlobalGen
     The process has one for the CPU, so bodies in several threads wait for each other.
     """
     generators = GlobalGenerators(device)
-    with _generator_lock, torch.random.fork_rng(generators.devices):
-        yield generators
+    with _generator_lock:
+        before = generators.state()
+        try:
+            yield generators
+        finally:
+            generators.restore(before)
 
 
 def mark_as_stepped(optimizer: torch.optim.Optimizer) -> None:

@@ -65,7 +65,8 @@ def fingerprint(problem: Problem, state: State, settings: SimpleNamespace, devic
             described[name] = _of_callbacks(value)
         elif name not in _NOT_OF_THE_MODEL:
             described[f"parameter {name}"] = _of_parameter(name, value)
-    return hashlib.sha1(json.dumps(described, sort_keys=True).encode()).hexdigest()
+    text = json.dumps(described, sort_keys=True)
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _of_parameter(name: str, value: Any) -> Any:
@@ -127,7 +128,7 @@ class _Description:
             flags = value.flags
             if flags.c_contiguous or flags.f_contiguous or value.dtype.hasobject:
                 return [joblib.hash(value, hash_name="sha1")]
-            digest = hashlib.sha1(str((value.dtype, value.shape)).encode())
+            digest = hashlib.sha1(str((value.dtype, value.shape)).encode(), usedforsecurity=False)
             for start in range(0, len(value), ROWS_AT_ONCE):
                 digest.update(np.ascontiguousarray(value[start : start + ROWS_AT_ONCE]))
             return [digest.hexdigest()]

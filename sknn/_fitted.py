@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sknn import _checks
+from sknn import _checks, _targets
 from sknn._mapped import check_mapped, must_convert
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Values of an array whose validation, beside the network's work, is worth saving.
 _SHORT = 10_000
 # Of the fitted attributes, those that only a stochastic solver sets.
-_STOCHASTIC_ATTRIBUTES = {
+STOCHASTIC_ATTRIBUTES = {
     "loss_curve_": "loss_curve",
     "learning_rate_curve_": "learning_rate_curve",
     "validation_scores_": "validation_scores",
@@ -62,7 +63,7 @@ class FittedNetwork:
         self._check_weights(network.layer_units)
         progress = {
             name: getattr(self, attribute)
-            for attribute, name in _STOCHASTIC_ATTRIBUTES.items()
+            for attribute, name in STOCHASTIC_ATTRIBUTES.items()
             if hasattr(self, attribute)
         }
         return State(
@@ -77,10 +78,10 @@ class FittedNetwork:
 
     def _publish(self, state: State, problem: Problem) -> None:
         """Set the fitted attributes."""
-        for name in (*_STOCHASTIC_ATTRIBUTES, "_solver_state"):
+        for name in (*STOCHASTIC_ATTRIBUTES, "_solver_state"):
             vars(self).pop(name, None)
         if state.solver is not None:
-            for attribute, name in _STOCHASTIC_ATTRIBUTES.items():
+            for attribute, name in STOCHASTIC_ATTRIBUTES.items():
                 setattr(self, attribute, getattr(state.progress, name))
             self._solver_state = state.solver
         self.coefs_ = state.coefs
@@ -96,17 +97,44 @@ class FittedNetwork:
         self.device_ = state.device
         self._history = state.history
 
+    def _as_it_is(self):
+        """This estimator as it is at this moment, whatever a fit in another thread makes of it.
+
+        It shares the attributes: `_become` gives the estimator others, instead of changing them.
+        """
+        now = object.__new__(type(self))
+        object.__setattr__(now, "__dict__", vars(self))
+        return now
+
+    def _become(self, trained) -> None:
+        """Take over the attributes of a trained copy, in one assignment.
+
+        Parameters, and what the copy does not know of, stay as they may have been set meanwhile.
+        """
+        attributes = vars(self).copy()
+        for name, value in vars(trained).items():
+            if name not in self._parameter_constraints:
+                attributes[name] = value
+        for name in (*STOCHASTIC_ATTRIBUTES, "_solver_state", "feature_names_in_"):
+            if name not in vars(trained):
+                attributes.pop(name, None)
+        object.__setattr__(self, "__dict__", attributes)
+
     def _model_dtype(self) -> type:
         """The dtype of the weights that are there: float64 unless they are float32."""
         return np.float32 if np.asarray(self.coefs_[0]).dtype == np.float32 else np.float64
 
     def _outputs(self, X, of: Callable) -> np.ndarray:
-        """What a function of `sknn._inference` makes of the network's outputs for rows."""
+        """What a function of `sknn._inference` makes of the network's outputs for rows.
+
+        Called on what `_as_it_is` gives.
+        """
         if not hasattr(self, "coefs_"):
             check_is_fitted(self)
         from sknn._compat import as_tensor
         from sknn._devices import is_present
         from sknn._inference import Layers, forward_of, outputs_of
+        from sknn._surroundings import usual_settings
 
         dtype = self._model_dtype()
         if not self._is_valid(X):
@@ -117,15 +145,20 @@ class FittedNetwork:
         units = (self.n_features_in_, *map(len, self.intercepts_))
         self._check_weights(units)
         device = self.device_ if is_present(self.device_) else "cpu"
-        weights = [as_tensor(np.asarray(coef, dtype).T).to(device) for coef in self.coefs_]
-        biases = [as_tensor(np.asarray(i, dtype)).to(device) for i in self.intercepts_]
+
+        def parameters() -> tuple[list, list]:
+            weights = [as_tensor(np.asarray(coef, dtype).T).to(device) for coef in self.coefs_]
+            biases = [as_tensor(np.asarray(i, dtype)).to(device) for i in self.intercepts_]
+            return weights, biases
+
         # The usual network goes a shorter way, a tenth of the time of a call for one row.
         is_usual = self.normalization is None and isinstance(self.activation, str)
         if is_usual and not self.module_state_:
-            forward = Layers(weights, biases, (self.activation,) * (len(biases) - 1))
-        else:
-            forward = forward_of(weights, biases, self.module_state_, self._network(units))
-        return outputs_of(X, forward, of(self.out_activation_))
+            forward = Layers(*parameters(), (self.activation,) * (len(units) - 2))
+            return outputs_of(X, forward, of(self.out_activation_))
+        with usual_settings(device):
+            forward = forward_of(*parameters(), self.module_state_, self._network(units))
+            return outputs_of(X, forward, of(self.out_activation_))
 
     def _is_valid(self, X) -> bool:
         """Whether scikit-learn's validation, half the time of a short call, would find nothing."""
@@ -170,23 +203,61 @@ class FittedNetwork:
         """
         check_is_fitted(self)
         from sknn._net import net_of
+        from sknn._threads import threads_for
 
-        return net_of(
-            self.coefs_,
-            self.intercepts_,
-            self.module_state_,
-            self._network((self.n_features_in_, *map(len, self.intercepts_))),
-            self._make_loss(smoothed=True),
-            self._history,
-        )
+        now = self._as_it_is()
+        with threads_for(0.0):
+            return net_of(
+                now.coefs_,
+                now.intercepts_,
+                now.module_state_,
+                now._network((now.n_features_in_, *map(len, now.intercepts_))),
+                now._make_loss(smoothed=True),
+                now._history,
+            )
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save the estimator, fitted or not, in a file that :func:`sknn.load` reads.
+
+        The file is in the safetensors format. It holds no code, so that a file of a stranger may be
+        loaded, and a checksum, so that a damaged one is refused. See :doc:`persistence`.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, which is replaced as a whole: if this fails, what was there is there still.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        ValueError
+            If a parameter, or something that was set in another way, is a function, a class, a
+            callback or another object that only code can make. All of it is named.
+
+        Notes
+        -----
+        `checkpoint_dir`, a place on this machine, is not kept, nor are a group object in
+        `process_group`, the `callbacks_`, and what an optimizer or a scheduler of torch remembers.
+
+        .. versionadded:: 0.1
+        """
+        from sknn._saved import save
+
+        save(self, path)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
+        state = dict(super().__getstate__())
         if not isinstance(state.get("process_group"), str):
-            state = {**state, "process_group": None}  # a group is of this process alone
+            state["process_group"] = None  # a group is of this process alone
+        if "_label_binarizer" in state:  # an object of scikit-learn, which belongs to a version
+            state["_label_binarizer"] = _targets.plain_binarizer(state["_label_binarizer"])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(state.get("_label_binarizer"), dict):
+            binarizer = _targets.binarizer_of(**state["_label_binarizer"])
+            state = {**state, "_label_binarizer": binarizer}
         super().__setstate__(state)
         if getattr(self, "device_", "cpu") != "cpu":
             from sknn._devices import is_present

@@ -18,6 +18,7 @@ from sknn._module import FeedForwardModule, modules_between
 from sknn._problem import Network
 from sknn._rows import Rows, open_rows
 from sknn._steps import flops_per_step
+from sknn._surroundings import exact_products
 from sknn._threads import threads_for
 
 # The values of all layers for one chunk. They should stay in the second-level cache, and be many
@@ -242,7 +243,8 @@ def outputs_of(
         return outputs(forward(chunk, room)).t().cpu()
 
     if n_rows <= chunk_rows:
-        with torch.inference_mode(), threads_for(flops_per_step(units, n_rows, values)):
+        flops = flops_per_step(units, n_rows, values)
+        with torch.inference_mode(), exact_products(device), threads_for(flops):
             return np.ascontiguousarray(outputs_of_chunk(0).numpy())
 
     # Threads with several chunks each need not wait for each other, as torch's do at the end of
@@ -266,7 +268,7 @@ def outputs_of(
             stop_all.set()
             raise
 
-    with torch.inference_mode(), threads_for(flops):
+    with torch.inference_mode(), exact_products(device), threads_for(flops):
         first = outputs_of_chunk(0)
         result = np.empty((n_rows, first.shape[1]), first.numpy().dtype)
         result[:chunk_rows] = first.numpy()

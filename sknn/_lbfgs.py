@@ -15,6 +15,7 @@ import scipy.optimize
 import scipy.sparse
 import torch
 from sklearn.utils.optimize import _check_optimize_result
+from torch import nn
 
 from sknn import _compat
 from sknn._batches import Batches
@@ -29,6 +30,28 @@ from sknn._stopping import StopTraining
 
 # Of what all layers take and give for the rows of one evaluation. Sparse rows are not made dense.
 PIECE_BYTES = 2**28
+
+
+# Modules that are another function in every evaluation, or in training than after it.
+_CHANGING = (nn.Dropout, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU, nn.BatchNorm1d)
+
+
+def check_fixed(module: nn.Module) -> None:
+    """Refuse what is not one fixed function of the parameters.
+
+    Raises
+    ------
+    ValueError
+        If a module of the user drops out, draws, or normalizes by statistics of the batch.
+    """
+    for part in module.modules():
+        if isinstance(part, _CHANGING):
+            raise ValueError(
+                f"The 'activation' parameter makes modules that hold {part}, which"
+                " solver='lbfgs' cannot do: it minimizes one fixed function of all rows. Use a"
+                " stochastic solver ('adam', 'adamw', 'sgd', or an optimizer of torch), or an"
+                " activation without it."
+            )
 
 
 def rows_of_a_piece(problem: Problem) -> int:

@@ -164,7 +164,7 @@ def regression_loss(
             "identity" if len(quantile) == 1 else "sort",
             pinball.backward_,
             pinball.terms,
-            in_training_=None if len(quantile) == 1 else _identity_,
+            in_training_=_identity_,
         )
     return LOSSES[loss]
 

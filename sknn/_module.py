@@ -18,6 +18,7 @@ from sknn._activations import ACTIVATIONS
 from sknn._compat import borrowed_generator
 from sknn._dropout import Dropout, Masks
 from sknn._problem import ActivationLike, Network
+from sknn._surroundings import usual_constructors
 
 
 class Linear(nn.Linear):
@@ -137,7 +138,7 @@ def modules_between(network: Network) -> list[list[tuple[str, nn.Module]]]:
     pairs = zip(network.layer_units[1:-1], network.activations, strict=True)
     # The user's modules may draw initial parameters from torch's generator.
     is_custom = network.has_modules_of_the_user
-    with borrowed_generator() if is_custom else nullcontext():
+    with usual_constructors(), borrowed_generator() if is_custom else nullcontext():
         for i, (n_units, activation) in enumerate(pairs):
             layer: list[tuple[str, nn.Module]] = []
             if network.normalization is not None:

@@ -23,6 +23,7 @@ from sknn._parameters import Checkpoint, FlatParameters
 from sknn._problem import Network
 from sknn._solvers import SGD
 from sknn._stopping import Progress, StopTraining
+from sknn._surroundings import usual_settings
 from sknn._trainer import Trainer
 
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
@@ -341,20 +342,21 @@ def net_of(
     history: list[dict[str, Any]],
 ) -> FeedForwardNet:
     """The skorch net of a fitted model, with weights of its own, on the CPU."""
-    between = modules_between(network)
-    is_single = np.asarray(coefs[0]).dtype == np.float32
-    parameters = FlatParameters(
-        network.layer_units,
-        SGD.n_slots,
-        dtype=torch.float32 if is_single else torch.float64,
-        modules=[module for layer in between for _, module in layer],
-    )
-    parameters.write(coefs, intercepts)
-    module = FeedForwardModule(parameters.weights, parameters.biases, network, between)
-    module.load_extras(modules)
-    net = FeedForwardNet(module, Criterion(loss), SGD, parameters).initialize()
-    net.history.extend({**record, "batches": []} for record in history)
-    return net
+    with usual_settings(torch.device("cpu")):
+        between = modules_between(network)
+        is_single = np.asarray(coefs[0]).dtype == np.float32
+        parameters = FlatParameters(
+            network.layer_units,
+            SGD.n_slots,
+            dtype=torch.float32 if is_single else torch.float64,
+            modules=[module for layer in between for _, module in layer],
+        )
+        parameters.write(coefs, intercepts)
+        module = FeedForwardModule(parameters.weights, parameters.biases, network, between)
+        module.load_extras(modules)
+        net = FeedForwardNet(module, Criterion(loss), SGD, parameters).initialize()
+        net.history.extend({**record, "batches": []} for record in history)
+        return net
 
 
 def plain_records(history: list[dict[str, Any]], n_before: int) -> list[dict[str, Any]]:

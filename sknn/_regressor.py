@@ -236,7 +236,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         """
         from sknn._inference import link
 
-        prediction = self._outputs(X, link)
+        prediction = self._as_it_is()._outputs(X, link)
         is_flat = prediction.shape[1] == 1 and not self._predicts_levels()
         return prediction.ravel() if is_flat else prediction
 

@@ -19,6 +19,7 @@ from torch import nn
 
 from sknn import _compat
 from sknn._parameters import FlatParameters
+from sknn._surroundings import has_usual_dtype, usual_dtype
 
 
 class Solver(torch.optim.Optimizer):
@@ -235,12 +236,15 @@ class TorchSolver:
     ) -> None:
         optimizer_class = solver.func if isinstance(solver, partial) else solver
         if optimizer_class in _ELEMENTWISE:
+            self._vector = parameters.vector
             tensors = [parameters.vector]
         else:
+            self._vector = None
             parameters.attach_gradients(module)
             tensors = list(module.parameters())
         try:
-            self.optimizer = solver(tensors, lr=learning_rate_init)
+            with usual_dtype():
+                self.optimizer = solver(tensors, lr=learning_rate_init)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"The 'solver' parameter is {optimizer_class.__name__}, which refused its options"
@@ -254,7 +258,11 @@ class TorchSolver:
                 " torch.optim do."
             )
         _compat.mark_as_stepped(self.optimizer)
-        self.update = self.optimizer.step
+        self.update = self.optimizer.step if has_usual_dtype() else self._update_as_usual
+
+    def _update_as_usual(self) -> None:
+        with usual_dtype():
+            self.optimizer.step()
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -279,6 +287,8 @@ class TorchSolver:
             lambda v: torch.from_numpy(v.copy()) if isinstance(v, np.ndarray) else v, numbers
         )
         groups = self.optimizer.param_groups
+        if self._vector is not None:
+            _refuse_other_shapes(tensors["state"], self._vector.shape)
         self.optimizer.load_state_dict(tensors)
         # Torch makes new groups. The old ones are those that schedules hold.
         for group, loaded in zip(groups, self.optimizer.param_groups, strict=True):
@@ -292,6 +302,17 @@ class TorchSolver:
             for name, saved in state.items():
                 if isinstance(saved, torch.Tensor) and saved.dtype != kept[name].dtype:
                     kept[name] = saved.to(kept[name].device)
+
+
+def _refuse_other_shapes(states: dict[int, dict[str, Any]], shape: torch.Size) -> None:
+    """Torch's fused kernels would read and write beyond a tensor that is too small."""
+    for state in states.values():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape not in ((), shape):
+                raise ValueError(
+                    f"the solver's state holds {name!r} of shape {tuple(value.shape)} for"
+                    f" parameters of shape {tuple(shape)}"
+                )
 
 
 def _map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:

@@ -339,6 +339,8 @@ class AutogradStep:
         with torch.enable_grad():
             with torch.autocast(X.device.type, dtype) if is_mixed else nullcontext():
                 raw = self.module(X).to(parameters.storage.dtype)
+            if is_mixed:  # else the weights of this step, inside of another autocast
+                torch.clear_autocast_cache()
             terms = self.loss.terms(raw.t(), batch.y)
             share = 1 / batch.n_rows if batch.weight is None else batch.weight
             ((terms * share).sum() * self.loss.scale).backward()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -46,6 +47,23 @@ def unknown_labels(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """
     known = set(classes.tolist())
     return labels[np.array([label not in known for label in labels.tolist()], dtype=bool)]
+
+
+def plain_binarizer(binarizer: LabelBinarizer) -> dict[str, Any]:
+    """What a binarizer has learned, as plain values."""
+    return {
+        "y_type": binarizer.y_type_,
+        "sparse_input": bool(binarizer.sparse_input_),
+        "classes": binarizer.classes_,
+    }
+
+
+def binarizer_of(y_type: str, sparse_input: bool, classes: np.ndarray) -> LabelBinarizer:
+    """The binarizer that has learned this."""
+    binarizer = LabelBinarizer()
+    binarizer.y_type_, binarizer.sparse_input_ = y_type, sparse_input
+    binarizer.classes_ = classes
+    return binarizer
 
 
 def every_indicator(n_labels: int) -> np.ndarray:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 
 import torch
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import LibController, ThreadpoolController
+
+from sknn._fork import in_each_child, inherits_torch
 
 # Floating-point operations of one step (of float32: one of float64 counts as two) from which
 # several threads pay, of torch or of NumPy's BLAS, on an idle machine of two cores;
@@ -23,9 +25,9 @@ PARALLEL_FROM = 4e7
 
 _lock = threading.Lock()
 _in_this_thread = threading.local()
-_n_active = 0
+_torch_limits: set[_TorchLimit] = set()
 _n_outside = 0
-_blas_is_limited = False
+_blas_limit: _BlasLimit | None = None
 
 
 def is_worth_sharing(flops: float) -> bool:
@@ -33,67 +35,120 @@ def is_worth_sharing(flops: float) -> bool:
     return flops >= PARALLEL_FROM
 
 
-@contextmanager
-def threads_for(flops: float) -> Iterator[None]:
+def threads_for(flops: float) -> AbstractContextManager[None]:
     """Run the body on one of torch's threads if `flops` a step are too few to share.
+
+    In a process that was forked from one with torch, all work is on one thread: see `_fork`.
 
     Torch's number of threads belongs partly to the process (new threads take it over) and partly
     to each thread (OpenMP's). So every body puts back the number of its own thread. A thread that
     finds 1 while other bodies run may have taken over theirs: it puts back the number that the
     first of them found. A body inside another of the same thread changes nothing.
     """
-    if is_worth_sharing(flops) or getattr(_in_this_thread, "limited", False):
-        yield
-        return
-    global _n_active, _n_outside
-    entered = False
-    try:
-        with _lock:
-            n_before = torch.get_num_threads()
-            if _n_active == 0:
-                _n_outside = n_before
-            elif n_before == 1:
-                n_before = _n_outside
-            _n_active, entered = _n_active + 1, True
-        _in_this_thread.limited = True
-        torch.set_num_threads(1)
-        yield
-    finally:
-        _in_this_thread.limited = False
-        if entered:
-            with _lock:
-                _n_active -= 1
-                torch.set_num_threads(n_before)
+    is_shared = is_worth_sharing(flops) and not inherits_torch()
+    if is_shared or getattr(_in_this_thread, "limit", None) in _torch_limits:
+        return nullcontext()
+    return _kept(_TorchLimit())
+
+
+def one_blas_thread() -> AbstractContextManager[None]:
+    """Run the body with NumPy's BLAS on one thread, as far as that can be had.
+
+    The number belongs to the process, and the thread of Python that has set it puts it back. So
+    another body that this one overlaps with may end its work on more threads: that costs time, and
+    can change the last bits of large products.
+    """
+    return _kept(_BlasLimit())
 
 
 @contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Run the body with NumPy's BLAS on one thread, as far as that can be had.
+def _kept(limit: _TorchLimit | _BlasLimit) -> Iterator[None]:
+    """Run the body with a limit.
 
-    The number belongs to the process, and threadpoolctl lets the thread of Python that has set it
-    put it back. So another body that this one overlaps with may end its work on more threads:
-    that costs time, and can change the last bits of large products.
+    A signal can come at any time, and its handler may raise. So a limit can be lifted twice, and
+    is: the second time does what is left to do where the handler raises amid the first.
     """
-    global _blas_is_limited
-    limit = None
-    is_owner = False
     try:
-        with _lock:
-            if not _blas_is_limited and any(b.num_threads > 1 for b in _blas().lib_controllers):
-                _blas_is_limited = is_owner = True
-                limit = _blas().limit(limits=1).__enter__()
-        yield
+        try:
+            limit.set()
+            yield
+        finally:
+            limit.lift()
     finally:
-        if is_owner:
-            with _lock:
-                try:
-                    if limit is not None:
-                        limit.__exit__(None, None, None)
-                finally:
-                    _blas_is_limited = False
+        limit.lift()
+
+
+class _TorchLimit:
+    """One of torch's threads for this one of Python's."""
+
+    def __init__(self) -> None:
+        self.n_before: int | None = None
+
+    def set(self) -> None:
+        global _n_outside
+        with _lock:
+            n_before = torch.get_num_threads()
+            if not _torch_limits:
+                _n_outside = n_before
+            elif n_before == 1:
+                n_before = _n_outside
+            self.n_before = n_before
+            _torch_limits.add(self)
+        _in_this_thread.limit = self
+        torch.set_num_threads(1)
+
+    def lift(self) -> None:
+        if self.n_before is None:
+            return
+        with _lock:
+            _torch_limits.discard(self)
+            torch.set_num_threads(self.n_before)
+        _in_this_thread.limit = None
+        self.n_before = None
+
+
+class _BlasLimit:
+    """One thread for the libraries of NumPy's BLAS, unless they are limited already."""
+
+    def __init__(self) -> None:
+        self.n_before: list[int] = []
+        self.thread = threading.get_ident()
+
+    def set(self) -> None:
+        global _blas_limit
+        with _lock:
+            n_before = [library.num_threads for library in _blas()]
+            if _blas_limit is not None or max(n_before, default=1) == 1:
+                return
+            self.n_before = n_before
+            _blas_limit = self
+            for library in _blas():
+                library.set_num_threads(1)
+
+    def lift(self) -> None:
+        global _blas_limit
+        if not self.n_before:
+            return
+        with _lock:
+            for library, n in zip(_blas(), self.n_before, strict=True):
+                library.set_num_threads(n)
+            _blas_limit = None
+            self.n_before = []
 
 
 @cache
-def _blas() -> ThreadpoolController:
+def _blas() -> list[LibController]:
     """The BLAS libraries of the process, looked for once: that takes a millisecond."""
-    return ThreadpoolController().select(user_api="blas")
+    return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+def _forget_other_threads() -> None:
+    """In a child: threads that held the lock, or had set a limit, are not there any more."""
+    global _lock
+    _lock = threading.Lock()
+    _torch_limits.intersection_update([getattr(_in_this_thread, "limit", None)])
+    if _blas_limit is not None and _blas_limit.thread != threading.get_ident():
+        _blas_limit.lift()
+
+
+in_each_child(_forget_other_threads)

@@ -27,7 +27,7 @@ from sknn._devices import memory_given_back, resolve_device, torch_dtype
 from sknn._dropout import Masks, derived_seed
 from sknn._fingerprint import fingerprint
 from sknn._inference import Layers, Modules
-from sknn._lbfgs import rows_of_a_piece, train_lbfgs
+from sknn._lbfgs import check_fixed, rows_of_a_piece, train_lbfgs
 from sknn._losses import Criterion
 from sknn._meter import LossMeter
 from sknn._module import FeedForwardModule, modules_between
@@ -52,6 +52,7 @@ from sknn._stopping import (
     StopOnPlateau,
     TrackProgress,
 )
+from sknn._surroundings import usual_settings
 from sknn._trainer import Trainer
 from sknn._validation import Validation
 
@@ -121,7 +122,8 @@ def train(
     flops = flops_per_step(units, n_rows, problem.dtype)
     device = resolve_device(settings.device, torch_dtype(problem.dtype), flops)
     # Calls of partial_fit follow each other, and would have to ask for the memory again.
-    with nullcontext() if incremental else memory_given_back(device):
+    memory = nullcontext() if incremental else memory_given_back(device)
+    with usual_settings(device), memory:
         return _train(problem, state, settings, random_state, incremental, device)
 
 
@@ -167,7 +169,7 @@ def _batch_size(problem: Problem, settings: SimpleNamespace) -> int:
     n_samples = problem.n_train
     if settings.solver == "lbfgs":
         return n_samples
-    return min(200 if settings.batch_size == "auto" else settings.batch_size, n_samples)
+    return min(200 if settings.batch_size == "auto" else int(settings.batch_size), n_samples)
 
 
 def _is_mixed(settings: SimpleNamespace, device: torch.device) -> bool:
@@ -193,7 +195,7 @@ def _generator_of_modules(
         yield None
         return
     with _compat.borrowed_generator(device) as generators:
-        torch.manual_seed(int(seed.generate_state(1)[0]))
+        generators.seed(int(seed.generate_state(1)[0]))
         yield generators
 
 
@@ -208,6 +210,9 @@ def _step(
     """The step, the module and the meter, over parameters that hold the starting point."""
     network, loss, shards = problem.network, problem.loss, problem.shards
     between = modules_between(network)
+    if settings.solver == "lbfgs":
+        for module in (module for layer in between for _, module in layer):
+            check_fixed(module)
     n_rows = _batch_size(problem, settings)
     input_major = multiplies_sparse(problem.X, device, n_rows)
     if shards is not None:  # the layout of what they sum; dense rows want the usual one

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import sklearn
 import torch
+from global_state import Watch, install, use_libraries_once
 from sklearn.datasets import (
     load_breast_cancer,
     load_diabetes,
@@ -16,6 +17,24 @@ from sklearn.datasets import (
 )
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
+
+
+@pytest.fixture(scope="session")
+def _watch():
+    use_libraries_once()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        watch = Watch()
+        install(watch, monkeypatch)
+        yield watch
+
+
+@pytest.fixture(autouse=True)
+def state_watch(_watch):
+    """Fails a test in which a call of an estimator has left a change of global state behind."""
+    yield _watch
+    violations = _watch.take()
+    if violations:
+        pytest.fail("\n".join(violations), pytrace=False)
 
 
 def _targets_by_name() -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -15,6 +15,7 @@ from conftest import TARGETS, assert_bit_equal, fitted_state
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
 from skorch.callbacks import EpochTimer
+from torch import nn
 from torch.optim import lr_scheduler
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
@@ -454,6 +455,23 @@ def test_stochastic_addition_with_lbfgs_raises(name, value, early_stopping):
         assert repr(value) in message
         assert "'adam'" in message
         network(target, **parameters).fit(*TARGETS[target])  # not with another solver
+
+
+@pytest.mark.parametrize(
+    "part", [nn.Dropout, nn.AlphaDropout, nn.RReLU, partial(nn.BatchNorm1d, 8)], ids=str
+)
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+def test_activation_that_changes_between_evaluations_with_lbfgs_raises(target, part):
+    def activation():
+        return nn.Sequential(nn.Tanh(), nn.Sequential(part()))
+
+    message = fail_unfitted_and_fitted(
+        target,
+        {"solver": "lbfgs", "activation": activation, "hidden_layer_sizes": (8,)},
+        match="'activation' parameter.*lbfgs",
+    )
+    assert type(part()).__name__ in message
+    network(target, activation=activation, hidden_layer_sizes=(8,)).fit(*TARGETS[target])
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])

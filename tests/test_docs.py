@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 
@@ -31,7 +32,7 @@ def test_documented_defaults_are_those_of_the_signature(estimator):
     for name, parameter in inspect.signature(estimator).parameters.items():
         line = re.search(rf"^{name} : (.*)$", estimator.__doc__, re.MULTILINE).group(1)
         stated = re.search(r"default=(.*)$", line).group(1)
-        assert eval(stated) == parameter.default, name
+        assert ast.literal_eval(stated) == parameter.default, name
 
 
 @pytest.mark.parametrize(("ours", "theirs"), BOTH)
@@ -64,5 +65,5 @@ def test_fitted_attributes_of_scikit_learn_are_there_and_documented(ours, theirs
     assert set(documented(theirs, "Attributes")) <= set(names)
 
 
-def test_public_names_are_the_two_estimators():
-    assert sknn.__all__ == ["FeedForwardClassifier", "FeedForwardRegressor"]
+def test_public_names_are_the_two_estimators_and_load():
+    assert sknn.__all__ == ["FeedForwardClassifier", "FeedForwardRegressor", "load"]

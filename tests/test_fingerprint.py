@@ -315,7 +315,7 @@ def described(value):
 
 def compiled(code, name):
     namespace = {"__name__": "written_by_hand"}
-    exec(textwrap.dedent(code), namespace)
+    exec(textwrap.dedent(code), namespace)  # noqa: S102 (a module of the test)
     return namespace[name]
 
 

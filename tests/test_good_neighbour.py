@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import TARGETS, assert_bit_equal, fitted_state, torch_threads
-from numpy.testing import assert_allclose, assert_array_equal
+from global_state import state_is_kept
+from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from threadpoolctl import threadpool_info
 
 import sknn._net
 import sknn._stopping
@@ -57,39 +57,6 @@ def ours_for(target, **parameters):
 # --- global state -----------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _imported():
-    """Import what torch itself imports in a first fit: sympy, which adds a warning filter."""
-    ours_for("multiclass").fit(*TARGETS["multiclass"])
-
-
-def filters():
-    return list(warnings.filters), warnings.showwarning
-
-
-def torch_state():
-    return {
-        "threads": torch.get_num_threads(),
-        "interop threads": torch.get_num_interop_threads(),
-        "BLAS threads": [
-            pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"
-        ],
-        "dtype": torch.get_default_dtype(),
-        "generator": torch.get_rng_state().tolist(),
-        "gradients": torch.is_grad_enabled(),
-        "inference": torch.is_inference_mode_enabled(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "matmul": torch.get_float32_matmul_precision(),
-        "anomaly": torch.is_anomaly_enabled(),
-        "denormal": torch.tensor(1e-310, dtype=torch.float64).mul(1.0).item(),
-    }
-
-
-def numpy_state():
-    name, keys, *rest = np.random.get_state()
-    return name, keys.tolist(), rest, np.geterr(), np.get_printoptions()
-
-
 @pytest.fixture(params=[1, 2, 3], ids=["1 thread", "2 threads", "3 threads"])
 def n_threads(request):
     """A thread count that a user of torch has set."""
@@ -105,21 +72,6 @@ def default_dtype(request):
     torch.set_default_dtype(before)
 
 
-class StateIsKept:
-    """Asserts that the body leaves torch's, NumPy's and the warnings' state as it was."""
-
-    def __enter__(self):
-        np.random.seed(12)
-        torch.manual_seed(34)
-        self.before = torch_state(), numpy_state(), filters()
-
-    def __exit__(self, *exception):
-        after = torch_state(), numpy_state(), filters()
-        assert after[0] == self.before[0]
-        assert after[1] == self.before[1]
-        assert after[2] == self.before[2]
-
-
 def with_nan(X):
     X = X.copy()
     X[2, 1] = np.nan
@@ -131,22 +83,22 @@ def with_nan(X):
 def test_global_state_is_kept_by_every_method(target, parameters, n_threads):
     X, y = TARGETS[target]
     estimator = ours_for(target, **parameters)
-    with StateIsKept():
+    with state_is_kept():
         estimator.fit(X, y)
     methods = ["predict"]
     if target == "multiclass":
         methods += ["predict_proba", "predict_log_proba"]
     for method in methods:
-        with StateIsKept():
+        with state_is_kept():
             getattr(estimator, method)(X)
-    with StateIsKept():
+    with state_is_kept():
         estimator.score(X, y)
-    with StateIsKept():
+    with state_is_kept():
         pickle.loads(pickle.dumps(estimator)).predict(X)
-    with StateIsKept():
+    with state_is_kept():
         repr(estimator.net_)
     if estimator.solver != "lbfgs" and not estimator.early_stopping:
-        with StateIsKept():
+        with state_is_kept():
             estimator.partial_fit(X, y)
 
 
@@ -156,7 +108,7 @@ def test_default_dtype_of_torch_does_not_matter(target, default_dtype):
     estimators = []
     for dtype in (torch.float32, torch.float64):
         torch.set_default_dtype(dtype)
-        with StateIsKept():
+        with state_is_kept():
             estimators.append(ours_for(target).fit(X, y))
             estimators[-1].predict(X)
     assert estimators[0].coefs_[0].dtype == np.float64
@@ -177,9 +129,9 @@ def test_default_dtype_of_torch_does_not_matter(target, default_dtype):
 @pytest.mark.parametrize("target", ["multiclass", "one output"])
 def test_global_state_is_kept_by_a_failing_fit(target, spoil, solver, n_threads):
     X, y = TARGETS[target]
-    with StateIsKept(), suppress(ValueError):
+    with state_is_kept(), suppress(ValueError):
         ours_for(target, solver=solver, learning_rate_init=1e200).fit(*spoil(X, y))
-    with StateIsKept(), suppress(ValueError):
+    with state_is_kept(), suppress(ValueError):
         ours_for(target).fit(X, y).predict(spoil(X, y)[0])
 
 
@@ -212,7 +164,7 @@ def test_global_state_and_model_are_kept_by_an_error_in_a_step(
     estimator = ours_for("multiclass", solver=solver).fit(X, y)
     before = repr(fitted_state(estimator))
     break_step(monkeypatch, error, at=3)
-    with StateIsKept(), pytest.raises(error):
+    with state_is_kept(), pytest.raises(error):
         estimator.set_params(alpha=0.1).fit(X, y)
     assert repr(fitted_state(estimator)) == before
 
@@ -220,7 +172,7 @@ def test_global_state_and_model_are_kept_by_an_error_in_a_step(
 def test_global_state_is_kept_by_an_interrupt(monkeypatch, n_threads):
     X, y = TARGETS["multiclass"]
     break_step(monkeypatch, KeyboardInterrupt, at=3)
-    with StateIsKept(), pytest.warns(UserWarning, match="Training interrupted by user"):
+    with state_is_kept(), pytest.warns(UserWarning, match="Training interrupted by user"):
         ours_for("multiclass").fit(X, y)
 
 
@@ -258,91 +210,6 @@ def test_import_and_init_do_not_start_cuda():
         "assert torch is None or not torch.cuda.is_initialized()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-
-
-# --- random streams ---------------------------------------------------------------------------
-
-
-def assert_same_weights(theirs, ours):
-    for actual, expected in zip(ours.coefs_, theirs.coefs_, strict=True):
-        assert_allclose(actual, expected, rtol=1e-8, atol=1e-10)
-
-
-STREAMS = [
-    {"solver": "adam"},
-    {"solver": "sgd", "shuffle": False},
-    {"solver": "adam", "early_stopping": True},
-    {"solver": "adam", "early_stopping": True, "shuffle": False},
-    {"solver": "lbfgs"},
-    {"solver": "lbfgs", "early_stopping": True},
-]
-
-
-@pytest.mark.parametrize("parameters", STREAMS, ids=str)
-@pytest.mark.parametrize("target", list(KINDS))
-def test_no_random_state_draws_from_numpys_global_generator_as_scikit_learn(target, parameters):
-    X, y = TARGETS[target]
-    theirs, ours = pair(target, random_state=None, **parameters)
-    following = []
-    for estimator in (theirs, ours):
-        np.random.seed(0)
-        estimator.fit(X, y).fit(X, y)
-        following.append(np.random.rand())
-    assert_same_weights(theirs, ours)
-    assert following[0] == following[1]
-
-
-@pytest.mark.parametrize("parameters", STREAMS, ids=str)
-@pytest.mark.parametrize("target", list(KINDS))
-def test_random_state_object_is_advanced_as_scikit_learn_advances_it(target, parameters):
-    X, y = TARGETS[target]
-    streams = [np.random.RandomState(4) for _ in range(2)]
-    theirs, ours = pair(target, **parameters)
-    theirs.set_params(random_state=streams[0]).fit(X, y).fit(X, y)
-    ours.set_params(random_state=streams[1]).fit(X, y).fit(X, y)
-    assert ours.random_state is streams[1]
-    assert_same_weights(theirs, ours)
-    assert_array_equal(streams[0].get_state()[1], streams[1].get_state()[1])
-    assert streams[0].rand() == streams[1].rand()
-
-
-@pytest.mark.parametrize("random_state", [None, "object"])
-@pytest.mark.parametrize("target", ["multiclass", "one output"])
-def test_partial_fit_advances_the_stream_as_scikit_learn(target, random_state):
-    X, y = TARGETS[target]
-    first = {"classes": [0, 1, 2]} if target == "multiclass" else {}
-    following = []
-    estimators = pair(target)
-    for estimator in estimators:
-        np.random.seed(7)
-        stream = np.random.RandomState(7) if random_state else None
-        estimator.set_params(random_state=stream)
-        for _ in range(3):
-            estimator.partial_fit(X, y, **first)
-        following.append((stream or np.random).rand())
-    assert_same_weights(*estimators)
-    assert following[0] == following[1]
-
-
-def test_generator_of_torch_does_not_matter():
-    X, y = TARGETS["multiclass"]
-    torch.manual_seed(1)
-    one = ours_for("multiclass").fit(X, y)
-    torch.manual_seed(2)
-    assert_bit_equal(ours_for("multiclass").fit(X, y), one)
-
-
-@pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
-@pytest.mark.parametrize("target", list(KINDS))
-def test_equal_fits_are_bit_equal(target, parameters):
-    X, y = TARGETS[target]
-    estimators = [ours_for(target, **parameters).fit(X, y) for _ in range(3)]
-    estimators.append(estimators[0])
-    for estimator in estimators[1:]:
-        assert_bit_equal(estimator, estimators[0])
-        assert_array_equal(estimator.predict(X), estimators[0].predict(X))
-    refitted = estimators[1].fit(X[: len(X) // 2], y[: len(X) // 2]).fit(X, y)
-    assert_bit_equal(refitted, estimators[0])
 
 
 # --- printing ---------------------------------------------------------------------------------
@@ -785,7 +652,7 @@ def test_interrupt_outside_the_epochs_leaves_the_old_model(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sknn._training, "published", interrupt)
-    with StateIsKept(), pytest.raises(KeyboardInterrupt):
+    with state_is_kept(), pytest.raises(KeyboardInterrupt):
         estimator.set_params(alpha=1.0).fit(X, y)
     assert repr(fitted_state(estimator)) == before
 

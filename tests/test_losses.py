@@ -361,6 +361,26 @@ def test_softmax_of_large_inputs_is_scikit_learns():
     np.testing.assert_allclose(ours.numpy().T, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", [n for n, a in OUTPUT_ACTIVATIONS.items() if a.log is not None])
+def test_logarithm_of_an_output_activation_is_that_of_its_values(name):
+    z = torch.from_numpy(np.random.RandomState(0).randn(3, 5))
+    expected = OUTPUT_ACTIVATIONS[name].apply_(z.clone()).log()
+    torch.testing.assert_close(OUTPUT_ACTIVATIONS[name].log(z), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+def test_loss_of_certain_and_right_labels_is_scikit_learns_and_not_zero(kind, dtype):
+    z = torch.from_numpy(np.array([[1e4, -1e4], [-1e4, 1e4]], dtype))
+    y = torch.tensor([[0, 1]]) if kind == "multiclass" else (z > 0).to(z.dtype)
+    terms, _ = closed_form(CASES[f"{kind} log_loss"], z, y)
+    theirs = "log_loss" if kind == "multiclass" else "binary_log_loss"
+    right = np.eye(2, dtype=dtype)
+    expected = LOSS_FUNCTIONS[theirs](right, right.copy())
+    assert expected > 0
+    assert reported(CASES[f"{kind} log_loss"], terms, 2) == pytest.approx(expected, rel=1e-6)
+
+
 # The user's own.
 
 

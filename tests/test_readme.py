@@ -24,7 +24,7 @@ def test_python_blocks_of_a_page_run_in_order(page, monkeypatch):
     namespace = {"__name__": "page"}
     for line, code in blocks:
         # The blank lines make the line numbers of a traceback those of the page.
-        exec(compile("\n" * (line - 1) + code, str(ROOT / page), "exec"), namespace)
+        exec(compile("\n" * (line - 1) + code, str(ROOT / page), "exec"), namespace)  # noqa: S102 (our own pages)
 
 
 def test_readme_first_bash_blocks_run_quickstart_then_tests():

@@ -11,6 +11,7 @@ import torch
 from conftest import TARGETS, assert_bit_equal, fitted_state
 from numpy.testing import assert_allclose
 from sklearn.base import clone
+from sklearn.neural_network import MLPClassifier
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 from test_torch_solvers import (
     DATA,
@@ -65,6 +66,15 @@ def test_adam_equals_scikit_learns(beta_1, beta_2, epsilon):
     vector = parameters.storage[0].numpy().copy()
     theirs = AdamOptimizer([vector], 0.01, beta_1, beta_2, epsilon)
     assert_follows(Adam(parameters, 0.01, beta_1, beta_2, epsilon), parameters, theirs, vector)
+
+
+@pytest.mark.parametrize("solver_class", [SGD, Adam])
+def test_defaults_are_scikit_learns(solver_class):
+    numbers = solver_class(make_parameters(solver_class.n_slots)).numbers()
+    theirs = MLPClassifier().get_params()
+    names = numbers.keys() - {"lr", "n_updates"}
+    assert {name: numbers[name] for name in names} == {name: theirs[name] for name in names}
+    assert numbers["lr"] == numbers["learning_rate_init"]
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
@@ -124,8 +134,32 @@ def test_adamw_is_decay_of_weights_then_scikit_learns_adam(kernel, epsilon):
         assert_allclose(parameters.storage[0].numpy(), vector, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("is_present", [True, False])
+@pytest.mark.parametrize("solver_class", [Adam, AdamW])
+def test_kernel_is_used_where_there_is_one(solver_class, is_present, monkeypatch):
+    calls = []
+    monkeypatch.setattr(_compat, "has_adam_kernel", lambda device_type: is_present)
+    monkeypatch.setattr(_compat, "adam_step_", lambda *_, **__: calls.append(1))
+    solver = solver_class(make_parameters(2))
+    solver.update()
+    assert len(calls) == is_present
+
+
 @pytest.mark.parametrize(
-    ("solver_class", "options"), [(Adam, {}), (SGD, {}), (AdamW, {"alpha": 0.3})]
+    ("solver_class", "options"),
+    [
+        (Adam, {"beta_1": 0.5, "beta_2": 0.7, "epsilon": 1e-4}),
+        (
+            SGD,
+            {
+                "momentum": 0.5,
+                "nesterovs_momentum": False,
+                "learning_rate": "invscaling",
+                "power_t": 0.3,
+            },
+        ),
+        (AdamW, {"alpha": 0.3, "beta_1": 0.5}),
+    ],
 )
 def test_restored_solver_goes_on_as_if_never_saved(solver_class, options):
     parameters = make_parameters(solver_class.n_slots)
@@ -138,6 +172,8 @@ def test_restored_solver_goes_on_as_if_never_saved(solver_class, options):
         other.write(*parameters.read(row), row)
     restored = solver_class(other, 99.0)
     restored.restore(solver.numbers())
+    assert restored.numbers() == solver.numbers()
+    assert solver.numbers().items() >= {"lr": 0.01, "n_updates": 5, **options}.items()
     for gradient in gradients(3):
         for p, s in ((parameters, solver), (other, restored)):
             p.gradient.copy_(gradient)
@@ -248,9 +284,27 @@ def test_clipped_gradient_equals_torchs(max_norm, dtype):
         torch.testing.assert_close(parameters.gradient.norm(), expected, rtol=1e-6, atol=0.0)
 
 
-def test_gradient_within_the_norm_is_left_bit_by_bit():
+class Elsewhere(torch.Tensor):
+    """A tensor of the host that says that it is on a device, where the host reads no norm."""
+
+    device = torch.device("meta")
+
+
+@pytest.mark.parametrize("share", [1e-3, 0.5, 1 - 1e-9])
+def test_gradient_on_a_device_is_clipped_as_on_the_host(share):
+    for gradient in gradients(3):
+        max_norm = share * float(gradient.norm())
+        here, there = gradient.clone(), gradient.clone()
+        clip_gradient_(here, max_norm)
+        clip_gradient_(there.as_subclass(Elsewhere), max_norm)
+        assert_allclose(there.numpy(), here.numpy(), rtol=1e-14)
+        assert_allclose(float(here.norm()), max_norm, rtol=1e-14)
+
+
+@pytest.mark.parametrize("place", [torch.Tensor, Elsewhere], ids=["host", "device"])
+def test_gradient_within_the_norm_is_left_bit_by_bit(place):
     for gradient in [*gradients(3), torch.zeros(26, dtype=torch.float64)]:
-        clipped = gradient.clone()
+        clipped = gradient.clone().as_subclass(place)
         clip_gradient_(clipped, float(gradient.norm()) + 1e-12)
         assert torch.equal(clipped, gradient)
 

@@ -1,0 +1,375 @@
+"""Plain values and arrays as JSON and a list of arrays, and back, without anything being run.
+
+Numbers, strings, None, lists, tuples, dicts and arrays come back as what they were, numbers of
+NumPy and the order of a dict included. In JSON, an object whose only key begins with `$` stands for
+what JSON has no word for; an array stands by its place in the list. Long lists of scalars are
+columns: arrays too, so that a curve takes eight bytes an epoch.
+
+What is decoded may come from a stranger. Everything that is not as `Codec.encode` writes it is a
+`ValueError`; an array is handed out once; and what is made of the arrays is counted, before it is
+made, against an allowance of memory.
+"""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# From so many scalars on, a list is a column.
+MIN_COLUMN = 16
+_INT64 = range(-(2**63), 2**63)
+_INTEGER = re.compile(r"-?[0-9]{1,40}", re.ASCII)
+_DICTS = {kind.__name__: kind for kind in (dict, Counter, OrderedDict)}
+_COLUMNS = {"float": (float, "<f8"), "int": (int, "<i8"), "bool": (bool, "|b1")}
+
+
+def _integer(text: str) -> int:
+    if not _INTEGER.fullmatch(text):
+        raise ValueError(f"{reprlib.repr(text)} is no integer of up to 40 digits")
+    return int(text)
+
+
+def _truth(text: str) -> bool:
+    return ("False", "True").index(text) == 1
+
+
+def _integer_of(kind: type) -> Callable[[str], Any]:
+    def of(text: str) -> Any:
+        value, limits = _integer(text), np.iinfo(kind)
+        if not limits.min <= value <= limits.max:
+            raise ValueError(f"{value} is no {kind.__name__}")
+        return kind(value)
+
+    return of
+
+
+def _float_of(kind: type) -> Callable[[str], Any]:
+    def of(text: str) -> Any:
+        with np.errstate(over="ignore"):
+            return kind(float(text))
+
+    return of
+
+
+class _Scalar(NamedTuple):
+    """A type of scalars as text, and back."""
+
+    kind: type
+    text: Callable[[Any], str]
+    value: Callable[[str], Any]
+
+
+# The places in this table are written into files: new ones go to the end.
+_SCALARS = (
+    _Scalar(type(None), lambda _: "", lambda _: None),
+    _Scalar(bool, str, _truth),
+    _Scalar(int, str, _integer),
+    _Scalar(float, repr, float),
+    _Scalar(str, str, str),
+    _Scalar(np.bool_, lambda v: str(bool(v)), lambda text: np.bool_(_truth(text))),
+    _Scalar(np.str_, str, np.str_),
+    *(
+        _Scalar(kind, lambda v: str(int(v)), _integer_of(kind))
+        for kind in (
+            *(np.int8, np.int16, np.int32, np.int64),
+            *(np.uint8, np.uint16, np.uint32, np.uint64),
+        )
+    ),
+    *(
+        _Scalar(kind, lambda v: repr(float(v)), _float_of(kind))
+        for kind in (np.float16, np.float32, np.float64)
+    ),
+)
+_PLACES = {scalar.kind: place for place, scalar in enumerate(_SCALARS)}
+# Bytes of a scalar made of text, beside the text: Python's (at least 49 and a place in a list), and
+# NumPy's.
+_SIZE, _NUMPY_SIZE, _FIRST_OF_NUMPY = 64, 160, _PLACES[np.bool_]
+
+
+class Allowance:
+    """How many bytes may still be made of a file."""
+
+    def __init__(self, n_bytes: float = np.inf) -> None:
+        self.n_bytes = n_bytes
+
+    def take(self, n_bytes: float) -> None:
+        """Count bytes that are to be made.
+
+        Raises
+        ------
+        ValueError
+            If they are more than there are left.
+        """
+        self.n_bytes -= n_bytes
+        if self.n_bytes < 0:
+            raise ValueError("it would take many times its size in memory")
+
+
+class Kind(NamedTuple):
+    """A type that is saved as a plain value.
+
+    Attributes
+    ----------
+    type : type
+    plain : callable
+        An object to a plain value; a TypeError if it is one that cannot be saved.
+    make : callable
+        The plain value to the object; a ValueError if it is not of an object's.
+    """
+
+    type: type
+    plain: Callable[[Any], Any]
+    make: Callable[[Any], Any]
+
+
+class Codec:
+    """Values to JSON and arrays, and back.
+
+    Parameters
+    ----------
+    **kinds : Kind
+        What is allowed beside plain values, by the names that it has in JSON.
+    """
+
+    def __init__(self, **kinds: Kind) -> None:
+        self._kinds = kinds
+
+    def encode(self, value: Any, arrays: list[np.ndarray]) -> Any:
+        """A value as JSON can hold it; its arrays are added, as copies, to the list.
+
+        Raises
+        ------
+        TypeError
+            If it holds something that is not plain. Some arrays may have been added then.
+        """
+        if type(value) in _PLACES:
+            return _encoded_scalar(value)
+        if type(value) is list:
+            if len(value) >= MIN_COLUMN and all(type(item) in _PLACES for item in value):
+                return {"$list": _column(value, arrays)}
+            return [self.encode(item, arrays) for item in value]
+        if type(value) is tuple:
+            return {"$tuple": self.encode(list(value), arrays)}
+        if type(value) in _DICTS.values():
+            if type(value) is dict and all(type(k) is str and k[:1] != "$" for k in value):
+                return {key: self.encode(item, arrays) for key, item in value.items()}
+            parts = [self.encode(list(part), arrays) for part in (value, value.values())]
+            return {"$" + type(value).__name__: parts}
+        for name, kind in self._kinds.items():
+            if isinstance(value, kind.type):
+                return {"$" + name: self.encode(kind.plain(value), arrays)}
+        if type(value) is np.ndarray and not value.dtype.hasobject:
+            arrays.append(value.copy(order="K"))
+            return {"$array": len(arrays) - 1}
+        if type(value) is np.ndarray and value.dtype == object:
+            items = value.ravel().tolist()
+            if all(type(item) in _PLACES for item in items):
+                return {"$objects": [list(value.shape), _column(items, arrays)]}
+        raise TypeError(f"{reprlib.repr(value)} of type {type(value).__name__}")
+
+    def decode(self, tree: Any, arrays: list[np.ndarray], allowance: Allowance) -> Any:
+        """What `encode` was given.
+
+        Raises
+        ------
+        ValueError
+            If it is nothing that `encode` gives, an array of the list is not used once, or what
+            comes of it takes more than the allowance.
+        """
+        decoder = _Decoder(self._kinds, arrays, allowance)
+        try:
+            value = decoder.value(tree)
+        except (TypeError, KeyError, IndexError, OverflowError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+        except RecursionError:
+            raise ValueError("its values are nested too deeply") from None
+        if decoder.unused:
+            raise ValueError(f"{len(decoder.unused)} of its arrays belong to nothing")
+        return value
+
+
+def _encoded_scalar(value: Any) -> Any:
+    kind = type(value)
+    is_json = kind in (type(None), bool, str)
+    is_json |= kind is int and value in _INT64
+    is_json |= kind is float and -np.inf < value < np.inf
+    if is_json:
+        return value
+    scalar = _SCALARS[_PLACES[kind]]
+    text = scalar.text(value)
+    if kind is int and not _INTEGER.fullmatch(text):
+        raise TypeError(f"{reprlib.repr(value)}, an integer of more than 40 digits")
+    return {"$scalar": [_PLACES[kind], text]}
+
+
+def _column(values: list[Any], arrays: list[np.ndarray]) -> list[Any]:
+    """Scalars as arrays: of their kind if that is one of numbers, else as text."""
+    for name, (kind, dtype) in _COLUMNS.items():
+        if values and all(type(v) is kind for v in values):
+            if kind is not int or all(v in _INT64 for v in values):
+                arrays.append(np.array(values, dtype))
+                return [name, len(arrays) - 1]
+    places, lengths, texts = [], [], []
+    for value in values:
+        _encoded_scalar(value)  # refuses what cannot be read
+        places.append(_PLACES[type(value)])
+        texts.append(_SCALARS[places[-1]].text(value).encode("utf-8", "surrogatepass"))
+        lengths.append(len(texts[-1]))
+    first = len(arrays)
+    arrays += [
+        np.array(places, np.uint8),
+        np.array(lengths, np.int64),
+        np.frombuffer(b"".join(texts), np.uint8),
+    ]
+    return ["text", first, first + 1, first + 2]
+
+
+class _Decoder:
+    def __init__(
+        self, kinds: dict[str, Kind], arrays: list[np.ndarray], allowance: Allowance
+    ) -> None:
+        self.unused = dict(enumerate(arrays))
+        self._kinds = kinds
+        self._allowance = allowance
+
+    def value(self, tree: Any) -> Any:
+        if type(tree) is list:
+            return [self.value(item) for item in tree]
+        if type(tree) is not dict:
+            return tree
+        if len(tree) != 1 or not next(iter(tree)).startswith("$"):
+            if any(key.startswith("$") for key in tree):
+                raise ValueError("it has a key with $ among others")
+            return {key: self.value(item) for key, item in tree.items()}
+        ((name, content),) = tree.items()
+        name = name[1:]
+        if name in _DICTS:
+            return self._dict(_DICTS[name], content)
+        if name in self._kinds:
+            return self._kinds[name].make(self.value(content))
+        if name not in ("array", "list", "objects", "scalar", "tuple"):
+            raise ValueError(f"it holds something of a kind that is not known, {name[:50]!r}")
+        return getattr(self, f"_{name}")(content)
+
+    def _dict(self, kind: type, content: Any) -> Any:
+        keys, values = (self.value(part) for part in content)
+        made = kind()
+        for key, value in zip(keys, values, strict=True):
+            made[key] = value
+        if len(made) != len(keys):
+            raise ValueError("a key of a dict is there twice")
+        return made
+
+    def _array(self, place: Any) -> np.ndarray:
+        if type(place) is not int or place not in self.unused:
+            raise ValueError(f"there is no array {place!r:.50}, or it is used twice")
+        return self.unused.pop(place)
+
+    def _tuple(self, content: Any) -> tuple[Any, ...]:
+        return tuple(self._checked_list(self.value(content)))
+
+    @staticmethod
+    def _checked_list(value: Any) -> list[Any]:
+        if type(value) is not list:
+            raise ValueError(f"{type(value).__name__} is in the place of a list")
+        return value
+
+    def _scalar(self, content: Any) -> Any:
+        place, text = content
+        if type(place) is not int or type(text) is not str or place < 0:
+            raise ValueError("a number is not as it should be")
+        return _SCALARS[place].value(text)
+
+    def _objects(self, content: Any) -> np.ndarray:
+        shape, column = content
+        items = self._list(column)
+        array = np.empty(len(items), object)
+        array[:] = items
+        return array.reshape([int(n) for n in self._checked_list(shape)])
+
+    def _list(self, content: Any) -> list[Any]:
+        name, *places = content
+        arrays = [self._array(place) for place in places]
+        if name in _COLUMNS:
+            (array,) = arrays
+            if array.ndim != 1 or array.dtype != _COLUMNS[name][1]:
+                raise ValueError(f"a column of {name} is {array.dtype} of shape {array.shape}")
+            self._allowance.take(array.size * 40)
+            return array.tolist()
+        if name != "text":
+            raise ValueError(f"there are no columns of {name!r:.50}")
+        places, lengths, text = arrays
+        is_sound = (places.dtype, lengths.dtype, text.dtype) == (np.uint8, np.int64, np.uint8)
+        is_sound &= places.ndim == lengths.ndim == text.ndim == 1
+        if not is_sound or len(places) != len(lengths) or (places >= len(_SCALARS)).any():
+            raise ValueError("the arrays of a column do not go together")
+        if (lengths < 0).any() or (lengths > len(text)).any() or lengths.sum() != len(text):
+            raise ValueError("the lengths of a column's texts are not those of its bytes")
+        n_of_numpy = np.count_nonzero(places >= _FIRST_OF_NUMPY)
+        # A single character beyond 16 bits makes four bytes of every other.
+        self._allowance.take(len(places) * _SIZE + n_of_numpy * _NUMPY_SIZE + 4 * len(text))
+        values, start = [], 0
+        for place, length in zip(places, lengths, strict=True):
+            piece = text[start : start + length].tobytes().decode("utf-8", "surrogatepass")
+            values.append(_SCALARS[place].value(piece))
+            start += int(length)
+        return values
+
+
+def table_of(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Records as one list for each key: the values of the records that have it.
+
+    The order of the keys in a record is kept: `layouts` are those that occur, and `layout` says
+    which is each record's.
+    """
+    layouts: dict[tuple[str, ...], int] = {}
+    columns: dict[str, list[Any]] = {}
+    layout = []
+    for record in records:
+        layout.append(layouts.setdefault(tuple(record), len(layouts)))
+        for key, value in record.items():
+            columns.setdefault(key, []).append(value)
+    return {
+        "layouts": [list(keys) for keys in layouts],
+        "layout": layout,
+        "columns": list(columns.values()),
+    }
+
+
+def records_of(table: Any, allowance: Allowance) -> list[dict[str, Any]]:
+    """What `table_of` was given.
+
+    Raises
+    ------
+    ValueError
+        If it is nothing that `table_of` gives, or takes more than the allowance.
+    """
+    try:
+        layouts, layout, columns = table["layouts"], table["layout"], table["columns"]
+        sizes = [_record_size(keys) for keys in layouts]
+        keys = list(dict.fromkeys(key for keys in layouts for key in keys))
+        values = {key: iter(column) for key, column in zip(keys, columns, strict=True)}
+        if any(type(column) is not list for column in columns):
+            raise ValueError("a column is no list")
+        n_values = sum(len(column) for column in columns)
+        if any(type(i) is not int or i < 0 for i in layout):
+            raise ValueError("a layout is no number of one")
+        if n_values != sum(len(layouts[i]) for i in layout):
+            raise ValueError("the columns of the records are not as long as the records ask for")
+        allowance.take(sum(sizes[i] for i in layout))
+        return [{key: next(values[key]) for key in layouts[i]} for i in layout]
+    except (TypeError, KeyError, IndexError, StopIteration) as error:
+        raise ValueError(f"a table of records is unsound ({type(error).__name__})") from error
+
+
+def _record_size(keys: list[str]) -> int:
+    if type(keys) is not list or not all(type(k) is str for k in keys):
+        raise ValueError("the keys of a record are no strings")
+    if len(set(keys)) != len(keys):
+        raise ValueError("a key of a record is there twice")
+    return dict.fromkeys(keys).__sizeof__() + 24
