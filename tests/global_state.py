@@ -58,7 +58,7 @@ def _autocast_state():
 
 def _numpy_generator():
     # As memory: NumPy's own `get_state`, a twentieth as fast, adds only a gaussian kept for later.
-    generator = np.random.get_bit_generator()
+    generator = np.random.mtrand._rand._bit_generator
     return id(generator), ctypes.string_at(generator.ctypes.state_address, _MT19937_BYTES)
 
 

@@ -10,11 +10,12 @@ import warnings
 import torch
 import torch.distributed as dist
 
-TIMEOUT = 6  # of a call to the other processes, in seconds
+# Seconds of a call to the other processes: on a busy machine, and where a test waits them out.
+TIMEOUT, SHORT_TIMEOUT = 60, 6
 PATIENCE = 120  # for an answer of any kind: what takes longer is taken to hang
 
 
-def _serve(rank, size, store, connection):
+def _serve(rank, size, store, timeout, connection):
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     dist.init_process_group(
@@ -22,7 +23,7 @@ def _serve(rank, size, store, connection):
         init_method=f"file://{store}",
         rank=rank,
         world_size=size,
-        timeout=datetime.timedelta(seconds=TIMEOUT),
+        timeout=datetime.timedelta(seconds=timeout),
     )
     while (job := connection.recv()) is not None:
         function, args = job
@@ -40,9 +41,10 @@ class Team:
     which the group is made anew.
     """
 
-    def __init__(self, size, folder):
+    def __init__(self, size, folder, timeout=TIMEOUT):
         self.size = size
         self._folder = folder
+        self._timeout = timeout
         self._n_starts = 0
         self._start()
 
@@ -52,7 +54,8 @@ class Team:
         self._connections, self.processes = [], []
         for rank in range(self.size):
             here, there = context.Pipe()
-            args = (rank, self.size, self._folder / f"store{self._n_starts}", there)
+            store = self._folder / f"store{self._n_starts}"
+            args = (rank, self.size, store, self._timeout, there)
             process = context.Process(target=_serve, args=args, daemon=True)
             process.start()
             there.close()

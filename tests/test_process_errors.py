@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import fitted_state
-from processes import TIMEOUT, Team
+from processes import SHORT_TIMEOUT, Team
 from skorch.callbacks import Callback
 from test_processes import data, estimator
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    team = Team(2, tmp_path_factory.mktemp("pair"))
+    team = Team(2, tmp_path_factory.mktemp("pair"), SHORT_TIMEOUT)
     yield team
     team.close()
 
@@ -316,7 +316,7 @@ def test_process_that_is_killed_ends_the_three_others(tmp_path):
 def test_process_that_does_not_answer_ends_the_other_after_the_timeout(pair):
     outcomes = pair.outcomes(fit_until_signal, 2, "epochs", signal.SIGSTOP, without=[1])
     assert_ended(outcomes, 2)
-    assert outcomes[0][2] >= TIMEOUT
+    assert outcomes[0][2] >= SHORT_TIMEOUT
 
 
 def fit_until_error(rank, error):

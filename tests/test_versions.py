@@ -41,11 +41,12 @@ def test_oldest_set_pins_the_torch_of_the_constraints():
     assert OLDEST["torch"] == pins("constraints.txt")["torch"]
 
 
-def test_readme_names_the_oldest_versions():
+def test_readme_names_the_oldest_and_the_pinned_versions():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| ([\w-]+) \| ([\d.]+) \| [\d.]+ \|$", text, re.MULTILINE))
+    rows = re.findall(r"^\| ([\w-]+) \| ([\d.]+) \| ([\d.]+) \|$", text, re.MULTILINE)
     names = [re.match(r"[\w-]+", requirement)[0] for requirement in PROJECT["dependencies"]]
-    assert rows == {name: OLDEST[name] for name in names if name != "torch"}
+    pinned = pins("constraints.txt")
+    assert rows == [(name, OLDEST[name], pinned[name]) for name in names if name != "torch"]
 
 
 @pytest.mark.parametrize(
