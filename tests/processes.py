@@ -103,5 +103,8 @@ class Team:
                 connection.send(None)
             process.join(patience)
             if process.is_alive():
+                process.terminate()  # at which the lines that have run are counted
+                process.join(1)
+            if process.is_alive():
                 process.kill()
                 process.join()

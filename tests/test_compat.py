@@ -235,3 +235,39 @@ def test_generator_of_a_device_is_read_and_put_back_there(kind, where, monkeypat
         states[0] = torch.ones(2, dtype=torch.uint8)
     assert states[-1].tolist() == [0, 0]
     assert called == [tuple(where)] * 2
+
+
+@pytest.mark.parametrize(
+    ("version", "verbose", "options"),
+    [("1.14.1", True, {"iprint": 1}), ("1.14.1", False, {"iprint": -1}), ("1.15.0", True, {})],
+)
+def test_progress_of_lbfgs_is_asked_for_where_scipy_takes_the_option(
+    version, verbose, options, monkeypatch
+):
+    monkeypatch.setattr(_compat, "_SCIPY_VERSION", _compat.parse_version(version))
+    assert _compat.lbfgs_print_options(verbose) == options
+
+
+@pytest.mark.parametrize(
+    ("hip", "capability", "has_unit"),
+    [(None, (7, 5), False), (None, (8, 0), True), (None, (9, 0), True), ("6.0", (0, 0), True)],
+)
+def test_bfloat16_of_a_gpu_is_told_by_its_generation(hip, capability, has_unit, monkeypatch):
+    monkeypatch.setattr(torch.version, "hip", hip)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert _compat.has_bfloat16_unit(torch.device("cuda")) is has_unit
+
+
+def test_generators_of_a_gpu_are_put_back_beside_that_of_the_host(monkeypatch):
+    there = {}
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: torch.arange(4).byte())
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda s, device: there.update({device: s}))
+    device = torch.device("cuda:1")
+    generators = _compat.GlobalGenerators(device)
+    before = torch.get_rng_state()
+    saved = generators.state()
+    expected = torch.rand(3)
+    generators.restore(saved)
+    assert torch.equal(torch.rand(3), expected)
+    assert there[device].tolist() == [0, 1, 2, 3]
+    torch.set_rng_state(before)

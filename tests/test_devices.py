@@ -460,6 +460,12 @@ def test_rows_are_moved_whole_up_to_half_of_the_free_memory(monkeypatch):
     assert isinstance(_rows.open_targets(X, META), _rows.StreamedRows)
 
 
+def test_free_memory_of_mps_is_what_is_recommended_and_not_taken(monkeypatch):
+    for name, value in (("recommended_max_memory", 100), ("driver_allocated_memory", 30)):
+        monkeypatch.setattr(torch.mps, name, lambda value=value: value)
+    assert _devices.free_memory(torch.device("mps")) == 70
+
+
 def test_free_memory_counts_what_torch_keeps_unused(monkeypatch):
     for name, value in (("mem_get_info", (100, 999)), ("memory_reserved", 50)):
         monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)

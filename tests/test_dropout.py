@@ -12,7 +12,7 @@ import torch
 from conftest import TARGETS, assert_bit_equal
 from scipy.stats import chisquare
 
-from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn import FeedForwardClassifier, FeedForwardRegressor, _dropout
 from sknn._dropout import Dropout, Masks, derived_seed
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -307,3 +307,15 @@ def test_rows_without_any_value_can_be_dropped():
     y = np.arange(60) % 2
     model = make_model(**DROPPING).fit(X, y)
     assert np.isfinite(model.loss_)
+
+
+def test_masks_of_a_device_go_on_from_their_state(monkeypatch):
+    assert _dropout.generator_on(torch.device("cpu")).device.type == "cpu"
+    generator = torch.Generator()
+    monkeypatch.setattr(_dropout, "generator_on", lambda device: generator)
+    masks = _dropout.Masks(np.random.SeedSequence(0), torch.device("meta"))
+    state = masks.state()
+    drawn = torch.rand(5, generator=generator)
+    assert not torch.equal(torch.rand(5, generator=generator), drawn)
+    masks.restore(state)
+    assert torch.equal(torch.rand(5, generator=generator), drawn)

@@ -452,3 +452,36 @@ def test_constants_that_a_function_reads_count_and_its_lists_do_not(tmp_path, mo
     assert name() == before
     monkeypatch.setattr(sys.modules[__name__], "RATE", 0.25)
     assert name() != before
+
+
+def bound_to(value):
+    def function(x):
+        return x, value
+
+    return function
+
+
+def test_modules_properties_and_empty_cells_have_descriptions():
+    assert described(bound_to(np)) != described(bound_to(sys))
+
+    def made(name):
+        code = f"class Made:\n    @property\n    def rate(self):\n        return {name}\n"
+        return described(compiled(code, "Made"))
+
+    assert made("1.0") == made("1.0") != made("2.0")
+
+    def recursive(x):
+        return later(x)
+
+    empty = described(recursive)
+    later = np.sin
+    assert described(recursive) != empty
+
+
+def test_tuples_that_a_function_reads_count(monkeypatch):
+    def of(constant):
+        namespace = {"__name__": "written_by_hand", "RATES": constant}
+        exec("def act(x):\n    return x * RATES[0]", namespace)  # noqa: S102 (of the test)
+        return described(namespace["act"])
+
+    assert of((1.0, 2.0)) == of((1.0, 2.0)) != of((1.0, 3.0))

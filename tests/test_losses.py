@@ -30,7 +30,7 @@ from sknn._losses import (
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 SMOOTHING = 0.2
-GAMMAS = (0.0, 0.5, 2.0, 5.0)
+GAMMAS = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0)
 LEVELS = (0.1, 0.5, 0.9)
 DELTAS = (0.3, 1.0, 2.5)
 
@@ -314,6 +314,29 @@ def test_subgradient_at_a_kink(name, residuals, expected):
     np.testing.assert_allclose(delta[0], expected, rtol=1e-15)
     assert terms[0, residuals.index(0.0)] == 0
     torch.testing.assert_close(autograd(CASES[name], z, y), delta)
+
+
+@pytest.mark.parametrize("levels", [(0.2,), (0.2, 0.7), (0.1, 0.5, 0.9), (0.1, 0.2, 0.3, 0.8)])
+def test_each_level_has_the_loss_and_derivative_of_itself_alone(levels):
+    rng = np.random.RandomState(0)
+    z, y = torch.from_numpy(rng.randn(len(levels), 20)), torch.from_numpy(rng.randn(1, 20))
+    terms, delta = closed_form(regression("quantile", quantile=levels), z, y)
+    for i, level in enumerate(levels):
+        alone = closed_form(regression("quantile", quantile=(level,)), z[i : i + 1], y)
+        residual = z[i].numpy() - y[0].numpy()
+        slope = np.where(residual > 0, 1 - level, -level)
+        for of_several, of_one, expected in zip(
+            (terms[i], delta[i]), alone, (slope * residual, slope), strict=True
+        ):
+            np.testing.assert_allclose(of_several, expected, rtol=1e-12)
+            np.testing.assert_allclose(of_one[0], expected, rtol=1e-12)
+
+
+def test_levels_first_met_in_inference_can_be_differentiated_later():
+    loss, (z, y) = regression("quantile", quantile=LEVELS), make_case("quantiles")
+    with torch.inference_mode():
+        _, delta = closed_form(loss, z, y)
+    torch.testing.assert_close(autograd(loss, z, y), delta.clone())
 
 
 def test_subgradient_of_several_levels_at_zero_is_that_of_each():

@@ -101,3 +101,17 @@ def test_net_of_replaced_lists(fitted):
     expected = fitted.net_.module_[0].weight
     fitted.coefs_ = [coef.tolist() for coef in fitted.coefs_]
     assert torch.equal(fitted.net_.module_[0].weight, expected)
+
+
+def test_net_without_an_estimator_is_skorchs(fitted):
+    X, _ = TARGETS["multiclass"]
+    net = fitted.net_
+    assert not hasattr(net, "classes_")
+    np.testing.assert_allclose(net.predict_proba(X), net.forward(X).numpy())
+
+
+def test_slice_of_the_module_is_a_plain_sequential(fitted):
+    layers = fitted.net_.module_
+    first = layers[:1]
+    assert type(first) is torch.nn.Sequential
+    assert list(first) == [layers[0]]

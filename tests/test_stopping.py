@@ -70,6 +70,12 @@ def test_progress_remembers_the_best_score_also_where_it_improves_by_less_than_t
     assert progress.best_loss is None
 
 
+def test_new_progress_has_counted_nothing():
+    for progress in (Progress(), Progress().copy(early_stopping=True, has_validation=True)):
+        assert (progress.no_improvement_count, progress.n_samples_seen) == (0, 0)
+        assert progress.loss_curve == progress.learning_rate_curve == []
+
+
 def test_copied_progress_shares_no_list():
     progress = Progress(loss_curve=[1.0])
     progress.copy(early_stopping=False, has_validation=False).loss_curve.append(2.0)
