@@ -287,6 +287,7 @@ class BaseFeedForward(CallbackSupportMixin, CheckedInput, FittedNetwork, BaseEst
             first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
             X, labels, sample_weight, dtype = self._check_data(X, y, sample_weight, first_pass)
             check_device(self.device, dtype)
+            _checks.check_representable(self, dtype)
         shards = None
         if processes is not None:
             shards = self._shards(processes, X, labels, dtype, validation, incremental)

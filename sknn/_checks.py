@@ -192,6 +192,29 @@ def check_schedule(learning_rate: Any, warmup_fraction: float) -> None:
         )
 
 
+def check_representable(estimator: BaseFeedForward, dtype: np.dtype) -> None:
+    """Refuse numbers that the dtype to compute in cannot hold, if they are used."""
+    solver, loss = estimator.solver, estimator.loss
+    is_adam = isinstance(solver, str) and solver in ("adam", "adamw")
+    used = {
+        "alpha": True,
+        "learning_rate_init": solver != "lbfgs",
+        "epsilon": is_adam,
+        "focal_gamma": loss == "focal",
+        "huber_delta": loss == "huber",
+    }
+    largest, least = (float(getattr(np.finfo(dtype), n)) for n in ("max", "smallest_subnormal"))
+    for name in (name for name, is_used in used.items() if is_used):
+        number = getattr(estimator, name)
+        # Adam would divide zero by zero, and the gradients of the Huber loss would all be zero.
+        is_lost = name in ("epsilon", "huber_delta") and number < least
+        if number > largest or is_lost:
+            raise ValueError(
+                f"The '{name}' parameter is {number!r}, which {np.dtype(dtype)} cannot hold: there"
+                f" it can be {least} to {largest}. Use dtype='float64', or another number."
+            )
+
+
 def check_scoring_of_processes(scoring: Any, process_group: Any) -> None:
     """Refuse scorers where no process has all validation rows."""
     if process_group is not None and scoring not in (None, "loss"):

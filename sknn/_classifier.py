@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from sknn import _targets
+from sknn import _checks, _targets
 from sknn._base import BaseFeedForward, partial_fit_available
 from sknn._docs import document
 
@@ -263,14 +263,22 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
             if y.ndim == 2:
                 everything = _targets.every_indicator(y.shape[1])
             rows = np.concatenate([y.toarray() if issparse(y) else y, everything])
-            weight = compute_sample_weight(self.class_weight, rows)[: len(rows) - len(everything)]
+            weight = self._class_weights(rows)[: len(rows) - len(everything)]
         else:
-            weight = compute_sample_weight(self.class_weight, y)
+            weight = self._class_weights(y)
         if sample_weight is not None:
             weight = weight * sample_weight
         weight = weight.astype(dtype, copy=False)
         self._check_total(weight, "sample_weight times class_weight")
         return weight
+
+    def _class_weights(self, y):
+        allowed = (
+            "'balanced', or a number for each label, {label: weight}; for a multilabel target a"
+            " list of these, one for each column"
+        )
+        with _checks.naming("class_weight", allowed):
+            return compute_sample_weight(self.class_weight, y)
 
     def _is_multiclass(self):
         return self._label_binarizer.y_type_ == "multiclass"

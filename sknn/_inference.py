@@ -28,6 +28,9 @@ MIN_CHUNK_ROWS = 256
 # On a device many rows are few waits of the host for their outputs.
 DEVICE_CHUNK_BYTES = 2**26
 
+# With more, what torch's softmax adds up in float32 rounds by more than 1e-5.
+EXACT_CLASSES = 100
+
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 Outputs = Callable[[torch.Tensor], torch.Tensor]
@@ -50,6 +53,8 @@ def probabilities(output_activation: str) -> Outputs:
 
     def of_both_or_all(z: torch.Tensor) -> torch.Tensor:
         p = apply_(torch.cat([-z, z]) if _is_binary(output_activation, z) else z)
+        if output_activation == "softmax" and len(p) > EXACT_CLASSES:
+            p.div_(p.sum(0, dtype=torch.float64))
         return p.clamp_(min=torch.finfo(p.dtype).tiny)
 
     return of_both_or_all
@@ -63,7 +68,10 @@ def log_probabilities(output_activation: str) -> Outputs:
     log = OUTPUT_ACTIVATIONS[output_activation].log
 
     def of_both_or_all(z: torch.Tensor) -> torch.Tensor:
-        return log(torch.cat([-z, z]) if _is_binary(output_activation, z) else z)
+        log_p = log(torch.cat([-z, z]) if _is_binary(output_activation, z) else z)
+        if output_activation == "softmax" and len(log_p) > EXACT_CLASSES:
+            log_p.sub_(log_p.exp().sum(0, dtype=torch.float64).log_())
+        return log_p
 
     return of_both_or_all
 

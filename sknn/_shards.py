@@ -22,7 +22,7 @@ from sknn._meter import Slot
 from sknn._problem import ValidationSet
 from sknn._processes import Processes, agreement
 from sknn._rows import open_rows, open_targets
-from sknn._steps import AutogradStep, ClosedFormStep
+from sknn._steps import AutogradStep, ClosedFormStep, decay_of
 from sknn._targets import every_indicator
 
 
@@ -337,7 +337,8 @@ class SummedStep:
             self.processes.sum_(message)
         self._last.copy_(message[-1]).mul_(self._scale)
         if self.alpha:
-            penalized, decay = self.parameters.penalized, self.alpha / weight_sum
+            penalized = self.parameters.penalized
+            decay = decay_of(self.alpha, weight_sum, penalized.dtype)
             self.parameters.penalized_gradient.add_(penalized, alpha=decay)
             self._last.add_(torch.dot(penalized, penalized), alpha=0.5 * decay)
         self._total.add_(self._last, alpha=n_rows)

@@ -258,11 +258,25 @@ class TorchSolver:
                 " torch.optim do."
             )
         _compat.mark_as_stepped(self.optimizer)
-        self.update = self.optimizer.step if has_usual_dtype() else self._update_as_usual
+        self._step = self.optimizer.step if has_usual_dtype() else self._step_as_usual
 
-    def _update_as_usual(self) -> None:
+    def _step_as_usual(self) -> None:
         with usual_dtype():
             self.optimizer.step()
+
+    def update(self) -> None:
+        """Change the parameters by their gradients."""
+        try:
+            self._step()
+        except RuntimeError as error:
+            if "without overflow" not in str(error):
+                raise
+            # Of torch, for a number that is too large for the dtype of the parameters.
+            raise ValueError(
+                f"The 'solver' parameter is {type(self.optimizer).__name__}, whose step is beyond"
+                f" the range of {self.param_groups[0]['params'][0].dtype}: {error}. Lower"
+                " learning_rate_init or the options of the optimizer, or use dtype='float64'."
+            ) from error
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -331,9 +345,16 @@ def clip_gradient_(gradient: torch.Tensor, max_norm: float) -> None:
     """
     if gradient.device.type == "cpu":
         array = gradient.numpy()
-        square = float(np.dot(array, array))
-        if math.isinf(square):  # of float32
-            square = float(np.square(array, dtype=np.float64).sum())
+        with np.errstate(over="ignore", invalid="ignore"):
+            square = float(np.dot(array, array))
+            if math.isinf(square):  # of float32
+                square = float(np.square(array, dtype=np.float64).sum())
+            if math.isinf(square):  # of float64
+                largest = float(np.abs(array).max())
+                root = math.sqrt(np.square(array / largest).sum())
+                if largest * root > max_norm:
+                    gradient.div_(largest).mul_(max_norm / root)
+                return
         if square > max_norm * max_norm:
             gradient.mul_(max_norm / math.sqrt(square))
         return

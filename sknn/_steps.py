@@ -243,7 +243,7 @@ class ClosedFormStep:
         self._backward(X, work)
         products.collect()
         if self.alpha:
-            decay = self.alpha / batch.weight_sum
+            decay = decay_of(self.alpha, batch.weight_sum, parameters.storage.dtype)
             parameters.penalized_gradient.add_(parameters.penalized, alpha=decay)
             self._multiply(self._penalized, self._penalized, out=slot.norm)
 
@@ -347,8 +347,18 @@ class AutogradStep:
         slot.terms.copy_(terms.detach())
         if self.alpha:
             penalized = parameters.penalized
-            parameters.penalized_gradient.add_(penalized, alpha=self.alpha / batch.weight_sum)
+            decay = decay_of(self.alpha, batch.weight_sum, parameters.storage.dtype)
+            parameters.penalized_gradient.add_(penalized, alpha=decay)
             torch.as_tensor(slot.norm).copy_(torch.dot(penalized, penalized))
+
+
+# Torch takes no larger number beside a tensor.
+_LARGEST = {dtype: torch.finfo(dtype).max for dtype in (torch.float32, torch.float64)}
+
+
+def decay_of(alpha: float, weight_sum: float, dtype: torch.dtype) -> float:
+    """What the weights add to their gradient: tiny sample weights may take it beyond the dtype."""
+    return min(alpha / weight_sum, _LARGEST[dtype])
 
 
 def flops_per_step(layer_units: tuple[int, ...], n_rows: int, dtype: np.dtype = np.float32) -> int:

@@ -29,7 +29,10 @@ def loss_improves(loss: float, best: float, tol: float) -> bool:
 
 def inverse_scaling(learning_rate_init: float, n_samples_seen: int, power_t: float) -> float:
     """The rate after so many *samples* (not steps), by scikit-learn's "invscaling"."""
-    return learning_rate_init / (n_samples_seen + 1) ** power_t
+    try:
+        return learning_rate_init / float(n_samples_seen + 1) ** power_t
+    except OverflowError:  # Python's, where IEEE 754 has an infinity
+        return 0.0
 
 
 def slowed(rate: float) -> float | None:

@@ -101,7 +101,8 @@ def r_squared(y: np.ndarray, prediction: np.ndarray, sample_weight: np.ndarray |
     """The coefficient of determination; NaN for non-finite predictions."""
     if not np.isfinite(prediction).all():
         return np.nan
-    return float(r2_score(y, prediction, sample_weight=sample_weight))
+    with np.errstate(all="ignore"):  # squares of what is still finite may not be
+        return float(r2_score(y, prediction, sample_weight=sample_weight))
 
 
 def pinball_score(
@@ -117,10 +118,11 @@ def pinball_score(
     if not np.isfinite(prediction).all():
         return np.nan
     columns = [prediction] if len(levels) == 1 else prediction.T
-    scores = [
-        d2_pinball_score(y, column, sample_weight=sample_weight, alpha=level)
-        for level, column in zip(levels, columns, strict=True)
-    ]
+    with np.errstate(all="ignore"):
+        scores = [
+            d2_pinball_score(y, column, sample_weight=sample_weight, alpha=level)
+            for level, column in zip(levels, columns, strict=True)
+        ]
     return float(np.mean(scores))
 
 

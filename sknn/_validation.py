@@ -66,21 +66,19 @@ class Validation:
         """The score, and the loss: without penalty and smoothing."""
         data, loss = self.problem.validation, self.problem.validation_loss
         with self.forward.evaluating():
-            both = outputs_of(
-                self._X, self.forward, _raw_and_linked(loss), self._rows, self._source
-            )
+            both = outputs_of(self._X, self.forward, raw_and_linked(loss), self._rows, self._source)
         if data.n_rows is not None:
             both = self.problem.shards.processes.concatenate(both, data.n_rows)
         n_outputs = both.shape[1] // 2
         raw, prediction = both[:, :n_outputs], both[:, n_outputs:]
         value = self._loss(loss, raw)
         scorer = self.problem.scorer
-        if scorer is None:
+        if not np.isfinite(both).all():  # a probability may be finite where its input is not
+            score = np.nan
+        elif scorer is None:
             score = self.problem.score(data.y, np.ascontiguousarray(prediction), data.sample_weight)
         elif scorer == "loss":
             score = -value
-        elif not np.isfinite(prediction).all():
-            score = np.nan
         else:
             score = self._user_score(scorer, data)
         return score, value
@@ -117,7 +115,7 @@ class Validation:
         return float(score)
 
 
-def _raw_and_linked(loss: Loss) -> Callable[[torch.Tensor], torch.Tensor]:
+def raw_and_linked(loss: Loss) -> Callable[[torch.Tensor], torch.Tensor]:
     """Raw outputs to themselves, above what the output activation makes of them."""
     apply_ = OUTPUT_ACTIVATIONS[loss.output_activation].apply_
     return lambda z: torch.cat([z, apply_(z.clone())])

@@ -9,6 +9,7 @@ import pytest
 import sklearn
 import torch
 from global_state import Watch, install, use_libraries_once
+from hypothesis import HealthCheck, settings
 from sklearn.datasets import (
     load_breast_cancer,
     load_diabetes,
@@ -35,6 +36,19 @@ def state_watch(_watch):
     violations = _watch.take()
     if violations:
         pytest.fail("\n".join(violations), pytrace=False)
+
+
+# The suite draws the same examples each time. "thorough" is for the long run, as in
+# `pytest tests/test_properties.py --hypothesis-profile=thorough`: other examples each time, or
+# those of a seed, with `--hypothesis-seed=0`. No example depends on the clock.
+_ALWAYS = {
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
+settings.register_profile("suite", max_examples=30, derandomize=True, **_ALWAYS)
+settings.register_profile("thorough", max_examples=1000, print_blob=True, **_ALWAYS)
+settings.load_profile("suite")
 
 
 def _targets_by_name() -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -1,0 +1,422 @@
+"""Numbers at the ends of their range, and sizes beyond the usual: finite, or a clear error."""
+
+from __future__ import annotations
+
+import tracemalloc
+import warnings
+
+import mpmath
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import ConvergenceWarning
+
+from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn._activations import ACTIVATIONS
+from sknn._loss_functions import Constants
+from sknn._losses import OUTPUT_ACTIVATIONS, classification_loss, regression_loss
+from sknn._solvers import clip_gradient_
+from sknn._stopping import inverse_scaling
+
+pytestmark = [
+    pytest.mark.filterwarnings("error"),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:dtype='bfloat16' is slower:UserWarning"),
+]
+DTYPES = ["float32", "float64"]
+SUM_TOLERANCE = {"float32": 1e-5, "float64": 1e-12, "bfloat16": 1e-5}
+NOT_FINITE = "Solver produced .*non-finite.*Scale the features.*lower learning_rate_init"
+SMALL = {"hidden_layer_sizes": (5,), "max_iter": 5, "random_state": 0}
+RNG = np.random.RandomState(0)
+X = RNG.standard_normal((40, 3))
+LABELS = {
+    "binary": np.arange(40) % 2,
+    "multiclass": np.arange(40) % 4,
+    "multilabel": RNG.randint(0, 2, (40, 3)),
+}
+
+
+def assert_sound(model, X):
+    """Assert that all that a model says of rows is finite, and that probabilities add up."""
+    if isinstance(model, FeedForwardRegressor):
+        assert np.isfinite(model.predict(X)).all()
+        return
+    probability, logarithm = model.predict_proba(X), model.predict_log_proba(X)
+    assert np.isfinite(logarithm).all()
+    assert (probability > 0).all() and (probability <= 1).all()
+    if model.predict(X).ndim == 1:
+        sums = probability.sum(axis=1, dtype=np.float64)
+        tolerance = SUM_TOLERANCE[str(probability.dtype)]
+        assert_allclose(sums, 1, rtol=0, atol=tolerance)
+
+
+def fit_or_advice(model, *arguments, match=NOT_FINITE):
+    """Fit and check the model, or check that the error says what to do."""
+    try:
+        model.fit(*arguments)
+    except ValueError as error:
+        pytest.raises(ValueError, _raise, error).match(match)
+        return None
+    assert_sound(model, arguments[0])
+    return model
+
+
+def _raise(error):
+    raise error
+
+
+# --- outputs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e30])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("target", list(LABELS))
+def test_huge_logits_have_finite_logarithms_and_probabilities_that_add_up(target, dtype, size):
+    clf = FeedForwardClassifier(**{**SMALL, "hidden_layer_sizes": ()}, dtype=dtype)
+    clf.fit(X, LABELS[target])
+    clf.coefs_[0] = np.sign(clf.coefs_[0]) * size
+    assert_sound(clf, X)
+    # The logarithm is minus the distance to the largest logit, or the logit itself.
+    raw = X.astype(dtype) @ clf.coefs_[0] + clf.intercepts_[0]
+    both = np.stack([np.zeros_like(raw), raw]) if target == "multilabel" else raw
+    if target == "binary":
+        both = np.c_[np.zeros_like(raw), raw]
+    axis = 0 if target == "multilabel" else 1
+    expected = both - np.logaddexp.reduce(both.astype(np.longdouble), axis=axis, keepdims=True)
+    expected = expected[1] if target == "multilabel" else expected
+    rtol = 1e-4 if dtype == "float32" else 1e-9
+    assert_allclose(clf.predict_log_proba(X), expected.astype(float), rtol=rtol, atol=rtol * size)
+
+
+LOSSES = {
+    **{
+        f"{name} {kind} {smoothing} {gamma}": (
+            classification_loss(
+                name,
+                is_multiclass=kind == "multiclass",
+                label_smoothing=smoothing,
+                focal_gamma=gamma,
+            ),
+            kind,
+        )
+        for name, gamma in [("log_loss", 0), ("focal", 0.5), ("focal", 2), ("focal", 5.0)]
+        for kind in ("binary", "multiclass")
+        for smoothing in (0.0, 0.1)
+    },
+    **{
+        f"{name} {quantile}": (regression_loss(name, huber_delta=1.5, quantile=quantile), "number")
+        for name, quantile in [
+            ("squared_error", (0.5,)),
+            ("absolute_error", (0.5,)),
+            ("huber", (0.5,)),
+            ("quantile", (0.1,)),
+            ("quantile", (0.1, 0.9)),
+            ("gamma", (0.5,)),
+            ("poisson", (0.5,)),
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_loss_and_gradient_are_finite_at_extreme_outputs(name, dtype):
+    loss, kind = LOSSES[name]
+    is_exponential = loss.output_activation == "exp"
+    sizes = [0.0, 1e-30, 1e-8, 1.0, 30.0, 80.0] + ([] if is_exponential else [1e4, 1e15])
+    z = torch.tensor([[s * a for s in sizes for a in (1, -1)]], dtype=dtype)
+    if kind == "multiclass":
+        z = torch.cat([z, torch.zeros_like(z), -z])
+        y = (torch.arange(z.shape[1]) % 3).unsqueeze(0)
+    elif kind == "binary":
+        y = (torch.arange(z.shape[1]) // 2 % 2).to(dtype).unsqueeze(0)
+    else:
+        y = torch.full_like(z, 2.0)
+        if "(0.1, 0.9)" in name:
+            z = torch.cat([z, z + 1])
+    n_rows = z.shape[1]
+    p = z.clone()
+    (loss.in_training_ or OUTPUT_ACTIVATIONS[loss.output_activation].apply_)(p)
+    terms = torch.empty(1 if loss.has_one_term else len(z), n_rows, dtype=dtype)
+    ones = torch.ones(1, n_rows, dtype=dtype)
+    loss.backward_(p, y, terms, Constants(ones, -ones, torch.empty_like(z)))
+    loss.finish_(terms)
+    assert torch.isfinite(terms).all(), terms
+    assert torch.isfinite(p).all(), p
+    assert torch.isfinite(loss.terms(z, y)).all()
+
+
+def test_focal_loss_and_gradient_equal_those_of_many_digits():
+    loss = classification_loss("focal", is_multiclass=False, label_smoothing=0.0, focal_gamma=2.0)
+    z = torch.tensor([[-30.0, -5.0, -0.1, 0.0, 0.1, 5.0, 15.0]], dtype=torch.float64)
+    y, ones = torch.ones_like(z), torch.ones_like(z)
+    p, terms = torch.sigmoid(z), torch.empty_like(z)
+    loss.backward_(p, y, terms, Constants(ones, -ones, torch.empty_like(z)))
+    loss.finish_(terms)
+    with mpmath.workdps(50):
+
+        def value(at):
+            q = 1 / (1 + mpmath.exp(-at))
+            return -((1 - q) ** 2) * mpmath.log(q)
+
+        values = [float(value(mpmath.mpf(v))) for v in z[0].tolist()]
+        slopes = [float(mpmath.diff(value, mpmath.mpf(v))) for v in z[0].tolist()]
+    # 1 - q of q near one has lost digits: 1e-16 of 3e-7, cubed.
+    assert_allclose((loss.scale * terms)[0].numpy(), values, rtol=1e-8)
+    assert_allclose(p[0].numpy(), slopes, rtol=1e-8)
+
+
+# --- scales -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
+@pytest.mark.parametrize("solver", ["adam", "adamw", "sgd", "lbfgs", torch.optim.RMSprop])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "softplus"])
+@pytest.mark.parametrize("target", ["multiclass", "number"])
+def test_rows_of_any_scale_train_or_tell_what_to_do(target, activation, solver, scale):
+    kind = FeedForwardClassifier if target == "multiclass" else FeedForwardRegressor
+    y = LABELS["multiclass"]
+    for dtype in DTYPES:
+        if dtype == "float32" and not 1e-300 < scale < 1e300:
+            continue
+        model = kind(**SMALL, activation=activation, solver=solver, dtype=dtype)
+        fit_or_advice(model, X * scale, y)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize(
+    "loss", ["squared_error", "absolute_error", "huber", "quantile", "gamma", "poisson"]
+)
+def test_targets_of_any_scale_train_or_tell_what_to_do(loss, solver, dtype, scale):
+    y = (np.arange(40) % 5 + 1) * scale
+    reg = FeedForwardRegressor(loss, **SMALL, solver=solver, dtype=dtype)
+    fit_or_advice(reg, X, y)
+
+
+@pytest.mark.parametrize("weight", [1e-300, 1e-30, 1e30, 1e300])
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weights_of_any_scale_train_or_tell_what_to_do(dtype, solver, weight):
+    clf = FeedForwardClassifier(**SMALL, solver=solver, dtype=dtype)
+    fit_or_advice(
+        clf,
+        X,
+        LABELS["binary"],
+        np.full(40, weight),
+        match=NOT_FINITE + "|The sum of sample_weight is|must contain at least one non-zero"
+        "|Input sample_weight contains",
+    )
+
+
+def test_tiny_weights_take_the_penalty_beyond_float32_without_an_error_of_torch():
+    clf = FeedForwardClassifier(**SMALL, solver="sgd", dtype="float32", alpha=100.0)
+    with pytest.raises(ValueError, match=r"non-finite.*or alpha \(100.0\)"):
+        clf.fit(X, LABELS["binary"], np.full(40, 1e-39))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize(
+    "rows",
+    {
+        "constant": np.ones((40, 3)),
+        "zeros": np.zeros((40, 3)),
+        "minus zeros": np.full((40, 3), -0.0),
+        "duplicates": np.repeat(X[:1], 40, axis=0),
+        "subnormal": np.full((40, 3), 1e-310) * np.sign(X),
+    }.items(),
+    ids=lambda item: item[0],
+)
+@pytest.mark.parametrize("normalization", [None, "layer", "batch"])
+def test_rows_that_say_nothing_train(rows, solver, dtype, normalization):
+    if solver == "lbfgs" and normalization == "batch":
+        pytest.skip("refused")
+    for kind in (FeedForwardClassifier, FeedForwardRegressor):
+        model = kind(**SMALL, solver=solver, dtype=dtype, normalization=normalization)
+        assert_sound(model.fit(rows[1], LABELS["multiclass"]), rows[1])
+
+
+def test_minus_zero_and_zero_are_the_same_rows():
+    models = [
+        FeedForwardClassifier(**SMALL).fit(rows, LABELS["binary"])
+        for rows in (np.where(X > 0, X, 0.0), np.where(X > 0, X, -0.0))
+    ]
+    for one, two in zip(models[0].coefs_, models[1].coefs_, strict=True):
+        assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_largest_numbers_train_or_tell_what_to_do(dtype, solver):
+    rows = np.sign(X) * np.finfo(dtype).max
+    for kind in (FeedForwardClassifier, FeedForwardRegressor):
+        fit_or_advice(kind(**SMALL, solver=solver, dtype=dtype), rows, LABELS["multiclass"])
+
+
+# --- parameters at the ends of their range ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind, options",
+    [
+        (FeedForwardClassifier, {"alpha": 1e39}),
+        (FeedForwardClassifier, {"learning_rate_init": 1e39}),
+        (FeedForwardClassifier, {"epsilon": 1e39}),
+        (FeedForwardClassifier, {"epsilon": 1e-46}),
+        (FeedForwardClassifier, {"focal_gamma": 1e39, "loss": "focal"}),
+        (FeedForwardRegressor, {"huber_delta": 1e39, "loss": "huber"}),
+        (FeedForwardRegressor, {"huber_delta": 1e-46, "loss": "huber"}),
+    ],
+    ids=str,
+)
+def test_number_that_float32_cannot_hold_is_named(kind, options):
+    name = next(iter(options))
+    with pytest.raises(ValueError, match=rf"'{name}' parameter is .* float32 cannot hold"):
+        kind(**SMALL, **options, dtype="float32").fit(X, LABELS["binary"])
+    model = kind(**SMALL, **options, dtype="float64")
+    fit_or_advice(model, X, LABELS["binary"])
+
+
+def test_number_that_is_not_used_may_be_any():
+    FeedForwardRegressor(**SMALL, huber_delta=1e300, dtype="float32").fit(X, X[:, 0])
+    FeedForwardClassifier(
+        **SMALL, solver="lbfgs", learning_rate_init=1e300, epsilon=1e300, dtype="float32"
+    ).fit(X, LABELS["binary"])
+
+
+def test_rate_of_a_torch_solver_beyond_float32_is_named():
+    clf = FeedForwardClassifier(
+        **SMALL, solver=torch.optim.Adamax, learning_rate_init=3e38, dtype="float32"
+    )
+    with pytest.raises(ValueError, match="Adamax, whose step is beyond the range of torch.float32"):
+        clf.fit(X, LABELS["binary"])
+
+
+def test_inverse_scaling_with_a_huge_exponent_ends_at_zero():
+    assert inverse_scaling(0.1, 40, 1e300) == 0.0
+    clf = FeedForwardClassifier(
+        **SMALL, solver="sgd", learning_rate="invscaling", power_t=1e300
+    ).fit(X, LABELS["binary"])
+    assert clf.learning_rate_curve_[1:] == [0.0] * 4
+
+
+@pytest.mark.parametrize("value", [1e160, 1e300])
+def test_clipping_holds_for_a_norm_beyond_float64(value):
+    gradient = torch.full((4,), value, dtype=torch.float64)
+    clip_gradient_(gradient, 1.0)
+    torch.testing.assert_close(gradient, torch.full((4,), 0.5, dtype=torch.float64))
+    infinite = torch.tensor([value, np.inf], dtype=torch.float64)
+    clip_gradient_(infinite, 1.0)
+    assert not torch.isfinite(infinite).all()
+
+
+@pytest.mark.parametrize("kind", [FeedForwardClassifier, FeedForwardRegressor])
+def test_last_step_to_where_outputs_overflow_is_an_error(kind):
+    # The weights are still finite, and so is the loss, of the weights before the step.
+    model = kind(hidden_layer_sizes=(3, 3), max_iter=1, random_state=0, alpha=0.0)
+    model.set_params(learning_rate_init=1e200, activation="leaky_relu")
+    with pytest.raises(ValueError, match="with which the outputs are non-finite.*lower learning"):
+        model.fit(X, LABELS["binary"])
+    assert not hasattr(model, "coefs_")
+
+
+@pytest.mark.parametrize("kind", [FeedForwardClassifier, FeedForwardRegressor])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_early_stopping_under_divergence_keeps_a_sound_model(kind, dtype):
+    model = kind(**SMALL, early_stopping=True, solver="sgd", learning_rate_init=1e20, dtype=dtype)
+    model.set_params(max_iter=50, activation="identity")
+    with pytest.warns(ConvergenceWarning, match="Training diverged"):
+        model.fit(X, LABELS["binary"])
+    assert_sound(model, X)
+
+
+# --- sizes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_ten_thousand_classes_have_probabilities_that_add_up(dtype):
+    n_classes = 10_000
+    rows = RNG.standard_normal((n_classes, 4))
+    y = np.arange(n_classes)
+    clf = FeedForwardClassifier(
+        hidden_layer_sizes=(8,), batch_size=2000, max_iter=1, random_state=0, dtype=dtype
+    )
+    tracemalloc.start()
+    clf.fit(rows, y)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < n_classes**2  # bytes: an eighth of one indicator matrix
+    assert_sound(clf, rows[:200])
+    clf.coefs_[-1] = clf.coefs_[-1] * 1000
+    assert_sound(clf, rows[:200])
+
+
+def test_hundred_thousand_sparse_features_are_not_made_dense(monkeypatch):
+    columns = RNG.randint(0, 100_000, 20_000)  # ten values a row
+    rows = scipy.sparse.csr_matrix(
+        (np.ones(20_000), columns, np.arange(0, 20_001, 10)), shape=(2000, 100_000)
+    )
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("rows are made dense")
+
+    monkeypatch.setattr(scipy.sparse.csr_matrix, "toarray", refuse)
+    monkeypatch.setattr(type(rows), "toarray", refuse)
+    clf = FeedForwardClassifier(hidden_layer_sizes=(5,), max_iter=1, random_state=0)
+    tracemalloc.start()
+    clf.fit(rows, np.arange(2000) % 3)
+    assert_sound(clf, rows)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2000 * 100_000  # bytes: an eighth of the dense rows
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("normalization", [None, "layer"])
+def test_one_row_trains(solver, normalization):
+    for kind, y in ((FeedForwardClassifier, ["a"]), (FeedForwardRegressor, [2.0])):
+        model = kind(**SMALL, solver=solver, normalization=normalization).fit(X[:1], y)
+        assert_sound(model, X[:1])
+
+
+@pytest.mark.parametrize("normalization", [None, "layer", "batch"])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_batches_of_one_train(solver, normalization):
+    for kind in (FeedForwardClassifier, FeedForwardRegressor):
+        model = kind(**SMALL, solver=solver, normalization=normalization, batch_size=1)
+        assert_sound(model.fit(X, LABELS["multiclass"]), X)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+def test_fifty_layers_train_or_tell_what_to_do(activation, dtype):
+    clf = FeedForwardClassifier(
+        hidden_layer_sizes=(6,) * 50, activation=activation, max_iter=2, random_state=0, dtype=dtype
+    )
+    assert_sound(clf.fit(X, LABELS["multiclass"]), X)
+
+
+def test_ten_thousand_hidden_units_train():
+    clf = FeedForwardClassifier(hidden_layer_sizes=(10_000,), max_iter=2, random_state=0)
+    assert_sound(clf.fit(X, LABELS["multiclass"]), X)
+
+
+def test_no_warning_of_numpy_leaves_a_diverging_fit():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for dtype in (*DTYPES, "bfloat16"):
+            for max_grad_norm in (None, 1e300):
+                model = FeedForwardRegressor(
+                    **{**SMALL, "max_iter": 30},
+                    solver="sgd",
+                    learning_rate_init=1e10,
+                    dtype=dtype,
+                    max_grad_norm=max_grad_norm,
+                )
+                warnings.filterwarnings("ignore", "dtype='bfloat16' is slower")
+                with pytest.raises(ValueError, match=NOT_FINITE):
+                    model.fit(X, LABELS["binary"])
