@@ -5,16 +5,20 @@ from __future__ import annotations
 import warnings
 from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from sknn import _compat
 from sknn._callbacks import without_training_state
+from sknn._inference import forward_of, outputs_of
 from sknn._net import FeedForwardNet, plain_records
-from sknn._problem import State
+from sknn._problem import Problem, State
 from sknn._schedules import STEP_SCHEDULES
 from sknn._solvers import solver_name
+from sknn._validation import raw_and_linked
 
 if TYPE_CHECKING:
     from sknn._training import Run
@@ -110,3 +114,46 @@ def published(net: FeedForwardNet, run: Run) -> State:
         loss=model.loss if net.records_ else state.loss,
         callbacks=without_training_state(net.user_callbacks),
     )
+
+
+def check_finite(trained: State, problem: Problem, settings: SimpleNamespace) -> None:
+    """Refuse a model that predicts nothing.
+
+    Raises
+    ------
+    ValueError
+        If weights, or the outputs for the rows learned from, are not finite.
+    """
+    arrays = (*trained.coefs, *trained.intercepts, *trained.modules.values())
+    if not all(np.isfinite(a).all() for a in arrays):
+        what = "Solver produced non-finite parameter weights."
+    elif _overflows(problem, trained):
+        what = "Solver produced parameter weights with which the outputs are non-finite."
+    else:
+        return
+    raise ValueError(
+        f"{what} The input data may contain large values and need to be preprocessed."
+        " Scale the features (for instance with StandardScaler) and a regression target, or lower"
+        f" learning_rate_init (it is {settings.learning_rate_init}) or alpha ({settings.alpha})."
+    )
+
+
+def _overflows(problem: Problem, trained: State) -> bool:
+    """Whether outputs for the rows learned from are beyond the dtype: one epoch from divergence.
+
+    The last step may have gone there, of which the loss does not tell. Only huge weights, or a loss
+    that overflows, are worth a look at the rows.
+    """
+    largest = [max(coef.max(), -coef.min()) for coef in trained.coefs]
+    # Where sums of products could come near the end of the range, for rows of its square root.
+    with np.errstate(over="ignore"):
+        gain = np.prod([len(c) * float(m) for c, m in zip(trained.coefs, largest, strict=True)])
+    is_suspect = gain > np.sqrt(np.finfo(problem.dtype).max) or not np.isfinite(trained.loss)
+    if is_suspect and problem.X.shape[0]:
+        weights = [_compat.as_tensor(coef.T) for coef in trained.coefs]
+        biases = [_compat.as_tensor(intercept) for intercept in trained.intercepts]
+        forward = forward_of(weights, biases, trained.modules, problem.network)
+        outputs = outputs_of(problem.X, forward, raw_and_linked(problem.loss))
+        is_suspect = not np.isfinite(outputs).all()
+    shards = problem.shards
+    return is_suspect if shards is None else shards.processes.any(is_suspect)

@@ -26,13 +26,20 @@ from sknn._checkpoint import CheckpointFile, SaveCheckpoint, SharedCheckpointFil
 from sknn._devices import memory_given_back, resolve_device, torch_dtype
 from sknn._dropout import Masks, derived_seed
 from sknn._fingerprint import fingerprint
-from sknn._inference import Layers, Modules, forward_of, outputs_of
+from sknn._inference import Layers, Modules
 from sknn._lbfgs import check_fixed, rows_of_a_piece, train_lbfgs
 from sknn._losses import Criterion
 from sknn._meter import LossMeter
 from sknn._module import FeedForwardModule, modules_between
 from sknn._net import FeedForwardNet
-from sknn._outcome import copy_of, model_if_stopped, model_of, published, warn_of_the_end
+from sknn._outcome import (
+    check_finite,
+    copy_of,
+    model_if_stopped,
+    model_of,
+    published,
+    warn_of_the_end,
+)
 from sknn._parameters import FlatParameters
 from sknn._problem import Network, Problem, State
 from sknn._processes import Processes, agreement
@@ -54,7 +61,7 @@ from sknn._stopping import (
 )
 from sknn._surroundings import usual_settings
 from sknn._trainer import Trainer
-from sknn._validation import Validation, raw_and_linked
+from sknn._validation import Validation
 
 Step = ClosedFormStep | AutogradStep | SummedStep
 AnyFile = CheckpointFile | SharedCheckpointFile
@@ -153,39 +160,8 @@ def _train(
             trained = train_lbfgs(problem, state, settings, step, meter, module)
         else:
             trained = _train_stochastic(run)
-    arrays = (*trained.coefs, *trained.intercepts, *trained.modules.values())
-    if not all(np.isfinite(a).all() for a in arrays):
-        what = "Solver produced non-finite parameter weights."
-    elif _overflows(problem, trained):
-        what = "Solver produced parameter weights with which the outputs are non-finite."
-    else:
-        return trained
-    raise ValueError(
-        f"{what} The input data may contain large values and need to be preprocessed."
-        " Scale the features (for instance with StandardScaler) and a regression target, or lower"
-        f" learning_rate_init (it is {settings.learning_rate_init}) or alpha ({settings.alpha})."
-    )
-
-
-def _overflows(problem: Problem, trained: State) -> bool:
-    """Whether outputs for the rows learned from are beyond the dtype: one epoch from divergence.
-
-    The last step may have gone there, of which the loss does not tell. Only huge weights, or a loss
-    that overflows, are worth a look at the rows.
-    """
-    largest = [max(coef.max(), -coef.min()) for coef in trained.coefs]
-    # Where sums of products could come near the end of the range, for rows of its square root.
-    with np.errstate(over="ignore"):
-        gain = np.prod([len(c) * float(m) for c, m in zip(trained.coefs, largest, strict=True)])
-    is_suspect = gain > np.sqrt(np.finfo(problem.dtype).max) or not np.isfinite(trained.loss)
-    if is_suspect and problem.X.shape[0]:
-        weights = [_compat.as_tensor(coef.T) for coef in trained.coefs]
-        biases = [_compat.as_tensor(intercept) for intercept in trained.intercepts]
-        forward = forward_of(weights, biases, trained.modules, problem.network)
-        outputs = outputs_of(problem.X, forward, raw_and_linked(problem.loss))
-        is_suspect = not np.isfinite(outputs).all()
-    shards = problem.shards
-    return is_suspect if shards is None else shards.processes.any(is_suspect)
+    check_finite(trained, problem, settings)
+    return trained
 
 
 def _batch_size(problem: Problem, settings: SimpleNamespace) -> int:
