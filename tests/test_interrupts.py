@@ -20,7 +20,7 @@ from conftest import TARGETS, assert_bit_equal, fitted_state, torch_threads
 from skorch.callbacks import Callback
 from threadpoolctl import threadpool_info
 
-import sknn
+import sknn._compat
 from sknn import FeedForwardClassifier, _threads
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
