@@ -25,7 +25,7 @@ import signal
 import sys
 import threading
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import sklearn
@@ -68,8 +68,14 @@ def _levels_of_loggers():
 
 
 def _open_files():
-    # This listing's own is among them every time.
-    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
+    # Not sockets and pipes: Dask's threads open and close those of their own at any time.
+    if not os.path.isdir("/proc/self/fd"):
+        return None
+    paths = []
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # of this listing, or closed by another thread
+            paths.append(os.readlink(f"/proc/self/fd/{number}"))
+    return sorted(path for path in paths if path.startswith("/"))
 
 
 _READERS = {

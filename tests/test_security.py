@@ -227,10 +227,12 @@ report("optimizer of torch, again")
 def seen_in(code, directory, cwd):
     """What a process of its own did that runs some code, by part: acts, and variables changed."""
     (cwd / "temporary").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(cwd / "temporary")}
+    environment.pop("TORCHINDUCTOR_CACHE_DIR", None)  # that torch sets in the process of the tests
     done = subprocess.run(
         [sys.executable, "-B", "-c", WATCH + code, directory],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(cwd / "temporary")},
+        env=environment,
         capture_output=True,
         text=True,
     )
