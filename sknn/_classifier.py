@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from sknn import _checks, _targets
+from sknn import _targets
 from sknn._base import BaseFeedForward, partial_fit_available
 from sknn._docs import document
 
@@ -273,12 +273,16 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         return weight
 
     def _class_weights(self, y):
-        allowed = (
-            "'balanced', or a number for each label, {label: weight}; for a multilabel target a"
-            " list of these, one for each column"
-        )
-        with _checks.naming("class_weight", allowed):
+        try:
             return compute_sample_weight(self.class_weight, y)
+        except ValueError as error:
+            if "class_weight" in str(error):
+                raise
+            raise ValueError(
+                f"The 'class_weight' parameter is {self.class_weight!r}. It must be 'balanced', or"
+                " {label: weight} with numbers as weights; for a multilabel target a list of these,"
+                f" one for each column. {error}"
+            ) from error
 
     def _is_multiclass(self):
         return self._label_binarizer.y_type_ == "multiclass"

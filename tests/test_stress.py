@@ -281,6 +281,12 @@ def test_number_that_float32_cannot_hold_is_named(kind, options):
     fit_or_advice(model, X, LABELS["binary"])
 
 
+@pytest.mark.parametrize("weight", ["heavy", [1.0, 2.0]])
+def test_class_weight_that_is_no_number_is_named(weight):
+    with pytest.raises(ValueError, match="'class_weight' parameter is .* numbers as weights"):
+        FeedForwardClassifier(**SMALL, class_weight={0: weight}).fit(X, LABELS["binary"])
+
+
 def test_number_that_is_not_used_may_be_any():
     FeedForwardRegressor(**SMALL, huber_delta=1e300, dtype="float32").fit(X, X[:, 0])
     FeedForwardClassifier(
