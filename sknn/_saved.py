@@ -241,6 +241,11 @@ def _requests(requests: Any) -> dict[str, dict[str, Any]]:
 
 def _check_parameters(kind: type[BaseFeedForward], parameters: dict[str, Any]) -> None:
     validate_parameter_constraints(kind._parameter_constraints, parameters, kind.__name__)
+    if parameters["callbacks"]:
+        raise ValueError(
+            f"The 'callbacks' parameter of {kind.__name__} is {parameters['callbacks']!r:.200}, and"
+            " a file holds no callbacks. Set it to None."
+        )
 
 
 def _estimator(contents: _files.Contents) -> BaseFeedForward:
