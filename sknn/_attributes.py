@@ -266,6 +266,8 @@ def _check_solver(state: Any, units: tuple[int, ...], is_normalized: bool) -> No
             is_sound = _is_count(value) if key == "n_updates" else _is_number(value)
             is_sound = is_sound and low <= value <= high and math.isfinite(value)
             is_sound = is_sound and not (key in ("beta_1", "beta_2") and value == 1)
+            # Torch takes an int for one of 64 bits.
+            is_sound = is_sound and not (isinstance(value, Integral) and value > 2**53)
             _require(is_sound, where, value, f"a number from {low} to {high}")
     is_list = type(slots) is list and len(slots) == _SLOTS[solver]
     is_list = is_list and all(type(slot) is tuple and len(slot) == 3 for slot in slots)

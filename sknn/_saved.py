@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from importlib.metadata import version
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -241,6 +242,18 @@ def _requests(requests: Any) -> dict[str, dict[str, Any]]:
 
 def _check_parameters(kind: type[BaseFeedForward], parameters: dict[str, Any]) -> None:
     validate_parameter_constraints(kind._parameter_constraints, parameters, kind.__name__)
+    if parameters["callbacks"]:
+        raise ValueError(
+            f"The 'callbacks' parameter of {kind.__name__} is {parameters['callbacks']!r:.200}, and"
+            " a file holds no callbacks. Set it to None."
+        )
+    weights = parameters.get("class_weight")
+    for weight in weights if isinstance(weights, list) else [weights]:
+        if isinstance(weight, dict) and not all(isinstance(w, Real) for w in weight.values()):
+            raise ValueError(
+                f"The 'class_weight' parameter of {kind.__name__} holds {weight!r:.200}, whose"
+                " values must be numbers."
+            )
 
 
 def _estimator(contents: _files.Contents) -> BaseFeedForward:

@@ -452,6 +452,10 @@ def test_edited_weights_are_kept(again):
 def test_parameter_that_no_fit_would_take_is_named(tmp_path):
     with pytest.raises(ValueError, match="The 'alpha' parameter of FeedForwardClassifier"):
         FeedForwardClassifier(alpha=-1.0).save(tmp_path / "file")
+    with pytest.raises(ValueError, match="The 'callbacks' parameter of FeedForwardRegressor"):
+        FeedForwardRegressor(callbacks=[1]).save(tmp_path / "file")
+    with pytest.raises(ValueError, match="The 'class_weight' parameter of FeedForwardClassifier"):
+        FeedForwardClassifier(class_weight=[{0: "heavy"}]).save(tmp_path / "file")
 
 
 # --- files ------------------------------------------------------------------------------------
