@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 
-class CudaCopies:
+class CudaCopies:  # pragma: no cover (pinned memory and events need a GPU)
     """What is asked of CUDA, in one place."""
 
     def __init__(self, device: torch.device) -> None:

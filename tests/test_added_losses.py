@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn import functional as F
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn._targets import pinball_score
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -679,3 +680,12 @@ def _first_loss_of_lbfgs(model, X, y):
         patch.setattr(scipy.optimize, "minimize", listen)
         model.fit(X, y)
     return values[0]
+
+
+@pytest.mark.parametrize("levels", [(0.5,), (0.1, 0.9)])
+def test_score_of_levels_that_are_not_finite_is_nan(levels):
+    prediction = np.ones((3, len(levels)))
+    prediction[1, -1] = np.inf
+    if len(levels) == 1:
+        prediction = prediction[:, 0]
+    assert np.isnan(pinball_score(np.arange(3.0), prediction, levels, None))

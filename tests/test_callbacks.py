@@ -1082,3 +1082,13 @@ def test_what_is_no_skorch_callback_is_an_error_that_names_the_right_door(callba
 def test_callbacks_that_are_no_list_are_an_error(callbacks):
     with pytest.raises(ValueError, match="'callbacks' parameter of FeedForwardClassifier must be"):
         classifier(callbacks=callbacks).fit(X_IRIS, NAMES)
+
+
+class Needy(Callback):
+    def __init__(self, path):
+        self.path = path
+
+
+def test_class_of_a_callback_that_needs_arguments_is_an_error_that_names_it():
+    with pytest.raises(TypeError, match="'callbacks' .* class Needy, .* Give an instance"):
+        classifier(Needy).fit(X_IRIS, NAMES)

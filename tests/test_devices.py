@@ -534,3 +534,19 @@ def test_memory_is_given_back_when_fit_fails_but_not_by_partial_fit(left, monkey
         with pytest.raises(RuntimeError, match="out of memory"):  # which keeps the error
             classifier().fit(X, y)
     assert left == [[]]
+
+
+def test_loaded_model_whose_device_is_present_stays_there(monkeypatch):
+    model = classifier(max_iter=1).fit(X, y)
+    model.device_ = "cuda:1"
+    monkeypatch.setattr(_devices, "is_present", lambda name: name == "cuda:1")
+    assert pickle.loads(pickle.dumps(model)).device_ == "cuda:1"
+
+
+def test_rows_for_a_device_without_copies_of_its_own_are_waited_for():
+    transfer = Transfer((4,), torch.float32, META)
+    with Accelerator() as accelerator:
+        transfer.room().fill_(1.0)
+        there = transfer.send(3)
+    assert (there.device, there.shape) == (META, (3,))
+    assert [(send.n_values, send.is_waited_for) for send in accelerator.sends] == [(3, True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import numpy as np
@@ -524,8 +525,13 @@ def squares(raw, y):
 def test_callable_that_returns_something_else_is_an_error_that_says_what(function, got):
     X, y = TARGETS["two outputs"]
     model = FeedForwardRegressor(loss=function, **NETWORK)
-    with pytest.raises(ValueError, match=rf"'loss' parameter .*{got}.* of shape \(n_samples,\)"):
+    with pytest.raises(
+        ValueError, match=rf"'loss' parameter .*{got}.* of shape \(n_samples,\)"
+    ) as caught:
         model.fit(X, y)
+    # The shapes of the targets, and of what was wanted: those of a batch, or of all rows.
+    given, wanted = re.search(r"shape \((\d+), 2\)\..* here \((\d+),\)", str(caught.value)).groups()
+    assert given == wanted
     assert not hasattr(model, "coefs_")
 
 
