@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 code_blocks = runpy.run_path(str(ROOT / ".ci" / "readme_blocks.py"))["code_blocks"]
 
-PAGES = ("additions", "cluster", "devices", "large_data", "resume", "streams")
+PAGES = ("additions", "cluster", "devices", "large_data", "reproducibility", "resume", "streams")
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
