@@ -67,6 +67,11 @@ def _levels_of_loggers():
     return logging.root.manager.disable, [logging.getLogger(name).level for name in names]
 
 
+def _start_method():
+    # The first bar of tqdm settles on the default, which is the first of all.
+    return multiprocessing.get_start_method(True) or multiprocessing.get_all_start_methods()[0]
+
+
 def open_files():
     """How many there are; not in `snapshot`, as other threads (Dask's) open and close theirs."""
     return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
@@ -113,7 +118,7 @@ _READERS = {
     "stdout and stderr": lambda: (id(sys.stdout), id(sys.stderr)),
     "garbage collector": lambda: (gc.isenabled(), gc.get_threshold(), gc.get_debug()),
     "recursion limit": sys.getrecursionlimit,
-    "start method of multiprocessing": lambda: multiprocessing.get_start_method(allow_none=True),
+    "start method of multiprocessing": _start_method,
     "policy of asyncio": lambda: getattr(asyncio.events, "_event_loop_policy", None),
     "trace and profile functions": lambda: (sys.gettrace(), sys.getprofile()),
 }
