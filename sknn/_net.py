@@ -165,7 +165,11 @@ class FeedForwardNet(skorch.NeuralNet):
     def get_iterator(self, dataset, training=False):
         """The trainer has batches of its own."""
         if self.trainer is None or (self.datasets is not None and not training):
-            return super().get_iterator(dataset, training=training)
+            loader = super().get_iterator(dataset, training=training)
+            # Each pass draws a seed for its workers, by default from torch's global generator.
+            if not training and getattr(loader, "generator", False) is None:
+                loader.generator = torch.Generator()
+            return loader
         return self.trainer
 
     def initialize_callbacks(self):

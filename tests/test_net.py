@@ -9,6 +9,7 @@ import pytest
 import skorch
 import torch
 from conftest import TARGETS
+from global_state import state_is_kept
 from sklearn.exceptions import NotFittedError
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
@@ -30,6 +31,12 @@ def test_history_has_one_record_an_epoch(fitted):
     assert net.history[:, "train_loss"] == fitted.loss_curve_
     assert net.history[:, "valid_score"] == fitted.validation_scores_
     assert all(duration > 0 for duration in net.history[:, "dur"])
+
+
+def test_net_predicts_without_drawing_from_torchs_generator(fitted):
+    rows = torch.from_numpy(TARGETS["multiclass"][0])
+    with state_is_kept():
+        fitted.net_.forward(rows)
 
 
 def test_history_goes_on_over_calls():

@@ -8,7 +8,16 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 code_blocks = runpy.run_path(str(ROOT / ".ci" / "readme_blocks.py"))["code_blocks"]
 
-PAGES = ("additions", "cluster", "devices", "large_data", "persistence", "resume", "streams")
+PAGES = (
+    "additions",
+    "cluster",
+    "devices",
+    "large_data",
+    "persistence",
+    "reproducibility",
+    "resume",
+    "streams",
+)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -406,8 +406,9 @@ def test_results_do_not_depend_on_the_process(capsys):
     expected = digest_of_process(PYTHONHASHSEED="0")
     assert len(expected.strip()) == 64
     assert digest_of_process(PYTHONHASHSEED="1234") == expected
-    assert digest_of_process("-O", "-W", "ignore") == expected
-    assert digest_of_process(PYTHONOPTIMIZE="2", TORCHDYNAMO_DISABLE="1") == expected
+    assert digest_of_process("-O") == expected
+    # With "2", without docstrings, skorch cannot be imported.
+    assert digest_of_process(PYTHONOPTIMIZE="1", TORCHDYNAMO_DISABLE="1") == expected
     assert digest_of_process(imports="import skorch, torch, scipy.optimize, pandas") == expected
     assert digest_of_process(imports="import sknn, sklearn.ensemble", LC_ALL="C", TZ="UTC-9") == (
         expected
