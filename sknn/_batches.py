@@ -18,6 +18,7 @@ import torch
 from sklearn.model_selection import train_test_split
 from sklearn.utils.extmath import _approximate_mode
 
+from sknn._compat import feature_major
 from sknn._devices import torch_dtype
 from sknn._rows import DenseRows, open_rows, open_targets
 from sknn._transfers import Transfer
@@ -269,7 +270,9 @@ class Batches(RowOrder):
             rows, size = X[start:stop], stop - start
             if self._operand is not None and isinstance(rows, torch.Tensor):
                 rows = self._operand(rows)
-            batches.append(Batch(rows, y[start:stop].t(), None, float(size), size, start))
+            batches.append(
+                Batch(rows, feature_major(y[start:stop]), None, float(size), size, start)
+            )
         return batches
 
     def _weighted(

@@ -49,6 +49,16 @@ def as_tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(array)
 
 
+def feature_major(targets: torch.Tensor) -> torch.Tensor:
+    """Targets of shape (n_rows, n_outputs) as (n_outputs, n_rows), without a copy.
+
+    A single column is not transposed but reshaped, to strides of (n_rows, 1): torch 2.5's `gather`
+    takes an index with strides of (1, 1) for an expanded one, and gives wrong values without a word
+    (pytorch's #129093).
+    """
+    return targets.reshape(1, -1) if targets.shape[1] == 1 else targets.t()
+
+
 # In Linux's list of a processor's features: x86's two, and Arm's.
 _BFLOAT16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16"}
 

@@ -27,6 +27,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sknn import _loss_functions as functions
+from sknn._compat import feature_major
 from sknn._loss_functions import Constants
 
 Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -245,5 +246,5 @@ class Criterion(nn.Module):
         self.loss = loss
 
     def forward(self, raw: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        terms = self.loss.terms(raw.t(), target.t())
+        terms = self.loss.terms(raw.t(), feature_major(target))
         return terms.sum(0).mean() * self.loss.reported_scale(raw.shape[1])

@@ -18,6 +18,7 @@ import torch
 from sklearn.utils.multiclass import unique_labels
 
 from sknn._batches import Batch, RowOrder
+from sknn._compat import feature_major
 from sknn._meter import Slot
 from sknn._problem import ValidationSet
 from sknn._processes import Processes, agreement
@@ -203,7 +204,7 @@ class ShardBatches(RowOrder):
         if isinstance(X, torch.Tensor):
             X = self._operand(X)
         share = torch.from_numpy(share.astype(self._values, copy=False)).to(self._device)
-        return Batch(X, y.t(), share, total, n_rows, n_shared=size)
+        return Batch(X, feature_major(y), share, total, n_rows, n_shared=size)
 
     def rows_of(self, batch: Batch) -> np.ndarray:
         """Which rows of this process's `X` the batch that was yielded last holds."""
@@ -258,7 +259,7 @@ class Pieces:
             X = self._X.slice(start, stop)
             if isinstance(X, torch.Tensor):
                 X = self._operand(X)
-            y = self._y.slice(start, stop).t()
+            y = feature_major(self._y.slice(start, stop))
             yield Batch(X, y, self._share[start:stop], self.total, stop - start)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from sknn._compat import as_tensor
+from sknn._compat import as_tensor, feature_major
 from sknn._inference import Forward, open_for, outputs_of
 from sknn._losses import OUTPUT_ACTIVATIONS, Loss
 from sknn._problem import Problem, Scorer, ValidationSet
@@ -47,7 +47,7 @@ class Validation:
         self.must_stop = must_stop
         data = problem.validation
         device = forward.device
-        self._y = as_tensor(data.y).to(device).t()
+        self._y = feature_major(as_tensor(data.y).to(device))
         weight = data.sample_weight
         self._shares = None if weight is None else torch.from_numpy(weight / weight.sum())
         # On a device the rows are kept; the CPU takes them from where they are.

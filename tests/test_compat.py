@@ -112,6 +112,21 @@ def test_read_only_array_is_viewed_without_a_warning_or_a_copy():
     assert tensor.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
+def test_single_column_of_targets_becomes_a_row_that_gather_reads_right():
+    classes = torch.tensor([[2], [0], [1], [2]])
+    row = _compat.feature_major(classes[:3])
+    assert row.data_ptr() == classes.data_ptr()
+    assert row.stride() == (3, 1)  # (1, 1) would do with a torch that is not old
+    assert torch.arange(12.0).reshape(3, 4)[:, :3].gather(0, row).tolist() == [[8, 1, 6]]
+
+
+def test_columns_of_targets_become_rows_without_a_copy():
+    targets = torch.arange(6.0).reshape(3, 2)
+    rows = _compat.feature_major(targets)
+    assert rows.data_ptr() == targets.data_ptr()
+    assert rows.tolist() == [[0, 2, 4], [1, 3, 5]]
+
+
 def test_array_of_negative_strides_is_copied():
     array = np.arange(6.0).reshape(2, 3)[::-1, ::-1]
     assert _compat.as_tensor(array).tolist() == array.tolist()

@@ -19,6 +19,7 @@ from sklearn.neural_network._base import LOSS_FUNCTIONS, inplace_softmax
 from torch.nn import functional as F
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn._compat import feature_major
 from sknn._losses import (
     LOSSES,
     OUTPUT_ACTIVATIONS,
@@ -87,7 +88,7 @@ def make_case(name, scale=1.0, dtype=np.float64, n_rows=40):
     z = (scale * rng.randn(n_rows, 3)).astype(dtype)
     y = make_targets(name, n_rows, 3, rng)
     y = y if y.dtype == np.int64 else y.astype(dtype)
-    return torch.from_numpy(z).t().contiguous(), torch.from_numpy(y).t().contiguous()
+    return torch.from_numpy(z).t().contiguous(), feature_major(torch.from_numpy(y)).contiguous()
 
 
 def closed_form(loss, z, y):

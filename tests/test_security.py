@@ -193,7 +193,8 @@ def report(part):
 """
 
 FITS = """
-import numpy as np, sklearn.neural_network
+import numpy as np, sklearn.neural_network, threadpoolctl
+threadpoolctl.ThreadpoolController()  # below 3.7, the first one runs ldconfig
 report("libraries")  # scikit-learn and NumPy set some variables of OpenMP and BLAS
 import sknn
 report("import")
