@@ -309,9 +309,7 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        If it cannot be written.
-    ValueError
-        If there is something else than a file at `path`.
+        If it cannot be written, or there is something else than a file at `path`.
     """
     path = os.path.realpath(os.fsdecode(path))
     mode = None
@@ -320,7 +318,7 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(f"There is a directory at {path}.")
         if not stat.S_ISREG(mode):
-            raise ValueError(f"There is no regular file at {path}, but something else.")
+            raise FileExistsError(f"There is no regular file at {path}, but something else.")
     handle, name = new_file(path)
     try:
         with os.fdopen(handle, "wb") as file:

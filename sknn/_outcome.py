@@ -148,12 +148,14 @@ def _overflows(problem: Problem, trained: State) -> bool:
     # Where sums of products could come near the end of the range, for rows of its square root.
     with np.errstate(over="ignore"):
         gain = np.prod([len(c) * float(m) for c, m in zip(trained.coefs, largest, strict=True)])
-    is_suspect = gain > np.sqrt(np.finfo(problem.dtype).max) or not np.isfinite(trained.loss)
-    if is_suspect and problem.X.shape[0]:
+    if gain <= np.sqrt(np.finfo(problem.dtype).max) and np.isfinite(trained.loss):
+        return False  # in all processes: they have the same weights and loss
+    overflows = False
+    if problem.X.shape[0]:
         weights = [_compat.as_tensor(coef.T) for coef in trained.coefs]
         biases = [_compat.as_tensor(intercept) for intercept in trained.intercepts]
         forward = forward_of(weights, biases, trained.modules, problem.network)
         outputs = outputs_of(problem.X, forward, raw_and_linked(problem.loss))
-        is_suspect = not np.isfinite(outputs).all()
+        overflows = not np.isfinite(outputs).all()
     shards = problem.shards
-    return is_suspect if shards is None else shards.processes.any(is_suspect)
+    return overflows if shards is None else shards.processes.any(overflows)

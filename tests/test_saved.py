@@ -509,7 +509,7 @@ def test_mode_and_link_are_kept(tmp_path):
 def test_what_is_no_file_is_neither_replaced_nor_read(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(ValueError, match="no regular file"):
+    with pytest.raises(FileExistsError, match="no regular file"):
         FeedForwardClassifier().save(pipe)
     with pytest.raises(ValueError, match="no regular file"):
         sknn.load(pipe)
