@@ -572,7 +572,7 @@ CHANGES = {
         "used twice",
     ),
     "unused": (lambda d: d.update(attributes={}), "arrays belong to nothing"),
-    "value": (lambda d: d["parameters"].update(alpha=-1.0), "'alpha' parameter"),
+    "value": (lambda d: d["parameters"].update(alpha=-1.0), "parameter 'alpha' cannot be -1.0"),
     "key": (lambda d: d.update(more=1), "has the keys"),
     "request": (lambda d: d.update(requests={"fit": {"__init__": True}}), "no argument"),
     "generator": (
