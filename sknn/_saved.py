@@ -135,8 +135,9 @@ def load(path: str | os.PathLike) -> BaseFeedForward:
     except ValueError as error:
         raise ValueError(
             f"{os.fsdecode(path)} cannot be loaded: {str(error).rstrip('.'):.1000}. It must be"
-            " a file that an estimator's save has made, with this version of sknn or an older one, and that nobody"
-            " has changed. Get it anew from where it was made, or save the estimator again."
+            " a file that an estimator's save has made, with this version of sknn or an older one,"
+            " and that nobody has changed. Get it anew from where it was made, or save the"
+            " estimator again."
         ) from error
 
 
