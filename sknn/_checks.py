@@ -209,9 +209,10 @@ def check_representable(estimator: BaseFeedForward, dtype: np.dtype) -> None:
         # Adam would divide zero by zero, and the gradients of the Huber loss would all be zero.
         is_lost = name in ("epsilon", "huber_delta") and number < least
         if number > largest or is_lost:
+            limit = f"least {least}" if is_lost else f"most {largest}"
             raise ValueError(
                 f"The '{name}' parameter is {number!r}, which {np.dtype(dtype)} cannot hold: there"
-                f" it can be {least} to {largest}. Use dtype='float64', or another number."
+                f" it can be at {limit}. Use dtype='float64', or another number."
             )
 
 

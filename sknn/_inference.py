@@ -28,7 +28,8 @@ MIN_CHUNK_ROWS = 256
 # On a device many rows are few waits of the host for their outputs.
 DEVICE_CHUNK_BYTES = 2**26
 
-# With more, what torch's softmax adds up in float32 rounds by more than 1e-5.
+# Torch's softmax adds up in float32, whose sums are off by up to 1e-6 for so many classes, by 5e-6
+# for 1,000 and by more than 1e-5 for 10,000. With more, they are made again in float64.
 EXACT_CLASSES = 100
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))

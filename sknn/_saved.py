@@ -15,13 +15,14 @@ The layout of the file itself (`_files`) must stay: by it, any version tells fil
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import Callable
 from importlib.metadata import version
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils._param_validation import make_constraint, validate_parameter_constraints
 
 from sknn import _attributes, _files, _targets
 from sknn._plain import Allowance, Codec, Kind, records_of, table_of
@@ -133,9 +134,10 @@ def load(path: str | os.PathLike) -> BaseFeedForward:
         return _estimator(_files.read(path))
     except ValueError as error:
         raise ValueError(
-            f"{os.fsdecode(path)} cannot be loaded: {error!s:.1000}. It must be a file that an"
-            " estimator's save has made, with this version of sknn or an older one, and that nobody"
-            " has changed. Get it anew from where it was made, or save the estimator again."
+            f"{os.fsdecode(path)} cannot be loaded: {str(error).rstrip('.'):.1000}. It must be"
+            " a file that an estimator's save has made, with this version of sknn or an older one,"
+            " and that nobody has changed. Get it anew from where it was made, or save the"
+            " estimator again."
         ) from error
 
 
@@ -205,6 +207,9 @@ def _document(estimator: BaseFeedForward) -> tuple[dict[str, Any], list[tuple[st
         "requests": _requests(attributes.get("_metadata_request")),
         "versions": _versions(),
     }
+    validate_parameter_constraints(
+        estimator._parameter_constraints, parameters, type(estimator).__name__
+    )
     _check_parameters(type(estimator), parameters)
     return document, list(zip(names, arrays, strict=True))
 
@@ -241,19 +246,27 @@ def _requests(requests: Any) -> dict[str, dict[str, Any]]:
 
 
 def _check_parameters(kind: type[BaseFeedForward], parameters: dict[str, Any]) -> None:
-    validate_parameter_constraints(kind._parameter_constraints, parameters, kind.__name__)
     if parameters["callbacks"]:
         raise ValueError(
-            f"The 'callbacks' parameter of {kind.__name__} is {parameters['callbacks']!r:.200}, and"
-            " a file holds no callbacks. Set it to None."
+            f"The 'callbacks' parameter of {kind.__name__} is"
+            f" {reprlib.repr(parameters['callbacks'])}, and a file holds no callbacks. Set it"
+            " to None."
         )
     weights = parameters.get("class_weight")
     for weight in weights if isinstance(weights, list) else [weights]:
         if isinstance(weight, dict) and not all(isinstance(w, Real) for w in weight.values()):
             raise ValueError(
-                f"The 'class_weight' parameter of {kind.__name__} holds {weight!r:.200}, whose"
-                " values must be numbers."
+                f"The 'class_weight' parameter of {kind.__name__} holds {reprlib.repr(weight)},"
+                " whose values must be numbers."
             )
+
+
+def _check_constraints(kind: type[BaseFeedForward], parameters: dict[str, Any]) -> None:
+    """As scikit-learn does, whose message would hold all of a value, however large."""
+    for name, value in parameters.items():
+        constraints = kind._parameter_constraints[name]
+        if not any(make_constraint(c).is_satisfied_by(value) for c in constraints):
+            raise ValueError(f"its parameter {name!r} cannot be {reprlib.repr(value)}")
 
 
 def _estimator(contents: _files.Contents) -> BaseFeedForward:
@@ -266,20 +279,20 @@ def _estimator(contents: _files.Contents) -> BaseFeedForward:
     """
     document = _upgraded(contents.document)
     if set(document) != _KEYS:
-        raise ValueError(f"its document has the keys {sorted(document)!r:.200}, not {_KEYS}")
+        raise ValueError(f"its document has the keys {reprlib.repr(sorted(document))}, not {_KEYS}")
     for key in ("parameters", "attributes", "requests", "versions"):
         if type(document[key]) is not dict:
             raise ValueError(f"the {key} in its document are none")
     kinds = _classes()
     name = document["class"]
     if type(name) is not str or name not in kinds:
-        raise ValueError(f"it is of a class {name!r:.50}, not one of {', '.join(kinds)}")
+        raise ValueError(f"it is of a class {reprlib.repr(name)}, not one of {', '.join(kinds)}")
     kind = kinds[name]
     unknown = set(document["parameters"]) - set(kind._parameter_constraints)
     if unknown:
         raise ValueError(
-            f"it has parameters that this version of sknn does not know, {sorted(unknown)!r:.200}:"
-            " upgrade sknn"
+            f"it has parameters that this version of sknn does not know,"
+            f" {reprlib.repr(sorted(unknown))}: upgrade sknn"
         )
     allowance = Allowance(_TIMES * contents.n_bytes + _AND)
     sections = {key: document[key] for key in ("parameters", "attributes")}
@@ -290,6 +303,7 @@ def _estimator(contents: _files.Contents) -> BaseFeedForward:
     parameters.update(_NOT_KEPT)
     estimator = kind(**parameters)
     try:
+        _check_constraints(kind, vars(estimator))
         _check_parameters(kind, vars(estimator))
     except (TypeError, OverflowError) as error:
         raise ValueError(f"a parameter is unsound ({error})") from error
@@ -308,11 +322,11 @@ def _upgraded(document: dict[str, Any]) -> dict[str, Any]:
     """A document of this version."""
     number = document.get("format")
     if type(number) is not int or number < 1:
-        raise ValueError(f"its format is {number!r:.50}, which is none")
+        raise ValueError(f"its format is {reprlib.repr(number)}, which is none")
     if number > FORMAT:
         raise ValueError(
             f"its format is {number}, and this version of sknn reads those up to {FORMAT}: it was"
-            f" made by a newer one ({document.get('versions')!r:.200}); upgrade sknn"
+            f" made by a newer one ({reprlib.repr(document.get('versions'))}); upgrade sknn"
         )
     while document["format"] < FORMAT:
         document = UPGRADES[document["format"]](document)
@@ -325,12 +339,12 @@ def _set_requests(estimator: BaseFeedForward, requests: dict[str, Any]) -> None:
     there = estimator._get_metadata_request()
     for method, wanted in requests.items():
         if method not in ("fit", "partial_fit", "score") or type(wanted) is not dict:
-            raise ValueError(f"requests of metadata for {method!r:.50} are not known")
+            raise ValueError(f"requests of metadata for {reprlib.repr(method)} are not known")
         own = getattr(there, method)
         for argument, alias in wanted.items():
             if argument not in own.requests:
-                raise ValueError(f"{method} has no argument {argument!r:.50}")
+                raise ValueError(f"{method} has no argument {reprlib.repr(argument)}")
             if not (alias is None or type(alias) in (bool, str)):
-                raise ValueError(f"the request of {argument!r} is {alias!r:.50}")
+                raise ValueError(f"the request of {argument!r} is {reprlib.repr(alias)}")
             own.add_request(param=argument, alias=alias)
     estimator._metadata_request = there

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 # So many values, of two bytes and more, are far more than the 10 MB.
 N = 300_000
+# More than the 10 MB, four times.
+WIDE = 12_000_000
 
 
 def limit(n_bytes):
@@ -47,15 +49,30 @@ def with_entries(text):
     return make
 
 
+def with_wide_string(*path):
+    """A string of bytes, one of whose characters makes four of every other."""
+
+    def make(document, header, body):
+        new = copy.deepcopy(document)
+        new["format"] += "versions" in path
+        at = new
+        for key in path[:-1]:
+            at = at[key]
+        at[path[-1]] = "a" * WIDE + "\N{GRINNING FACE}"
+        return put_together(json.dumps(new)[1:], header, body)
+
+    return make
+
+
 def with_tuples(document, header, body):
     tree = json.loads('{"$tuple":[' * 400 + "]}" * 400)
     return put_together({**document, "parameters": {"alpha": tree}}, header, body)
 
 
 def with_history(document, header, body):
-    """Records without anything in them: eight bytes in the file."""
+    """Records without anything in them: eight bytes in the file, nearly a hundred each."""
     new = copy.deepcopy(document)
-    header, body = with_arrays(header, body, x=np.zeros(N, np.int64))
+    header, body = with_arrays(header, body, x=np.zeros(5 * N, np.int64))
     new["arrays"].append(["x", "C"])
     layout = {"$list": ["int", len(new["arrays"]) - 1]}
     new["attributes"]["_history"] = {"layouts": [[]], "layout": layout, "columns": []}
@@ -122,6 +139,8 @@ DENSE = {
     "a long exponent": with_text("1e" + "1" * N),
     "a wide string": with_text('"\\ud83d\\ude00' + "a" * N + '"'),
     "wide strings": with_text("[" + '"\\ud83d\\ude00",' * (N // 10) + "0]"),
+    "a wide parameter": with_wide_string("parameters", "loss"),
+    "a wide version": with_wide_string("versions", "sknn"),
     "escapes": with_text('"' + "\\u0041" * N + '"'),
     "names": with_entries(",".join(f'"{i}":{EMPTY}' for i in range(N // 10))),
     "shapes": with_entries('"x":' + EMPTY.replace("[0]", "[" + "1," * N + "1]")),

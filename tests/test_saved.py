@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import stat
@@ -572,9 +573,19 @@ CHANGES = {
         "used twice",
     ),
     "unused": (lambda d: d.update(attributes={}), "arrays belong to nothing"),
-    "value": (lambda d: d["parameters"].update(alpha=-1.0), "'alpha' parameter"),
+    "value": (lambda d: d["parameters"].update(alpha=-1.0), "parameter 'alpha' cannot be -1.0"),
     "key": (lambda d: d.update(more=1), "has the keys"),
     "request": (lambda d: d.update(requests={"fit": {"__init__": True}}), "no argument"),
+    "key of a dict twice": (
+        lambda d: d["parameters"].update(class_weight={"$dict": [["a", "a"], [1, 2]]}),
+        "a key of a dict is there twice",
+    ),
+    "more values than records": (
+        lambda d: d["attributes"].update(
+            _history={"layouts": [["a"]], "layout": [0], "columns": [[1, 2]]}
+        ),
+        "not as long as the records ask for",
+    ),
     "generator": (
         lambda d: d["parameters"].update(random_state={"$RandomState": {}}),
         "cannot be loaded",
@@ -589,6 +600,34 @@ def test_changed_document_is_refused(change, said, parts, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(put_together(document, header, body))
     with pytest.raises(ValueError, match=f"(?s){said}"):
+        sknn.load(path)
+
+
+def test_key_of_the_document_that_is_there_twice_is_refused(parts, tmp_path):
+    document, header, body = parts
+    text = json.dumps(document)[1:-1] + ',"class":"FeedForwardRegressor"}'
+    (tmp_path / "file").write_bytes(put_together(text, header, body))
+    with pytest.raises(ValueError, match="a key of its document is there twice"):
+        sknn.load(tmp_path / "file")
+
+
+def test_header_with_escapes_is_refused(parts, tmp_path):
+    document, header, body = parts
+    entries = json.dumps(header)[1:].replace("coefs_.0", "coefs_\\u002e0")
+    (tmp_path / "file").write_bytes(put_together(document, entries, body))
+    with pytest.raises(ValueError, match="not as this package writes it"):
+        sknn.load(tmp_path / "file")
+
+
+@pytest.mark.parametrize("pos", [-1, 625])
+def test_generator_that_stands_beyond_its_words_is_refused(pos, tmp_path):
+    """NumPy would read memory that is not its own."""
+    path = tmp_path / "file"
+    FeedForwardClassifier(random_state=np.random.RandomState(0)).save(path)
+    document, header, body = taken_apart(path.read_bytes())
+    document["parameters"]["random_state"]["$RandomState"]["pos"] = pos
+    path.write_bytes(put_together(document, header, body))
+    with pytest.raises(ValueError, match="the state of a RandomState is unsound"):
         sknn.load(path)
 
 

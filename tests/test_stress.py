@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._activations import ACTIVATIONS
+from sknn._inference import log_probabilities, probabilities
 from sknn._loss_functions import Constants
 from sknn._losses import OUTPUT_ACTIVATIONS, classification_loss, regression_loss
 from sknn._solvers import clip_gradient_
@@ -359,6 +360,14 @@ def test_ten_thousand_classes_have_probabilities_that_add_up(dtype):
     assert_sound(clf, rows[:200])
     clf.coefs_[-1] = clf.coefs_[-1] * 1000
     assert_sound(clf, rows[:200])
+
+
+def test_float32_probabilities_of_many_classes_add_up_as_sums_of_float64():
+    rng = np.random.RandomState(0)
+    raw = torch.from_numpy((5 * rng.standard_normal((50_000, 64))).astype(np.float32))
+    for p in (probabilities("softmax")(raw.clone()), log_probabilities("softmax")(raw).exp()):
+        assert p.dtype == torch.float32
+        assert_allclose(p.sum(0, dtype=torch.float64), 1, rtol=0, atol=1e-6)
 
 
 def test_hundred_thousand_sparse_features_are_not_made_dense(monkeypatch):

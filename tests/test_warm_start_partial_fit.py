@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import TARGETS
 from numpy.testing import assert_allclose, assert_array_equal
@@ -420,6 +421,19 @@ def test_parameter_changed_before_a_warm_start_acts_as_in_scikit_learn(target, c
     for estimator in (theirs, ours):
         estimator.fit(X, y).set_params(**changes).fit(X, y)
     assert_same(ours, theirs, X)
+
+
+def test_refit_leaves_nothing_of_the_fit_before():
+    X, y = TARGETS["multiclass"]
+    names = pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
+    theirs, ours = pair("multiclass", early_stopping=True)
+    for estimator in (theirs, ours):
+        estimator.fit(names, y)
+        assert hasattr(estimator, "feature_names_in_") and hasattr(estimator, "loss_curve_")
+        estimator.set_params(solver="lbfgs").fit(X, y)
+    assert not hasattr(theirs, "feature_names_in_")
+    assert not hasattr(ours, "feature_names_in_")
+    assert not {name for name in vars(ours) if "loss_curve_" in name or name == "_solver_state"}
 
 
 # --- other solvers between calls --------------------------------------------------------------
