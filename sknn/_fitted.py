@@ -134,7 +134,6 @@ class FittedNetwork:
         from sknn._compat import as_tensor
         from sknn._devices import is_present
         from sknn._inference import Layers, forward_of, outputs_of
-        from sknn._surroundings import usual_settings
 
         dtype = self._model_dtype()
         if not self._is_valid(X):
@@ -156,6 +155,8 @@ class FittedNetwork:
         if is_usual and not self.module_state_:
             forward = Layers(*parameters(), (self.activation,) * (len(units) - 2))
             return outputs_of(X, forward, of(self.out_activation_))
+        from sknn._surroundings import usual_settings
+
         with usual_settings(device):
             forward = forward_of(*parameters(), self.module_state_, self._network(units))
             return outputs_of(X, forward, of(self.out_activation_))

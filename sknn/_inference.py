@@ -54,7 +54,7 @@ def probabilities(output_activation: str) -> Outputs:
 
     def of_both_or_all(z: torch.Tensor) -> torch.Tensor:
         p = apply_(torch.cat([-z, z]) if _is_binary(output_activation, z) else z)
-        if output_activation == "softmax" and len(p) > EXACT_CLASSES:
+        if output_activation == "softmax" and p.shape[0] > EXACT_CLASSES:
             p.div_(p.sum(0, dtype=torch.float64))
         return p.clamp_(min=torch.finfo(p.dtype).tiny)
 
@@ -70,7 +70,7 @@ def log_probabilities(output_activation: str) -> Outputs:
 
     def of_both_or_all(z: torch.Tensor) -> torch.Tensor:
         log_p = log(torch.cat([-z, z]) if _is_binary(output_activation, z) else z)
-        if output_activation == "softmax" and len(log_p) > EXACT_CLASSES:
+        if output_activation == "softmax" and log_p.shape[0] > EXACT_CLASSES:
             log_p.sub_(log_p.exp().sum(0, dtype=torch.float64).log_())
         return log_p
 
@@ -78,7 +78,7 @@ def log_probabilities(output_activation: str) -> Outputs:
 
 
 def _is_binary(output_activation: str, z: torch.Tensor) -> bool:
-    return output_activation == "logistic" and len(z) == 1
+    return output_activation == "logistic" and z.shape[0] == 1
 
 
 class Layers:
@@ -99,7 +99,7 @@ class Layers:
         activations: Sequence[str],
     ) -> None:
         self.weights, self.biases = weights, biases
-        self.units = (weights[0].shape[1], *(len(bias) for bias in biases))
+        self.units = (weights[0].shape[1], *(bias.shape[0] for bias in biases))
         self.device, self.dtype = biases[0].device, biases[0].dtype
         self._apply = [ACTIVATIONS[name].apply_ for name in activations]
 
