@@ -184,9 +184,13 @@ class AdamW(Adam):
     """
 
     def __init__(
-        self, parameters: FlatParameters, learning_rate_init: float = 0.001, **options: Any
+        self,
+        parameters: FlatParameters,
+        learning_rate_init: float = 0.001,
+        *,
+        alpha: float = 0.0,
+        **options: Any,
     ) -> None:
-        alpha = options.pop("alpha", 0.0)
         super().__init__(parameters, learning_rate_init, **options)
         self.param_groups[0]["alpha"] = alpha
         self._penalized = parameters.penalized

@@ -298,6 +298,17 @@ def test_flat_vector_goes_to_the_elementwise_and_layers_to_others(optimizer, sha
     assert sum(p.grad.sum().item() for p in group["params"]) == sum(range(26))
 
 
+def test_restored_rate_is_that_of_the_groups_that_schedules_hold():
+    parameters = FlatParameters((3, 4, 2), dtype=torch.float64)
+    solver = TorchSolver(torch.optim.Adam, parameters, None, 0.1)
+    (group,) = solver.param_groups
+    saved = solver.numbers()
+    group["lr"] = 0.025
+    solver.restore(saved)
+    assert group["lr"] == 0.1
+    assert solver.param_groups[0] is group
+
+
 def test_rng_of_torch_is_left_and_has_no_effect(solver):
     X, y = DATA["multiclass"]
     models = []
