@@ -312,13 +312,14 @@ class TorchSolver:
         for group, loaded in zip(groups, self.optimizer.param_groups, strict=True):
             group.update(loaded)
         self.optimizer.param_groups = groups
-        # And it gives what is kept of a parameter the parameter's dtype: NAdam keeps a product of
-        # float32 beside vectors of float64.
+        # And it gives what is kept of a parameter the parameter's dtype, which is right for vectors
+        # (the dtype may be another than before), but NAdam keeps a float32 number beside them.
         vectors = dict(enumerate(vector for group in groups for vector in group["params"]))
         for index, state in tensors["state"].items():
             kept = self.optimizer.state[vectors.get(index, index)]
             for name, saved in state.items():
-                if isinstance(saved, torch.Tensor) and saved.dtype != kept[name].dtype:
+                is_number = isinstance(saved, torch.Tensor) and not saved.dim()
+                if is_number and saved.dtype != kept[name].dtype:
                     kept[name] = saved.to(kept[name].device)
 
 

@@ -83,6 +83,12 @@ DOCUMENTED_ERRORS = [
         r"y_true and y_pred have different number of output",
         lambda given, problem: has_levels(given, problem) and watches_scores(given, problem),
     ),
+    (  # Only where one was set before the other.
+        r"learning_rate='one_cycle' begins with a rise of its own",
+        lambda given, problem: (
+            given.get("learning_rate") == "one_cycle" and given.get("warmup_fraction", 0) > 0
+        ),
+    ),
     (
         r"The 'activation' parameter makes modules that hold Dropout",
         lambda given, problem: given["solver"] == "lbfgs",

@@ -298,6 +298,19 @@ def test_flat_vector_goes_to_the_elementwise_and_layers_to_others(optimizer, sha
     assert sum(p.grad.sum().item() for p in group["params"]) == sum(range(26))
 
 
+@pytest.mark.parametrize(
+    "optimizer", [torch.optim.NAdam, partial(torch.optim.RMSprop, centered=True), NormalizedSGD]
+)
+def test_partial_fit_goes_on_in_another_dtype(optimizer):
+    X, y = DATA["one output"]
+    model = network("one output", solver=optimizer, dtype="float64").partial_fit(X, y)
+    exact = clone(model).partial_fit(X, y).partial_fit(X, y)
+    model.set_params(dtype="float32").partial_fit(X, y)
+    assert model.coefs_[0].dtype == np.float32
+    for ours, theirs in zip(model.coefs_, exact.coefs_, strict=True):
+        assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
 def test_restored_rate_is_that_of_the_groups_that_schedules_hold():
     parameters = FlatParameters((3, 4, 2), dtype=torch.float64)
     solver = TorchSolver(torch.optim.Adam, parameters, None, 0.1)
