@@ -220,8 +220,11 @@ def borrowed_generator(device: torch.device | None = None) -> Iterator[GlobalGen
     with _generator_lock:
         before = generators.state()
         try:
-            yield generators
-        finally:
+            try:
+                yield generators
+            finally:
+                generators.restore(before)
+        finally:  # again, for where a signal's handler has raised amid the first
             generators.restore(before)
 
 

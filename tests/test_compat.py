@@ -249,7 +249,7 @@ def test_generator_of_a_device_is_read_and_put_back_there(kind, where, monkeypat
     with _compat.borrowed_generator(device):
         states[0] = torch.ones(2, dtype=torch.uint8)
     assert states[-1].tolist() == [0, 0]
-    assert called == [tuple(where)] * 2
+    assert set(called) == {tuple(where)}
 
 
 @pytest.mark.parametrize(
