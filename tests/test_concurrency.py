@@ -113,11 +113,11 @@ def attributes():
 
 def test_answers_in_32_threads_are_those_of_one(frequent_switches):
     asked = questions()
-    before = attributes()
+    before, threads = attributes(), set(threading.enumerate())  # joblib and tqdm keep theirs
     assert answers_are_equal(asked, 30) == 32 * 30
     assert attributes() == before
     assert torch.get_num_threads() == 2
-    assert threading.active_count() == 1
+    assert set(threading.enumerate()) <= threads
 
 
 SOAK = """

@@ -76,7 +76,12 @@ def with_nan(array):
 # What process 1 does otherwise than process 0: parameters, or arguments of fit, made of its own.
 BAD = {
     "NaN in X": ("multiclass", {}, lambda X, y, w: {"X": with_nan(X)}, "Input X contains NaN"),
-    "text in X": ("multiclass", {}, lambda X, y, w: {"X": X.astype(str) + "a"}, "could not conv"),
+    "text in X": (
+        "multiclass",
+        {},
+        lambda X, y, w: {"X": np.char.add(X.astype(str), "a")},
+        "could not conv",
+    ),
     "flat X": ("multiclass", {}, lambda X, y, w: {"X": X[:, 0]}, "Expected 2D array"),
     "NaN in y": ("one output", {}, lambda X, y, w: {"y": with_nan(y)}, "contains NaN"),
     "fractions as labels": ("multiclass", {}, lambda X, y, w: {"y": y + 0.5}, "Unknown label"),

@@ -11,12 +11,12 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
-from conftest import TARGETS, assert_bit_equal
+from conftest import TARGETS, assert_bit_equal, needs_sklearn
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from skorch.callbacks import Callback
 from tqdm.auto import tqdm
 
-from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn import FeedForwardClassifier, FeedForwardRegressor, _compat
 from sknn._steps import ClosedFormStep
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -50,6 +50,10 @@ def test_nothing_is_printed_without_verbose(capfd, parameters, verbose):
 @pytest.mark.parametrize("verbose", [True, 1, 10])
 @pytest.mark.parametrize("parameters", FITS, ids=str)
 def test_verbose_prints_scikit_learns_lines(capfd, parameters, verbose):
+    if parameters.get("early_stopping"):
+        needs_sklearn("1.9", "cannot score labels that are not numbers (its #33760)")
+    if parameters.get("solver") == "lbfgs" and _compat.lbfgs_print_options(True):
+        pytest.skip("SciPy below 1.15 prints in Fortran, whose lines come when its buffer is full")
     parameters = {**SMALL, "verbose": verbose, **parameters}
     printed = []
     for kind in (MLPClassifier, FeedForwardClassifier):
