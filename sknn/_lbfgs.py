@@ -87,7 +87,8 @@ def train_lbfgs(
         (batch,) = Batches(*data, batch_size=problem.n_train, **options)
     vector = parameters.storage[0]
     records: list[dict[str, Any]] = []
-    accepted = [vector.cpu().numpy().astype(np.float64)]
+    start = vector.cpu().numpy().astype(np.float64)
+    accepted = 0, start  # iterations, and the point that the last of them has come to
     loss = np.nan
     begin = perf_counter()
     is_reported = False  # the iteration, to scikit-learn's callbacks
@@ -107,11 +108,11 @@ def train_lbfgs(
 
     def record(point: np.ndarray) -> None:
         # The line search accepts the point that it tried last, so `loss` is the loss there.
-        nonlocal begin, is_reported
+        nonlocal accepted, begin, is_reported
         end = perf_counter()
         records.append({"train_loss": loss, "dur": end - begin, "epoch": len(records) + 1})
         begin = end
-        accepted[0] = point.copy()
+        accepted = len(records), point.copy()
         for bar in bars:
             bar.show(loss)
         is_asked = False
@@ -142,7 +143,7 @@ def train_lbfgs(
                 bar.open(settings.max_iter)
             result = _minimize(
                 objective,
-                accepted[0],
+                start,
                 max_iter=settings.max_iter,
                 max_fun=settings.max_fun,
                 tol=settings.tol,
@@ -152,12 +153,13 @@ def train_lbfgs(
         n_iter = _check_optimize_result("lbfgs", result, settings.max_iter)
         point, loss = result.x, float(result.fun)
     except StopTraining:
-        n_iter, point = len(records), accepted[0]
+        n_iter, point = accepted
     except KeyboardInterrupt:
         if shards is not None:
             raise  # the others would wait for this one
         warnings.warn("Training interrupted by user.", stacklevel=2)
-        n_iter, point = len(records), accepted[0]
+        n_iter, point = accepted
+        del records[n_iter:]  # one that has been recorded, but not yet accepted
         loss = records[-1]["train_loss"] if records else state.loss
     if shards is not None:
         point = np.array(shards.processes.first_numbers(point.tolist()))
