@@ -73,6 +73,10 @@ def with_nan(array):
     return array
 
 
+def with_text(array):
+    return np.char.add(array.astype(str), "a")
+
+
 # What process 1 does otherwise than process 0: parameters, or arguments of fit, made of its own.
 BAD = {
     "NaN in X": ("multiclass", {}, lambda X, y, w: {"X": with_nan(X)}, "Input X contains NaN"),

@@ -33,7 +33,12 @@ import sknn._stopping
 from sknn import FeedForwardClassifier
 from sknn._schedules import step_factor
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+# SequentialLR of torch 2.4 and 2.5 calls `step` in a way that torch itself gives up.
+TORCHS_OWN = "The epoch parameter in `scheduler.step"
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings(f"ignore:{TORCHS_OWN}"),
+]
 
 N_BATCHES = 4  # of 150 rows
 
@@ -409,6 +414,7 @@ def test_schedules_emit_no_warning_of_torch(solver, schedule):
     model = network("multiclass", solver=solver, **schedule)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", TORCHS_OWN)
         model.fit(X, y)
         clone(model).partial_fit(X, y, classes=np.unique(y)).partial_fit(X, y)
     messages = {(w.category.__name__, str(w.message)[:40]) for w in caught}
@@ -452,6 +458,7 @@ def test_partial_fits_follow_the_schedule_of_one_fit(solver, schedule):
     whole = clone(model).fit(X, y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", TORCHS_OWN)
         for call in range(5):
             model.partial_fit(X, y)
             if call != 2:
@@ -470,6 +477,7 @@ def test_partial_fit_beyond_the_horizon_warns_and_stays_at_the_end(solver, name,
     model = network("one output", solver=solver, max_iter=3, **SCHEDULES[name])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", TORCHS_OWN)
         for _ in range(3):
             model.partial_fit(X, y)
     for _ in range(2):
