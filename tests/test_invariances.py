@@ -34,6 +34,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Got `batch_size`:UserWarning"),
     pytest.mark.filterwarnings("ignore:dtype='bfloat16' is slower:UserWarning"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning"),
+    pytest.mark.filterwarnings("ignore:X has feature names:UserWarning"),
 ]
 NAMES = {
     "strings": np.array(["a", "bb", "c", "d"]),
