@@ -1244,14 +1244,14 @@ directory = sys.argv[1]
 whole = state(make(directory + "/whole").fit(X, y))
 random.seed(0)
 n_kills = n_right = 0
-while n_kills < 150:
+while n_kills < 150 or not n_right:  # longer and longer lives, on a machine that is busy
     process = os.fork()
     if process == 0:
         model = make(directory + "/killed").fit(X, y)
         with open(directory + "/state", "w") as file:
             file.write(state(model))
         os._exit(0)
-    time.sleep(random.uniform(0, 0.25))
+    time.sleep(random.uniform(0, 0.25 * (1 + n_kills // 150)))
     os.kill(process, signal.SIGKILL)
     _, status = os.waitpid(process, 0)
     if os.WIFSIGNALED(status):
@@ -1269,7 +1269,7 @@ print(n_kills, n_right)
         timeout=600,
     )
     n_kills, n_right = map(int, out.split())
-    assert n_kills == 150
+    assert n_kills >= 150
     assert n_right >= 1
 
 
