@@ -27,7 +27,8 @@ _lock = threading.Lock()
 _in_this_thread = threading.local()
 _torch_limits: set[_TorchLimit] = set()
 _n_outside = 0
-_blas_limit: _BlasLimit | None = None
+_blas_limits: set[_BlasLimit] = set()
+_blas_outside: list[int] = []  # of each library, before the first of the limits
 
 
 def is_worth_sharing(flops: float) -> bool:
@@ -54,9 +55,9 @@ def threads_for(flops: float) -> AbstractContextManager[None]:
 def one_blas_thread() -> AbstractContextManager[None]:
     """Run the body with NumPy's BLAS on one thread, as far as that can be had.
 
-    The number belongs to the process, and the thread of Python that has set it puts it back. So
-    another body that this one overlaps with may end its work on more threads: that costs time, and
-    can change the last bits of large products.
+    The number belongs to the process. It is put back when the last of the bodies that overlap in
+    several threads has ended; it stays as it is where a thread that does not belong to this package
+    holds a limit of threadpoolctl.
     """
     return _kept(_BlasLimit())
 
@@ -108,32 +109,34 @@ class _TorchLimit:
 
 
 class _BlasLimit:
-    """One thread for the libraries of NumPy's BLAS, unless they are limited already."""
+    """One thread for the libraries of NumPy's BLAS."""
 
     def __init__(self) -> None:
-        self.n_before: list[int] = []
         self.thread = threading.get_ident()
 
     def set(self) -> None:
-        global _blas_limit
         with _lock:
-            n_before = [library.num_threads for library in _blas()]
-            if _blas_limit is not None or max(n_before, default=1) == 1:
-                return
-            self.n_before = n_before
-            _blas_limit = self
-            for library in _blas():
-                library.set_num_threads(1)
+            if not _blas_limits:
+                _blas_outside[:] = [library.num_threads for library in _blas()]
+                if max(_blas_outside, default=1) == 1:
+                    return
+            _blas_limits.add(self)
+            _set_blas_threads([1] * len(_blas_outside))
 
     def lift(self) -> None:
-        global _blas_limit
-        if not self.n_before:
-            return
         with _lock:
-            for library, n in zip(_blas(), self.n_before, strict=True):
-                library.set_num_threads(n)
-            _blas_limit = None
-            self.n_before = []
+            if _blas_limits == {self}:
+                _set_blas_threads(_blas_outside)
+            _blas_limits.discard(self)
+
+
+def _set_blas_threads(numbers: list[int]) -> None:
+    for library, number in zip(_blas(), numbers, strict=True):
+        library.set_num_threads(number)
+        # Newer versions of threadpoolctl let the thread that has set a number set others, and no
+        # other one, until it says that it is done.
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread()
 
 
 @cache
@@ -147,8 +150,9 @@ def _forget_other_threads() -> None:
     global _lock
     _lock = threading.Lock()
     _torch_limits.intersection_update([getattr(_in_this_thread, "limit", None)])
-    if _blas_limit is not None and _blas_limit.thread != threading.get_ident():
-        _blas_limit.lift()
+    for limit in list(_blas_limits):
+        if limit.thread != threading.get_ident():
+            limit.lift()
 
 
 in_each_child(_forget_other_threads)

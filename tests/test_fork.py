@@ -174,9 +174,8 @@ print(now == [0, *inside], [library.num_threads for library in _blas()] == befor
 
 def test_child_gets_the_blas_threads_back_that_another_thread_has_taken():
     program = """
-from sknn._threads import _blas, one_blas_thread
-for library in _blas():
-    library.set_num_threads(2)
+from sknn._threads import _blas, _set_blas_threads, one_blas_thread
+_set_blas_threads([2] * len(_blas()))
 held, leave = threading.Event(), threading.Event()
 
 def hold():
@@ -187,16 +186,16 @@ def hold():
 thread = threading.Thread(target=hold)
 thread.start()
 held.wait(30)
-assert sknn._threads._blas_limit is not None
+assert {library.num_threads for library in _blas()} == {1}
 
 def state():
-    return [sknn._threads._blas_limit, *{library.num_threads for library in _blas()}]
+    return [len(sknn._threads._blas_limits), *{library.num_threads for library in _blas()}]
 
 print(in_child(state))
 leave.set()
 thread.join()
 """
-    assert programs.run(WORK + program) == ["[None, 2]"]
+    assert programs.run(WORK + program) == ["[0, 2]"]
 
 
 POOL = """

@@ -123,7 +123,7 @@ def surroundings():
     return {
         "torch": torch.get_num_threads(),
         "BLAS": [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"],
-        "limits": (set(_threads._torch_limits), _threads._blas_limit),
+        "limits": (set(_threads._torch_limits), set(_threads._blas_limits)),
         "locks": (_threads._lock.locked(), sknn._compat._generator_lock._is_owned()),
         "generator": torch.get_rng_state().tolist(),
         "modes": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
@@ -283,7 +283,7 @@ for parameters in more:
         if now == before[0]:
             assert estimator.fit(X, y).predict_proba(X).tobytes() == before[1], parameters
         assert torch.get_num_threads() == 2 and not _threads._torch_limits, parameters
-        assert not _threads._lock.locked() and _threads._blas_limit is None, parameters
+        assert not _threads._lock.locked() and not _threads._blas_limits, parameters
 print(n_calls, n_raised)
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -17,6 +18,17 @@ from sknn._threads import PARALLEL_FROM, one_blas_thread, threads_for
 
 def blas_threads():
     return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+@pytest.fixture
+def free_blas_threads():
+    """Two threads that no thread of Python has asked threadpoolctl for."""
+    before = [library.num_threads for library in _threads._blas()]
+    _threads._set_blas_threads([2] * len(before))
+    if blas_threads() != {2}:
+        pytest.skip("NumPy's BLAS has no two threads")
+    yield
+    _threads._set_blas_threads(before)
 
 
 @pytest.fixture
@@ -100,7 +112,7 @@ def test_each_thread_gets_its_own_number_back(two_threads):
     assert seen == {"this": 2, "other": 1}
 
 
-def test_blas_gets_its_threads_back_when_the_call_that_limited_it_ends(two_blas_threads):
+def test_blas_gets_its_threads_back_when_the_last_call_that_limits_it_ends(two_blas_threads):
     inside, leave, seen = threading.Event(), threading.Event(), {}
 
     def other():
@@ -116,7 +128,7 @@ def test_blas_gets_its_threads_back_when_the_call_that_limited_it_ends(two_blas_
         assert blas_threads() == {1}
         thread.start()
         assert inside.wait(10)
-    assert blas_threads() == {2}
+    assert blas_threads() == {1}  # of the other's
     with one_blas_thread():
         assert blas_threads() == {1}
         leave.set()
@@ -124,6 +136,21 @@ def test_blas_gets_its_threads_back_when_the_call_that_limited_it_ends(two_blas_
         assert blas_threads() == {1}
     assert blas_threads() == {2}
     assert seen == {"inside": {1}}
+
+
+def test_blas_is_limited_in_a_thread_after_a_call_in_another_that_lives_on(free_blas_threads):
+    # threadpoolctl obeys one thread at a time, the first that has asked, until that is done.
+    with ThreadPoolExecutor(2) as pool:
+        together = threading.Barrier(2)
+
+        def limited():
+            together.wait(10)  # in both threads
+            with one_blas_thread():
+                return blas_threads()
+
+        for _ in range(3):
+            assert [f.result() for f in [pool.submit(limited), pool.submit(limited)]] == [{1}, {1}]
+    assert blas_threads() == {2}
 
 
 def test_blas_is_left_to_other_threads_after_a_call(two_blas_threads):
