@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import os
@@ -70,9 +71,24 @@ def cluster(n_workers, n_threads, **variables):
 
 
 @pytest.fixture(scope="module")
-def client():
+def one_cluster():
     with cluster(2, 1) as client:
         yield client
+
+
+@pytest.fixture
+def client(one_cluster):
+    """A client whose scheduler has forgotten the data of the test before.
+
+    Dask names scattered data by their content. If the same are scattered again while they are being
+    released, it can lose them: "lost dependencies".
+    """
+    for _ in range(100):
+        gc.collect()
+        if not one_cluster.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
+            break
+        time.sleep(0.1)
+    return one_cluster
 
 
 @pytest.fixture
