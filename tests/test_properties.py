@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from conftest import fitted_state
-from hypothesis import assume, event, given
+from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
@@ -312,6 +312,7 @@ OF_CLASSIFIER = ("focal_gamma", "label_smoothing", "class_weight")
 @pytest.mark.parametrize("name", list(INVALID))
 @pytest.mark.parametrize("is_fitted", [False, True], ids=["new", "fitted"])
 @given(st.data())
+@settings(max_examples=max(10, settings().max_examples // 10))  # for each of 82 cases
 def test_invalid_value_raises_an_error_that_names_the_parameter(name, is_fitted, draws):
     kind = FeedForwardRegressor if name in OF_REGRESSOR else FeedForwardClassifier
     if name not in OF_CLASSIFIER and draws.draw(st.booleans()):
