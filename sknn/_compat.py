@@ -59,6 +59,12 @@ def feature_major(targets: torch.Tensor) -> torch.Tensor:
     return targets.reshape(1, -1) if targets.shape[1] == 1 else targets.t()
 
 
+def mps_memory() -> float:
+    """Bytes that Apple's GPU should not go beyond; infinite with torch 2.4, which does not say."""
+    limit = getattr(torch.mps, "recommended_max_memory", None)
+    return math.inf if limit is None else limit()
+
+
 # In Linux's list of a processor's features: x86's two, and Arm's.
 _BFLOAT16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16"}
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from sknn import _compat
+
 _KINDS = "'cpu', 'cuda', 'cuda:1', 'mps' or another device string of torch, or 'auto'"
 
 # Floating-point operations of one step (as `flops_per_step` counts them) from which "auto" takes an
@@ -83,7 +85,7 @@ def free_memory(device: torch.device) -> float:
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device.index)[0] + unused
     if device.type == "mps":
-        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        return _compat.mps_memory() - torch.mps.driver_allocated_memory()
     return math.inf
 
 

@@ -176,7 +176,8 @@ SIZES = st.one_of(
 TORCH_SOLVERS = [
     *(torch.optim.ASGD, torch.optim.Adadelta, torch.optim.Adagrad, torch.optim.Adam),
     *(torch.optim.AdamW, torch.optim.Adamax, torch.optim.NAdam, torch.optim.RAdam),
-    *(torch.optim.RMSprop, torch.optim.Rprop, torch.optim.SGD, torch.optim.Adafactor),
+    *(torch.optim.RMSprop, torch.optim.Rprop, torch.optim.SGD),
+    *([torch.optim.Adafactor] if hasattr(torch.optim, "Adafactor") else []),  # torch 2.5
     partial(torch.optim.SGD, momentum=0.9, nesterov=True),
     partial(torch.optim.RMSprop, centered=True),
     partial(torch.optim.Adam, amsgrad=True, weight_decay=0.1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import warnings
 import weakref
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from sknn import FeedForwardClassifier, _compat, _solvers
+from sknn import FeedForwardClassifier, _compat, _sklearn_compat, _solvers
 from sknn._activations import ACTIVATIONS
 from sknn._parameters import FlatParameters
 from sknn._surroundings import exact_products
@@ -286,3 +287,17 @@ def test_generators_of_a_gpu_are_put_back_beside_that_of_the_host(monkeypatch):
     assert torch.equal(torch.rand(3), expected)
     assert there[device].tolist() == [0, 1, 2, 3]
     torch.set_rng_state(before)
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_weights_of_zero_are_refused_with_any_scikit_learn(is_old, monkeypatch):
+    if is_old and _sklearn_compat._REFUSES_ZEROS:
+        never = partial(_sklearn_compat._check_sample_weight, allow_all_zero_weights=True)
+        monkeypatch.setattr(_sklearn_compat, "_check_sample_weight", never)
+        monkeypatch.setattr(_sklearn_compat, "_REFUSES_ZEROS", False)
+    rows, zeros = np.ones((3, 1)), np.zeros(3)
+    check = partial(_sklearn_compat.check_sample_weight, dtype=np.float64)
+    with pytest.raises(ValueError, match="must contain at least one non-zero number"):
+        check(zeros, rows)
+    assert check(zeros, rows, allow_all_zero_weights=True).tolist() == [0, 0, 0]
+    assert check([0, 1, 0], rows).tolist() == [0, 1, 0]

@@ -89,7 +89,11 @@ CASES = {
     "RMSprop": {"solver": torch.optim.RMSprop},
     "NAdam": {"solver": partial(torch.optim.NAdam, momentum_decay=0.1)},
     "Adagrad": {"solver": torch.optim.Adagrad},
-    "Adafactor": {"solver": torch.optim.Adafactor},
+    **(
+        {"Adafactor": {"solver": torch.optim.Adafactor}}
+        if hasattr(torch.optim, "Adafactor")
+        else {}
+    ),
     "cosine, warm-up, clipping": {
         "learning_rate": "cosine",
         "warmup_fraction": 0.3,
