@@ -14,7 +14,10 @@ import skops.io
 from conftest import TARGETS, assert_bit_equal
 from numpy.testing import assert_array_equal
 from sklearn.base import is_classifier
+from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 
@@ -167,3 +170,20 @@ def test_file_of_an_absent_device_is_loaded(through):
     assert loaded.device_ == "cpu"
     estimator.device_ = "cpu"
     assert_array_equal(loaded.predict_proba(X), estimator.predict_proba(X))
+
+
+@pytest.mark.parametrize("by", ["pickle", "skops"])
+def test_pipelines_and_searches_are_kept(by):
+    X, y = TARGETS["multiclass"]
+    pipeline = make_pipeline(StandardScaler(), FeedForwardClassifier((5,), max_iter=5))
+    search = GridSearchCV(pipeline, {"feedforwardclassifier__alpha": [0.1, 1.0]}, cv=2)
+    for model in (pipeline.fit(X, y), search.fit(X, y)):
+        if by == "pickle":
+            same = pickle.loads(pickle.dumps(model))
+        else:
+            data = skops.io.dumps(model)
+            types = skops.io.get_untrusted_types(data=data)
+            ours = [name for name in types if name.startswith("sknn.")]
+            assert ours == ["sknn._classifier.FeedForwardClassifier"]
+            same = skops.io.loads(data, trusted=types)
+        assert_array_equal(same.predict_proba(X), model.predict_proba(X))
