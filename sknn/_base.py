@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_random_state
@@ -31,6 +30,7 @@ from sklearn.utils.metaestimators import available_if
 from sknn import (
     _checks,
     _fork,  # noqa: F401  from the start: it notes whether torch was there before a fork
+    _targets,
 )
 from sknn._fitted import FittedNetwork
 from sknn._input import CheckedInput
@@ -379,8 +379,6 @@ class BaseFeedForward(CallbackSupportMixin, CheckedInput, FittedNetwork, BaseEst
         """What is to be learned, from all rows."""
         from sknn._problem import Problem
 
-        if scipy.sparse.issparse(labels):  # a multilabel indicator, for scorers and callbacks
-            labels = labels.toarray()
         scorer = self.scoring
         if scorer is not None and scorer != "loss":
             scorer = check_scoring(self, scorer)
@@ -395,7 +393,7 @@ class BaseFeedForward(CallbackSupportMixin, CheckedInput, FittedNetwork, BaseEst
             X,
             dtype,
             y,
-            labels,
+            _targets.for_scorers(labels),
             sample_weight,
             self._make_loss(smoothed=True),
             network,

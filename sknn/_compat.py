@@ -41,12 +41,18 @@ def as_tensor(array: np.ndarray) -> torch.Tensor:
     frames of pandas 3). The tensor is only read here, so the flag is lifted instead of silencing a
     warning, which would change the process-wide filters. Negative strides, which torch has
     not, are copied.
+
+    What lies in C order gets C's strides also where a dimension is one. NumPy's are anything there,
+    and others after a pickle; torch chooses by them how a product is added up.
     """
     if min(array.strides, default=0) < 0:
         array = array.copy()
     if not array.flags.writeable:
         array = np.asarray(_Writable(array))
-    return torch.from_numpy(array)
+    tensor = torch.from_numpy(array)
+    if 1 in array.shape and tensor.is_contiguous():
+        tensor = tensor.view(-1).view(array.shape)
+    return tensor
 
 
 def feature_major(targets: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sknn import _checks, _targets
+from sknn._alignment import aligned
 from sknn._mapped import check_mapped, must_convert
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class FittedNetwork:
             for attribute, name in STOCHASTIC_ATTRIBUTES.items():
                 setattr(self, attribute, getattr(state.progress, name))
             self._solver_state = state.solver
-        self.coefs_ = state.coefs
+        self.coefs_ = [aligned(coef) for coef in state.coefs]
         self.intercepts_ = state.intercepts
         self.module_state_ = state.modules
         self.callbacks_ = state.callbacks
@@ -146,7 +147,9 @@ class FittedNetwork:
         device = self.device_ if is_present(self.device_) else "cpu"
 
         def parameters() -> tuple[list, list]:
-            weights = [as_tensor(np.asarray(coef, dtype).T).to(device) for coef in self.coefs_]
+            weights = [
+                as_tensor(aligned(np.asarray(coef, dtype).T)).to(device) for coef in self.coefs_
+            ]
             biases = [as_tensor(np.asarray(i, dtype)).to(device) for i in self.intercepts_]
             return weights, biases
 
@@ -259,6 +262,9 @@ class FittedNetwork:
         if isinstance(state.get("_label_binarizer"), dict):
             binarizer = _targets.binarizer_of(**state["_label_binarizer"])
             state = {**state, "_label_binarizer": binarizer}
+        if "coefs_" in state:  # a memory map stays one
+            coefs = [aligned(c) if type(c) is np.ndarray else c for c in state["coefs_"]]
+            state = {**state, "coefs_": coefs}
         super().__setstate__(state)
         if getattr(self, "device_", "cpu") != "cpu":
             from sknn._devices import is_present

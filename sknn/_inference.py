@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from sknn._activations import ACTIVATIONS
+from sknn._alignment import ALIGNMENT
 from sknn._losses import OUTPUT_ACTIVATIONS
 from sknn._module import FeedForwardModule, modules_between
 from sknn._problem import Network
@@ -298,13 +299,14 @@ def _cast(
 ) -> torch.Tensor | scipy.sparse.csr_matrix:
     """Rows in the dtype of the weights, in C order; an error if the dtype cannot hold them.
 
-    The order decides on how products round: rows of equal values give equal outputs.
+    The order and the alignment decide on how products round: rows of equal values give equal
+    outputs.
     """
     if isinstance(X, torch.Tensor):
         X = X.contiguous()
     name = "float32" if dtype == torch.float32 else "float64"
     if X.dtype in (dtype, np.dtype(name)):
-        return X
+        return X.clone() if isinstance(X, torch.Tensor) and X.data_ptr() % ALIGNMENT else X
     with np.errstate(over="ignore"):
         X = X.to(dtype) if isinstance(X, torch.Tensor) else X.astype(name)
     values = X if isinstance(X, torch.Tensor) else torch.from_numpy(X.data)

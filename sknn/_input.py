@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import _check_y, validate_data
 
-from sknn import _checks
+from sknn import _checks, _targets
 from sknn._mapped import check_mapped, must_convert
 from sknn._sklearn_compat import check_sample_weight
 
@@ -129,5 +128,4 @@ class CheckedInput:
                     sample_weight_val, X_val, dtype, "sample_weight_val"
                 )
         encoded = self._encode_validation(y_val, dtype)
-        labels = y_val.toarray() if scipy.sparse.issparse(y_val) else y_val
-        return ValidationSet(X_val, encoded, labels, sample_weight_val)
+        return ValidationSet(X_val, encoded, _targets.for_scorers(y_val), sample_weight_val)

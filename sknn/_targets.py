@@ -71,6 +71,20 @@ def every_indicator(n_labels: int) -> np.ndarray:
     return np.repeat([[0], [1]], n_labels, axis=1)
 
 
+def for_scorers(y: np.ndarray | scipy.sparse.spmatrix) -> np.ndarray:
+    """Targets as scorers and callbacks take them: dense.
+
+    scikit-learn's scorers make a sparse matrix of an indicator, which SciPy does not do with
+    float16 or with another machine's order of bytes.
+    """
+    if scipy.sparse.issparse(y):
+        return y.toarray()
+    if y.ndim < 2 or y.dtype.kind not in "iuf":
+        return y
+    native = y.dtype.newbyteorder("=")
+    return y.astype(np.float32 if native == np.float16 else native, copy=False)
+
+
 def decode_labels(prediction: np.ndarray, binarizer: LabelBinarizer) -> np.ndarray:
     """Probabilities of shape (n_samples, n_outputs) to labels.
 

@@ -113,6 +113,18 @@ def test_read_only_array_is_viewed_without_a_warning_or_a_copy():
     assert tensor.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
+@pytest.mark.parametrize("shape", [(1, 3), (3, 1), (1, 1)])
+def test_strides_of_a_tensor_depend_on_the_shape_alone_where_a_dimension_is_one(shape):
+    """NumPy's may be anything there, and torch chooses by them how to add up a product."""
+    array = np.arange(float(np.prod(shape))).reshape(shape)
+    odd = np.lib.stride_tricks.as_strided(
+        array, strides=[800 if n == 1 else 8 for n in shape], writeable=False
+    )
+    strides = {_compat.as_tensor(a).stride() for a in (array, array.T.copy().T, odd)}
+    assert strides == {(shape[1], 1)}
+    assert _compat.as_tensor(odd).tolist() == array.tolist()
+
+
 def test_single_column_of_targets_becomes_a_row_that_gather_reads_right():
     classes = torch.tensor([[2], [0], [1], [2]])
     row = _compat.feature_major(classes[:3])

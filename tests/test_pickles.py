@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import pickle
 import subprocess
@@ -187,3 +188,31 @@ def test_pipelines_and_searches_are_kept(by):
             assert ours == ["sknn._classifier.FeedForwardClassifier"]
             same = skops.io.loads(data, trusted=types)
         assert_array_equal(same.predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("offset", [8, 16, 24, 40])
+def test_predictions_do_not_depend_on_where_memory_begins(dtype, offset):
+    """MKL adds up in another order 8 bytes beside a multiple of 16, where layers may begin."""
+
+    def elsewhere(array):
+        room = np.empty(array.nbytes + 128, np.uint8)
+        start = -room.ctypes.data % 64 + offset
+        order = "F" if array.flags.f_contiguous else "C"
+        moved = np.ndarray(array.shape, array.dtype, room, start, order=order)
+        moved[...] = array
+        return moved
+
+    for seed in range(20):
+        rng = np.random.RandomState(seed)
+        n_rows, n_features, first, second = rng.randint(1, 40, 4)
+        X, y = rng.standard_normal((n_rows + 1, n_features)), rng.standard_normal(n_rows + 1)
+        model = FeedForwardRegressor(
+            hidden_layer_sizes=(first, second), max_iter=1, dtype=dtype, random_state=seed
+        ).fit(X, y)
+        X = X.astype(dtype)
+        expected = model.predict(X)
+        moved = copy.copy(model)
+        moved.coefs_ = [elsewhere(coef) for coef in model.coefs_]
+        for other in (moved, pickle.loads(pickle.dumps(model)), pickle.loads(pickle.dumps(moved))):
+            assert_array_equal(other.predict(elsewhere(X)), expected)

@@ -1054,6 +1054,19 @@ def test_interrupt_in_the_users_scorer_keeps_the_last_finished_epoch(early_stopp
     assert_bit_equal(interrupted, finished.fit(X, y, **validation))
 
 
+@pytest.mark.parametrize("dtype", [">i4", ">f8", "float16", bool])
+@pytest.mark.parametrize("given", [False, True])
+def test_multilabel_targets_of_any_dtype_can_be_scored(dtype, given):
+    X, y, validation = data("multilabel")
+    chosen = {"early_stopping": True, "scoring": "accuracy", "max_iter": 3}
+
+    def scores(kind):
+        rows = {**validation, "y_val": validation["y_val"].astype(kind)} if given else {}
+        return network("multilabel", **chosen).fit(X, y.astype(kind), **rows).validation_scores_
+
+    assert scores(dtype) == scores(int)
+
+
 # --- between calls ----------------------------------------------------------------------------
 
 
