@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 
 import numpy as np
@@ -18,6 +19,11 @@ from sklearn.datasets import (
 )
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
+
+
+def case(value) -> str:
+    """What a case is called: the same in every process, also for a function or an object."""
+    return re.sub(r"( at )?0x[0-9a-fA-F]+", "", str(value))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import torch
-from conftest import TARGETS, assert_bit_equal, fitted_state
+from conftest import TARGETS, assert_bit_equal, case, fitted_state
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
 from skorch.callbacks import EpochTimer
@@ -90,7 +90,7 @@ def forbid_training(patch):
         ({"dropout": (0.1,), **TWO_LAYERS}, 1, 2),
         ({"dropout": np.zeros(3), **TWO_LAYERS}, 3, 2),
     ],
-    ids=str,
+    ids=case,
 )
 def test_list_of_another_length_than_the_hidden_layers_raises(parameters, n_given, n_hidden):
     name = next(iter(parameters))
@@ -103,7 +103,7 @@ def test_list_of_another_length_than_the_hidden_layers_raises(parameters, n_give
 @pytest.mark.parametrize(
     "activation",
     [["swish"], ["ReLU"], [None], [3], ["softmax"], [["relu"]]],
-    ids=str,
+    ids=case,
 )
 def test_list_with_an_unknown_activation_raises(activation):
     words = f"'activation' parameter holds {activation[0]!r}"
@@ -145,7 +145,7 @@ def test_callable_that_makes_no_module_raises(activation, solver):
 RATES = ["half", "0.5", None, True, -0.1, 1, 1.0, 1.5, np.nan, np.inf, 0.5 + 0j]
 
 
-@pytest.mark.parametrize("rate", RATES, ids=str)
+@pytest.mark.parametrize("rate", RATES, ids=case)
 def test_dropout_that_is_no_share_raises(rate):
     for name in ("dropout", "input_dropout"):
         message = fail_unfitted_and_fitted(
@@ -154,7 +154,7 @@ def test_dropout_that_is_no_share_raises(rate):
         assert "[0.0, 1.0)" in message
 
 
-@pytest.mark.parametrize("rate", RATES + [False, [0.1], (), "a"], ids=str)
+@pytest.mark.parametrize("rate", RATES + [False, [0.1], (), "a"], ids=case)
 def test_list_with_a_dropout_that_is_no_share_raises(rate):
     message = fail_unfitted_and_fitted(
         "one output", {"dropout": [0.2, rate], **TWO_LAYERS}, match="'dropout' parameter"
@@ -169,14 +169,14 @@ def test_list_with_a_dropout_that_is_no_share_raises(rate):
         *(("activation", v) for v in ({"tanh": 1}, {"tanh"}, {0: "tanh"}, np.array("tanh"))),
         *(("quantile", v) for v in ({0.1, 0.9}, {0.1: 1, 0.9: 2}, np.array(0.5))),
     ],
-    ids=str,
+    ids=case,
 )
 def test_collection_without_an_order_raises(name, value):
     # A dict has a length too, and its keys would be taken for the values.
     fail_unfitted_and_fitted("one output", {name: value}, match=f"'{name}' parameter")
 
 
-@pytest.mark.parametrize("normalization", ["group", "Batch", True, torch.nn.LayerNorm, 1], ids=str)
+@pytest.mark.parametrize("normalization", ["group", "Batch", True, torch.nn.LayerNorm, 1], ids=case)
 def test_unknown_normalization_raises(normalization):
     message = fail_unfitted_and_fitted(
         "multiclass",
@@ -198,7 +198,7 @@ def test_unknown_normalization_raises(normalization):
         *([0], [1], [-0.1, 0.5], [0.5, np.nan], ["half"], [None], [[0.1, 0.9]], [True]),
         *(0, 0.0, 1, 1.0, -0.1, 1.5, np.nan, None, "median", "0.5", True, False, 0.5j),
     ],
-    ids=str,
+    ids=case,
 )
 @pytest.mark.parametrize("loss", ["quantile", "squared_error"])
 def test_quantile_that_is_no_level_or_no_increasing_list_raises(quantile, loss):
@@ -209,7 +209,7 @@ def test_quantile_that_is_no_level_or_no_increasing_list_raises(quantile, loss):
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-@pytest.mark.parametrize("levels", [[0.5], [0.1, 0.9]], ids=str)
+@pytest.mark.parametrize("levels", [[0.5], [0.1, 0.9]], ids=case)
 def test_list_of_levels_with_two_columns_raises(levels, solver):
     X, y = TARGETS["two outputs"]
     parameters = {"loss": "quantile", "quantile": levels, "solver": solver}
@@ -230,7 +230,7 @@ def test_list_of_levels_with_two_columns_raises(levels, solver):
         *(("multiclass", "loss", v, "'focal'") for v in ("hinge", "squared_error", None, 1)),
         *(("one output", "loss", v, "'gamma'") for v in ("pinball", "log_loss", None, 1)),
     ],
-    ids=str,
+    ids=case,
 )
 def test_parameter_of_a_loss_out_of_its_range_raises(target, name, value, allowed):
     message = fail_unfitted_and_fitted(
@@ -349,7 +349,7 @@ def test_callable_that_makes_no_scheduler_raises(make, solver):
     assert "torch.optim.lr_scheduler" in message
 
 
-@pytest.mark.parametrize("learning_rate", ["linear", "Cosine", None, 0.1, ["cosine"]], ids=str)
+@pytest.mark.parametrize("learning_rate", ["linear", "Cosine", None, 0.1, ["cosine"]], ids=case)
 def test_unknown_schedule_raises(learning_rate):
     message = fail_unfitted_and_fitted(
         "one output",
@@ -367,7 +367,7 @@ def test_unknown_schedule_raises(learning_rate):
         *(("warmup_fraction", v, "[0.0, 1.0)") for v in (-0.1, 1, 1.0, 5, None, "a", np.nan)),
         *(("max_grad_norm", v, "(0.0, inf)") for v in (0, 0.0, -1.0, "a", np.nan, [1.0])),
     ],
-    ids=str,
+    ids=case,
 )
 def test_parameter_of_the_steps_out_of_its_range_raises(name, value, allowed):
     message = fail_unfitted_and_fitted(
@@ -388,7 +388,7 @@ def test_warm_up_before_a_schedule_that_has_its_own_raises():
 @pytest.mark.parametrize(
     "callbacks",
     [[3], ["timer"], [None], [print], [("timer", 3)], [(3, EpochTimer())], [dict], [EpochTimer, 3]],
-    ids=str,
+    ids=case,
 )
 def test_list_with_something_that_is_no_callback_raises(callbacks):
     message = fail_unfitted_and_fitted(
@@ -400,7 +400,7 @@ def test_list_with_something_that_is_no_callback_raises(callbacks):
     assert "skorch callbacks" in message
 
 
-@pytest.mark.parametrize("callbacks", [EpochTimer(), EpochTimer, "timer", 3, {"a": 1}], ids=str)
+@pytest.mark.parametrize("callbacks", [EpochTimer(), EpochTimer, "timer", 3, {"a": 1}], ids=case)
 def test_callbacks_that_are_no_list_raise(callbacks):
     message = fail_unfitted_and_fitted(
         "multiclass",
@@ -411,7 +411,7 @@ def test_callbacks_that_are_no_list_raise(callbacks):
     assert "list" in message
 
 
-@pytest.mark.parametrize("scoring", ["exactness", 3, ["accuracy"], {"a": "accuracy"}], ids=str)
+@pytest.mark.parametrize("scoring", ["exactness", 3, ["accuracy"], {"a": "accuracy"}], ids=case)
 def test_unknown_scoring_raises_also_where_nothing_is_scored(scoring):
     message = fail_unfitted_and_fitted(
         "multiclass",
@@ -445,7 +445,7 @@ STOCHASTIC_ONLY = [
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
-@pytest.mark.parametrize(("name", "value"), STOCHASTIC_ONLY, ids=str)
+@pytest.mark.parametrize(("name", "value"), STOCHASTIC_ONLY, ids=case)
 def test_stochastic_addition_with_lbfgs_raises(name, value, early_stopping):
     parameters = {name: value, "early_stopping": early_stopping}
     for target in ("multiclass", "one output"):
@@ -458,7 +458,7 @@ def test_stochastic_addition_with_lbfgs_raises(name, value, early_stopping):
 
 
 @pytest.mark.parametrize(
-    "part", [nn.Dropout, nn.AlphaDropout, nn.RReLU, partial(nn.BatchNorm1d, 8)], ids=str
+    "part", [nn.Dropout, nn.AlphaDropout, nn.RReLU, partial(nn.BatchNorm1d, 8)], ids=case
 )
 @pytest.mark.parametrize("target", ["multiclass", "one output"])
 def test_activation_that_changes_between_evaluations_with_lbfgs_raises(target, part):
@@ -501,7 +501,7 @@ def test_validation_rows_with_lbfgs_raise(target, early_stopping):
         {"learning_rate": "invscaling"},
         {"early_stopping": True},
     ],
-    ids=str,
+    ids=case,
 )
 def test_addition_that_is_switched_off_does_nothing_to_lbfgs(parameters):
     X, y = TARGETS["multiclass"]
@@ -540,7 +540,7 @@ def test_layer_normalization_works_with_lbfgs():
         (("y_val", "sample_weight_val"), "y_val is provided.*X_val was not"),
         (("sample_weight_val",), "sample_weight_val is provided.*X_val.*not"),
     ],
-    ids=str,
+    ids=case,
 )
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("target", ["multiclass", "one output"])

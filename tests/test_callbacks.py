@@ -16,7 +16,7 @@ import pytest
 import scipy.sparse
 import skorch
 import torch
-from conftest import TARGETS, assert_bit_equal
+from conftest import TARGETS, assert_bit_equal, case
 from sklearn.base import clone
 from sklearn.metrics import get_scorer, log_loss
 from sklearn.model_selection import GridSearchCV
@@ -440,7 +440,7 @@ LOOKED_AT = [
 
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("callback", [Look, LookAtBatches])
-@pytest.mark.parametrize("parameters", LOOKED_AT, ids=str)
+@pytest.mark.parametrize("parameters", LOOKED_AT, ids=case)
 def test_callbacks_that_look_change_nothing(parameters, callback, early_stopping):
     parameters = {"early_stopping": early_stopping, "batch_size": 60, "max_iter": 3, **parameters}
     plain = classifier(**parameters).fit(X_IRIS, NAMES)
@@ -449,7 +449,9 @@ def test_callbacks_that_look_change_nothing(parameters, callback, early_stopping
 
 @pytest.mark.parametrize("look", ["forward", "module_.eval"])
 @pytest.mark.parametrize(
-    "parameters", [{"normalization": "batch"}, {"normalization": "layer", "dropout": 0.3}], ids=str
+    "parameters",
+    [{"normalization": "batch"}, {"normalization": "layer", "dropout": 0.3}],
+    ids=case,
 )
 def test_evaluating_the_module_leaves_the_next_epoch_in_training_mode(parameters, look):
     # skorch sets the mode of the module before each step, so its callbacks need not put it back.
@@ -467,7 +469,7 @@ def test_evaluating_the_module_leaves_the_next_epoch_in_training_mode(parameters
 @pytest.mark.parametrize(
     "parameters",
     [{"solver": "adam"}, {"solver": torch.optim.Adam}, {"solver": OfLayers}, {"loss": "focal"}],
-    ids=str,
+    ids=case,
 )
 def test_callbacks_can_differentiate(parameters):
     # The derivative of a linear model's outputs by its inputs is its weights.
@@ -698,7 +700,7 @@ def test_print_log_prints_the_history():
         {"solver": torch.optim.SGD},
         {"solver": OfLayers},
     ],
-    ids=str,
+    ids=case,
 )
 def test_gradient_norm_clipping_is_max_grad_norm(parameters):
     # torch adds 1e-6 to the norm that it divides by.
@@ -915,7 +917,7 @@ SCHEDULES = [
 ]
 
 
-@pytest.mark.parametrize("parameters", SCHEDULES, ids=str)
+@pytest.mark.parametrize("parameters", SCHEDULES, ids=case)
 def test_stop_at_the_end_of_an_epoch_keeps_it(parameters):
     # Whole: with the rate that the next epoch would have.
     horizon = {"max_iter": 3} if parameters.get("learning_rate") != "cosine" else {}
@@ -1071,7 +1073,7 @@ class OfScikitLearn:
         (OfScikitLearn, r"callback of scikit-learn: hand it to set_callbacks"),
         (("name", OfScikitLearn()), r"hand it to set_callbacks"),
     ],
-    ids=str,
+    ids=case,
 )
 def test_what_is_no_skorch_callback_is_an_error_that_names_the_right_door(callback, message):
     with pytest.raises(TypeError, match=rf"(?s)'callbacks' parameter.*{message}"):

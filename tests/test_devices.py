@@ -18,7 +18,7 @@ import pytest
 import scipy.sparse
 import torch
 from accelerator import META, Accelerator, stand_in
-from conftest import TARGETS, assert_bit_equal
+from conftest import TARGETS, assert_bit_equal, case
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor, _devices, _rows, _training, _transfers
@@ -76,7 +76,7 @@ def test_accelerator_runs_the_tests_of_this_file(kind):
         {"learning_rate": "cosine"},
         {"activation": "gelu", "loss": "focal"},
     ],
-    ids=str,
+    ids=case,
 )
 def test_fit_on_a_device_learns_what_the_cpu_learns(device, parameters):
     model = classifier(device, **parameters).fit(X, y)
@@ -310,7 +310,7 @@ def traffic(monkeypatch):
         {"loss": "focal", "label_smoothing": 0.1},
         {"loss": lambda raw, target: (raw - target).square().sum(1)},
     ],
-    ids=str,
+    ids=case,
 )
 def test_epoch_reads_the_loss_and_sends_the_order_without_waiting(parameters, weighted, traffic):
     weight = {"sample_weight": WEIGHT} if weighted else {}
@@ -334,7 +334,7 @@ def test_epoch_reads_the_loss_and_sends_the_order_without_waiting(parameters, we
         ("one output", {"loss": "quantile", "quantile": [0.1, 0.5, 0.9]}),
         ("one output", {"loss": "quantile", "quantile": [0.1, 0.9], "normalization": "layer"}),
     ],
-    ids=str,
+    ids=case,
 )
 def test_epoch_of_each_loss_reads_once(target, parameters, traffic):
     data, targets = TARGETS[target]
@@ -345,7 +345,7 @@ def test_epoch_of_each_loss_reads_once(target, parameters, traffic):
     assert (len(reads), len(sends)) == (1, 1)
 
 
-@pytest.mark.parametrize("parameters", [{}, {"normalization": "batch"}], ids=str)
+@pytest.mark.parametrize("parameters", [{}, {"normalization": "batch"}], ids=case)
 def test_validation_reads_the_outputs_and_their_loss(parameters, traffic):
     reads, sends = traffic(classifier(early_stopping=True, **parameters), X, y)
     assert len(reads) == 1 + 2
@@ -517,7 +517,7 @@ def left(monkeypatch):
         {"solver": torch.optim.Adam, "learning_rate": "cosine"},
         {"callbacks": []},
     ],
-    ids=str,
+    ids=case,
 )
 def test_memory_is_given_back_when_nothing_of_the_fit_is_left(parameters, left):
     with Accelerator():

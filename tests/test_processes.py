@@ -14,7 +14,7 @@ import scipy.sparse
 import skorch
 import torch
 import torch.distributed as dist
-from conftest import TARGETS, assert_bit_equal
+from conftest import TARGETS, assert_bit_equal, case
 from hypothesis import HealthCheck, assume, given, settings, strategies
 from processes import Team
 from sklearn.base import clone
@@ -166,7 +166,7 @@ def test_ways_to_fit(team, kind, option, early_stopping, solver):
         },
         {"hidden_layer_sizes": ()},
     ],
-    ids=str,
+    ids=case,
 )
 def test_parameters(team, parameters):
     for sizes in SIZES[team.size]:
@@ -217,7 +217,7 @@ def random_rows(n_rows=60, n_features=5, seed=0):
         [3, 1 << 40, 7],
         np.array(["x", "yy", "zzz"], object),
     ],
-    ids=str,
+    ids=case,
 )
 def test_labels_that_one_process_alone_has(team, labels):
     y = np.asarray(labels)[np.sort(np.arange(60) % len(labels))]
@@ -351,7 +351,7 @@ def slower(optimizer):
         {"activation": [torch.nn.SiLU]},
         {"activation": [torch.nn.PReLU]},
     ],
-    ids=str,
+    ids=case,
 )
 def test_what_torch_differentiates_and_optimizes(team, parameters):
     y = random_rows(seed=1)[:, 0]
@@ -449,7 +449,7 @@ def seeded(rank, size, seeds):
     ) else None
 
 
-@pytest.mark.parametrize("seeds", [[None] * 4, ["3", "4", "5", "6"], [5, None, 7, 8]], ids=str)
+@pytest.mark.parametrize("seeds", [[None] * 4, ["3", "4", "5", "6"], [5, None, 7, 8]], ids=case)
 def test_random_state_is_that_of_the_first_process(team, seeds):
     results = team.run(seeded, team.size, seeds[: team.size])
     coefs, drawn = seeded(None, 1, seeds)
@@ -505,7 +505,7 @@ def counted(rank, size, parameters, fit="fit"):
 @pytest.mark.parametrize(
     ("parameters", "of_epoch"),
     [({}, 2), ({"early_stopping": True}, 3), ({"normalization": "batch"}, None)],
-    ids=str,
+    ids=case,
 )
 def test_one_sum_a_step_and_two_or_three_calls_an_epoch(team, parameters, of_epoch):
     (short, steps), *others = team.run(counted, team.size, parameters | {"max_iter": 2})
@@ -548,7 +548,7 @@ def in_a_group_of_two(rank, ranks):
     return model
 
 
-@pytest.mark.parametrize("ranks", [[0, 1], [1, 3]], ids=str)
+@pytest.mark.parametrize("ranks", [[0, 1], [1, 3]], ids=case)
 def test_group_of_some_processes(team, ranks):
     if max(ranks) >= team.size:
         pytest.skip("there is no such process")

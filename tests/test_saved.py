@@ -19,7 +19,7 @@ import safetensors.numpy
 import scipy.sparse
 import sklearn
 import torch
-from conftest import TARGETS, assert_bit_equal, fitted_state
+from conftest import TARGETS, assert_bit_equal, case, fitted_state
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -89,7 +89,7 @@ def assert_same(loaded, estimator):
 # --- what is kept -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
+@pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=case)
 @pytest.mark.parametrize("target", TARGETS)
 def test_everything_is_kept_and_training_goes_on(target, parameters, again):
     X, y = TARGETS[target]
@@ -142,7 +142,7 @@ def test_labels_keep_their_dtype(labels, again):
 @pytest.mark.parametrize(
     "items",
     [["a", "b", "c"], [1, 2.5, 10**30], [False, 2, 3.5], [np.int8(1), np.float32(2), 3]],
-    ids=str,
+    ids=case,
 )
 def test_labels_of_objects_keep_their_types(items, again):
     estimator = made_for("multiclass").fit(X_IRIS, SPECIES)
@@ -171,7 +171,7 @@ PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize("parameters", PARAMETERS, ids=str)
+@pytest.mark.parametrize("parameters", PARAMETERS, ids=case)
 @pytest.mark.parametrize("kind", [FeedForwardClassifier, FeedForwardRegressor])
 def test_unfitted_estimator_keeps_its_parameters(kind, parameters, again):
     estimator = kind(**parameters)
@@ -376,7 +376,7 @@ UNSAVED = [
 ]
 
 
-@pytest.mark.parametrize("parameters", UNSAVED, ids=str)
+@pytest.mark.parametrize("parameters", UNSAVED, ids=case)
 @pytest.mark.parametrize("kind", [FeedForwardClassifier, FeedForwardRegressor])
 def test_what_cannot_be_saved_is_named(kind, parameters, tmp_path):
     estimator = kind(**parameters)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from conftest import TARGETS, torch_threads
+from conftest import TARGETS, case, torch_threads
 from test_losses import CASES, make_targets
 from torch import nn
 
@@ -171,7 +171,7 @@ def test_closed_form_of_an_activation_equals_autograd(activation, name, products
 
 
 @pytest.mark.parametrize("products", [NumPyProducts, TorchProducts])
-@pytest.mark.parametrize("activations", MIXED, ids=str)
+@pytest.mark.parametrize("activations", MIXED, ids=case)
 def test_closed_form_of_mixed_activations_equals_autograd(activations, products):
     for name in ("binary focal 2.0 smooth", "huber 1.0"):
         assert_steps_equal(make_problem(name, activations), products)
@@ -184,7 +184,7 @@ def test_closed_form_without_a_hidden_layer_equals_autograd(name, weighted):
 
 
 @pytest.mark.parametrize("products", [NumPyProducts, TorchProducts])
-@pytest.mark.parametrize("activations", [SMOOTH, ("relu", "leaky_relu"), ("gelu", "elu")], ids=str)
+@pytest.mark.parametrize("activations", [SMOOTH, ("relu", "leaky_relu"), ("gelu", "elu")], ids=case)
 @pytest.mark.parametrize("dropping", list(DROPPING))
 def test_closed_form_of_dropout_equals_autograd(dropping, activations, products):
     for name in ("multiclass log_loss", "gamma", "quantiles"):
@@ -313,7 +313,7 @@ def test_step_on_sparse_rows_equals_dense(step, weighted):
     assert_layers_equal(problems[0].parameters, problems[1].parameters, results)
 
 
-@pytest.mark.parametrize("dropout", [(0.0, 0.0), (0.5, 0.2)], ids=str)
+@pytest.mark.parametrize("dropout", [(0.0, 0.0), (0.5, 0.2)], ids=case)
 def test_input_dropout_of_sparse_rows_draws_their_values_and_equals_autograd(dropout):
     X = sparse_rows()
     problem = make_problem("binary log_loss", X=X, dropout=dropout, input_dropout=0.3)
@@ -550,7 +550,7 @@ def rows_of_squares(raw, y):
         ({"activation": nn.PReLU}, AutogradStep),
         ({"activation": ["relu", nn.PReLU]}, AutogradStep),
     ],
-    ids=str,
+    ids=case,
 )
 def test_regressor_uses_the_closed_form_wherever_there_is_one(parameters, expected, used):
     X, y = TARGETS["one output"]
@@ -567,7 +567,7 @@ def test_regressor_uses_the_closed_form_wherever_there_is_one(parameters, expect
         ({"loss": "focal", "label_smoothing": 0.1, "dropout": 0.1}, ClosedFormStep),
         ({"loss": rows_of_squares}, AutogradStep),
     ],
-    ids=str,
+    ids=case,
 )
 def test_classifier_uses_the_closed_form_wherever_there_is_one(name, parameters, expected, used):
     X, y = TARGETS[name]

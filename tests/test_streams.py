@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 import scipy.sparse
 import torch
-from conftest import assert_bit_equal
+from conftest import assert_bit_equal, case
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -74,7 +74,7 @@ def assert_same(ours, theirs):
         {"solver": "sgd", "learning_rate_init": RATE},
         {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.5},
     ],
-    ids=str,
+    ids=case,
 )
 @pytest.mark.parametrize("kind", ["regressor", "classifier"])
 def test_stream_of_unequal_chunks_equals_scikit_learn(kind, parameters, weighted):
@@ -252,7 +252,7 @@ def test_chunk_that_is_refused_leaves_the_model_as_it_was(spoil):
         {"normalization": "batch"},
         {"solver": "lbfgs"},
     ],
-    ids=str,
+    ids=case,
 )
 def test_rows_are_free_when_the_call_ends(parameters, call):
     """Without waiting for the garbage collector, which counts objects and not bytes."""

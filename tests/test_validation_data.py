@@ -13,7 +13,7 @@ import scipy.sparse
 import scipy.special
 import sklearn
 import torch
-from conftest import TARGETS, assert_bit_equal
+from conftest import TARGETS, assert_bit_equal, case
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import (
@@ -703,7 +703,7 @@ def test_score_of_nan_raises_where_it_is_watched():
 
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize(
-    "scoring", [["accuracy", "f1"], ("accuracy",), {"a": "accuracy"}, "exactness", 3], ids=str
+    "scoring", [["accuracy", "f1"], ("accuracy",), {"a": "accuracy"}, "exactness", 3], ids=case
 )
 def test_scoring_that_is_no_single_scorer_is_an_invalid_parameter(scoring, early_stopping):
     X, y, validation = data("multiclass")
@@ -734,7 +734,7 @@ def test_score_undefined_for_one_row_is_no_divergence():
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
-@pytest.mark.parametrize("scoring", [None, "loss", "balanced_accuracy", worst_class], ids=str)
+@pytest.mark.parametrize("scoring", [None, "loss", "balanced_accuracy", worst_class], ids=case)
 def test_frames_with_names_give_no_warning(scoring, early_stopping):
     X, y, validation = data("multiclass")
     names = [f"x{i}" for i in range(X.shape[1])]
@@ -1071,7 +1071,7 @@ def test_multilabel_targets_of_any_dtype_can_be_scored(dtype, given):
 
 
 @pytest.mark.parametrize(
-    "change", [{"scoring": "loss"}, {"loss": "focal", "scoring": "loss"}], ids=str
+    "change", [{"scoring": "loss"}, {"loss": "focal", "scoring": "loss"}], ids=case
 )
 def test_warm_start_with_another_score_does_not_compare_with_the_old_one(change):
     X, y, _ = data("multiclass")
