@@ -33,7 +33,7 @@ from sknn import (
     _targets,
 )
 from sknn._fitted import FittedNetwork
-from sknn._input import CheckedInput
+from sknn._input import CheckedInput, targets_of
 from sknn._sklearn_compat import (
     CallbackSupportMixin,
     is_sklearn_callback,
@@ -280,8 +280,9 @@ class BaseFeedForward(CallbackSupportMixin, CheckedInput, FittedNetwork, BaseEst
         processes = processes_of(self.process_group, self.device)
         with agreement(processes):
             self._check_parameters(*validation)
+            y, sample_weight = targets_of(y, "y"), targets_of(sample_weight, "sample_weight")
             if incremental:
-                self._check_partial_fit(y, classes)
+                self._check_partial_fit(y, targets_of(classes, "classes"))
             else:
                 _checks.check_checkpoint(self)
             first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
