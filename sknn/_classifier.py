@@ -315,7 +315,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             The rows.
 
         Returns
@@ -333,7 +333,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             The rows.
 
         Returns
@@ -351,7 +351,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             The rows.
 
         Returns
@@ -369,11 +369,11 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             The rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_classes)
+        y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_classes)
             Their labels, or multilabel indicators.
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
             Weights of the rows.
 
         Returns
@@ -391,11 +391,11 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             The rows to learn from.
-        y : array-like of shape (n_samples,) or (n_samples, n_classes)
+        y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_classes)
             Their labels, or multilabel indicators.
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
             Weights of the rows.
         classes : array-like of shape (n_classes,), default=None
             All labels that will ever come. Needed in the first call, optional in later ones.

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sknn import _checks, _targets
+from sknn import _checks, _frames, _targets
 from sknn._alignment import aligned
-from sknn._frames import unwrapped
 from sknn._mapped import check_mapped, must_convert
 from sknn._tensors import check_there, is_tensor, rows_of
 
@@ -165,13 +164,14 @@ class FittedNetwork:
 
     def _checked_rows(self, X, dtype: type, device: str):
         """Rows to predict for, as the network takes them: of any real dtype."""
-        X = rows_of(unwrapped(X, "X"), "X", device)
+        X = rows_of(_frames.unwrapped(X, "X"), "X", device)
         if is_tensor(X):
             check_there(self, X, "no_validation", None, reset=False)
         elif must_convert(X, _FLOATS):
             check_mapped(self, X, "no_validation", [dtype], reset=False)
         elif not self._is_valid(X):
-            X = validate_data(self, X, accept_sparse="csr", reset=False)
+            with _frames.naming_columns(X):
+                X = validate_data(self, X, accept_sparse="csr", reset=False)
         return X
 
     def _is_valid(self, X) -> bool:

@@ -6,10 +6,14 @@ and makes an array by `__array__`. No library of frames is imported here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # What pandas (NumPy's, nullable and Arrow's), polars and pyarrow call it.
 _FLOAT32 = {"float32", "Float32", "float[pyarrow]", "float"}
+# How their names of text and categories begin, in lower case.
+_TEXT = ("str", "utf8", "large_str", "object", "categor", "enum", "dictionary")
 
 
 def unwrapped(value: Any, name: str) -> Any:
@@ -34,7 +38,31 @@ def is_float32(X: Any) -> bool:
 
     scikit-learn sees it of NumPy's dtypes in pandas only, and makes float64 of the others.
     """
+    dtypes = {dtype for _, dtype in _columns(X)}
+    return bool(dtypes) and dtypes <= _FLOAT32
+
+
+@contextmanager
+def naming_columns(X: Any) -> Iterator[None]:
+    """Let an error of text that is no number tell of the columns of a frame that hold text."""
+    try:
+        yield
+    except ValueError as error:
+        text = [name for name, dtype in _columns(X) if dtype.lower().startswith(_TEXT)]
+        if not text or "could not convert" not in str(error):
+            raise
+        named = ", ".join(map(repr, text[:5])) + (", ..." if len(text) > 5 else "")
+        raise ValueError(
+            f"{error}. Columns of X that hold text or categories: {named}. Encode them as numbers"
+            " first, for instance by a OneHotEncoder in a ColumnTransformer, or leave them out."
+        ) from error
+
+
+def _columns(X: Any) -> list[tuple[str, str]]:
+    """Names and dtypes of the columns of a frame; of anything else, none."""
     if not hasattr(X, "columns"):
-        return False
-    dtypes = X.schema.types if hasattr(X, "schema") and hasattr(X.schema, "types") else X.dtypes
-    return len(dtypes) > 0 and {str(dtype) for dtype in dtypes} <= _FLOAT32
+        return []
+    if hasattr(X, "dtypes"):
+        return list(zip(X.columns, map(str, X.dtypes), strict=True))
+    schema = getattr(X, "schema", None)  # of pyarrow, whose `columns` are the values
+    return list(zip(schema.names, map(str, schema.types), strict=True)) if schema else []

@@ -209,9 +209,7 @@ def open_for(X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor, forward: Fo
     return open_rows(X, forward.device, chunk_size(forward, values), values=values)
 
 
-def _values(
-    X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor, forward: Forward
-) -> np.dtype:
+def _values(X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor, forward: Forward) -> np.dtype:
     """The dtype of rows. Floats are converted by `_cast`, which finds those that do not fit."""
     if isinstance(X, torch.Tensor):
         is_kept = X.dtype in (torch.float32, torch.float64)

@@ -46,7 +46,8 @@ class CheckedInput:
         if len(dtypes) > 1 and _frames.is_float32(X):
             dtypes = [np.float32]
         X = rows_of(X, "X", self.device, dtypes)
-        with np.errstate(over="ignore"):  # what float32 cannot hold is an error of its own
+        # What float32 cannot hold is an error of its own.
+        with np.errstate(over="ignore"), _frames.naming_columns(X):
             if self._may_have_no(X):
                 X = validate_data(
                     self,
@@ -92,9 +93,7 @@ class CheckedInput:
             check_consistent_length(X, weight)
             return np.empty(0, dtype)
         if self.process_group is not None:
-            return check_sample_weight(
-                weight, outline(X), dtype=dtype, allow_all_zero_weights=True
-            )
+            return check_sample_weight(weight, outline(X), dtype=dtype, allow_all_zero_weights=True)
         weight = check_sample_weight(weight, outline(X), dtype=dtype)
         self._check_total(weight, name)
         return weight

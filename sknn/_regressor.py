@@ -226,7 +226,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             The rows.
 
         Returns
@@ -246,11 +246,11 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             The rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_outputs)
             Their targets.
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
             Weights of the rows.
 
         Returns
@@ -275,11 +275,11 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             The rows to learn from.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_outputs)
             Their targets.
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
             Weights of the rows.
 
         Returns

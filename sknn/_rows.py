@@ -34,7 +34,7 @@ def multiplies_sparse(
 
 
 class DenseRows:
-    """Rows of an array or a tensor, on a device: a slice of them, a copy, or a copy into one buffer."""
+    """Rows of an array or a tensor on a device: a slice of them, a copy, or one into a buffer."""
 
     is_sparse = False
 

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 _INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 # The dtypes that NumPy has too, by the name that both give them.
-_DTYPES = {
-    name: np.dtype(name) for name in ("bool", *_INTEGERS, "float16", "float32", "float64")
-}
+_DTYPES = {name: np.dtype(name) for name in ("bool", *_INTEGERS, "float16", "float32", "float64")}
 
 
 def is_tensor(value: Any) -> bool:

@@ -166,7 +166,7 @@ def _train(
 
 
 def _placed(problem: Problem, device: torch.device) -> Problem:
-    """The problem with rows of tensors on the device: here, so that copies end with the training."""
+    """The problem with rows of tensors on the device; its copies of them end with the training."""
     X, data = placed(problem.X, device, problem.dtype), problem.validation
     if data is not None:
         is_split = data.X is problem.X
