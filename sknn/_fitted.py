@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sknn import _checks, _frames, _targets
@@ -164,14 +165,17 @@ class FittedNetwork:
 
     def _checked_rows(self, X, dtype: type, device: str):
         """Rows to predict for, as the network takes them: of any real dtype."""
-        X = rows_of(_frames.unwrapped(X, "X"), "X", device)
+        X = rows_of(_frames.unwrapped(X, "X"), "X", device, [dtype])
         if is_tensor(X):
             check_there(self, X, "no_validation", None, reset=False)
         elif must_convert(X, _FLOATS):
             check_mapped(self, X, "no_validation", [dtype], reset=False)
         elif not self._is_valid(X):
             with _frames.naming_columns(X):
-                X = validate_data(self, X, accept_sparse="csr", reset=False)
+                checked = validate_data(self, X, accept_sparse="csr", reset=False)
+                if checked.dtype == object:  # of a frame whose dtypes scikit-learn does not see
+                    checked = check_array(checked, dtype=dtype, estimator=self, input_name="X")
+            return checked
         return X
 
     def _is_valid(self, X) -> bool:

@@ -51,7 +51,8 @@ def naming_columns(X: Any) -> Iterator[None]:
         text = [name for name, dtype in _columns(X) if dtype.lower().startswith(_TEXT)]
         if not text or "could not convert" not in str(error):
             raise
-        named = ", ".join(map(repr, text[:5])) + (", ..." if len(text) > 5 else "")
+        more = f" and {len(text) - 5} more" if len(text) > 5 else ""
+        named = ", ".join(map(repr, text[:5])) + more
         raise ValueError(
             f"{error}. Columns of X that hold text or categories: {named}. Encode them as numbers"
             " first, for instance by a OneHotEncoder in a ColumnTransformer, or leave them out."

@@ -78,13 +78,14 @@ def rows_of(X: Any, name: str, device: str, dtypes: list[type] | None = None) ->
     """
     if not is_tensor(X):
         return X
+    X = _real(X, name)
     is_empty = X.ndim > 0 and X.shape[0] == 0  # of one of several processes
     is_strided = str(X.layout) == "torch.strided"
     if device == "cpu" or X.device.type == "cpu" or is_empty or not is_strided:
         return on_host(X, name, dtypes)
     if X.device.type == "mps" and dtypes is not None and computed_in(X, dtypes) == np.float64:
         return on_host(X, name, dtypes)  # MPS has no float64
-    return _real(X, name)
+    return X
 
 
 def computed_in(X: torch.Tensor, dtypes: list[type]) -> np.dtype:
@@ -130,7 +131,7 @@ def check_there(
     """
     options = {"estimator": estimator, "input_name": "X"}
     if X.ndim != 2:
-        check_array(on_host(X, "X"), **options)
+        check_array(on_host(X, "X"), dtype=dtypes or "numeric", **options)
     shape = outline(X)
     check_array(shape, ensure_all_finite=False, **options)
     validate_data(estimator, shape, y, reset=reset, skip_check_array=True)
