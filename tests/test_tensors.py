@@ -442,6 +442,16 @@ def test_validation_rows_on_a_device_are_used_there(monkeypatch):
             assert set(model.validation_scores_) == {1.0}
 
 
+def test_checkpoints_read_the_rows_once_to_name_the_file(monkeypatch, tmp_path):
+    stand_in(monkeypatch)
+    n_reads = []
+    for rows in (SINGLE, tensor(SINGLE).to(META)):
+        with Accelerator() as accelerator:
+            classifier(device="auto", checkpoint_dir=tmp_path).fit(rows, y)
+        n_reads.append(len(accelerator.reads))
+    assert n_reads[1] == n_reads[0] + 2  # their sum, and the rows
+
+
 def test_callbacks_that_see_batches_see_tensors_of_the_device(monkeypatch):
     class Look(Callback):
         def on_batch_begin(self, net, batch, training, **kwargs):
