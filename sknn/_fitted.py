@@ -165,7 +165,7 @@ class FittedNetwork:
 
     def _checked_rows(self, X, dtype: type, device: str):
         """Rows to predict for, as the network takes them: of any real dtype."""
-        X = rows_of(_frames.unwrapped(X, "X"), "X", device, [dtype])
+        X = rows_of(_frames.as_rows(X, "X"), "X", device, [dtype])
         if is_tensor(X):
             check_there(self, X, "no_validation", None, reset=False)
         elif must_convert(X, _FLOATS):

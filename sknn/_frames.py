@@ -1,7 +1,7 @@
 """Frames where arrays are taken: what scikit-learn's validation does not see of them.
 
-It reads feature names from pandas and whatever else has the interchange protocol (polars, pyarrow),
-and makes an array by `__array__`. No library of frames is imported here.
+It reads the names of columns, and makes an array by `__array__`. No library of frames is imported
+here.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sknn._sklearn_compat import readable_frame
+
 # What pandas (NumPy's, nullable and Arrow's), polars and pyarrow call it.
 _FLOAT32 = {"float32", "Float32", "float[pyarrow]", "float"}
 # How their names of text and categories begin, in lower case.
-_TEXT = ("str", "utf8", "large_str", "object", "categor", "enum", "dictionary")
+_TEXT = ("str", "utf8", "large_str", "object", "category", "categorical", "enum", "dictionary")
 
 
 def unwrapped(value: Any, name: str) -> Any:
@@ -31,6 +33,11 @@ def unwrapped(value: Any, name: str) -> Any:
             f" frame that it makes: {name}.collect()."
         )
     return value.to_native() if library == "narwhals" else value
+
+
+def as_rows(X: Any, name: str) -> Any:
+    """A frame as scikit-learn reads it; anything else as it is. Raises as `unwrapped`."""
+    return readable_frame(unwrapped(X, name))
 
 
 def is_float32(X: Any) -> bool:

@@ -42,7 +42,7 @@ class CheckedInput:
         as they are, of another dtype.
         """
         dtypes = self._compute_dtypes(first_pass)
-        X = _frames.unwrapped(X, "X")
+        X = _frames.as_rows(X, "X")
         if len(dtypes) > 1 and _frames.is_float32(X):
             dtypes = [np.float32]
         X = rows_of(X, "X", self.device, dtypes)
@@ -115,7 +115,7 @@ class CheckedInput:
             _checks.naming("X_val", "like X, with the same columns and no missing values"),
             np.errstate(over="ignore"),
         ):
-            X_val = rows_of(_frames.unwrapped(X_val, "X_val"), "X_val", self.device, [dtype])
+            X_val = rows_of(_frames.as_rows(X_val, "X_val"), "X_val", self.device, [dtype])
             if is_tensor(X_val):
                 check_there(self, X_val, "no_validation", [dtype], reset=False)
             elif must_convert(X_val, [dtype]) and not self._may_have_no(X_val):

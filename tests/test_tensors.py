@@ -22,6 +22,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.fixes import parse_version
 from skorch.callbacks import Callback
 
 from sknn import (
@@ -533,6 +534,9 @@ def test_search_pipeline_and_cross_validation_take_tensors():
     assert_array_equal(pipelines[0].predict(tensor(X)), pipelines[1].predict(X))
 
 
+@pytest.mark.skipif(
+    parse_version(scipy.__version__) < parse_version("1.14"), reason="needs SciPy 1.14"
+)
 def test_array_api_dispatch_changes_nothing():
     program = """
 import numpy as np, sklearn, torch, warnings
