@@ -503,6 +503,23 @@ def test_rows_of_another_device_that_do_not_fit_stay_on_the_host(monkeypatch):
     assert _rows.placed(there, META, np.dtype(np.float64)).data_ptr() == there.data_ptr()
 
 
+class OnMps(torch.Tensor):
+    """A tensor of the CPU that says it is on an Apple GPU."""
+
+    @property
+    def device(self):
+        return torch.device("mps")
+
+
+def test_rows_on_mps_go_to_the_host_where_float64_is_computed_in():
+    rows = tensor(X).half().as_subclass(OnMps)
+    both = [np.float64, np.float32]
+    assert isinstance(_tensors.rows_of(rows, "X", "auto", both), np.ndarray)
+    assert _tensors.is_tensor(_tensors.rows_of(rows, "X", "auto", [np.float32]))
+    single = tensor(SINGLE).as_subclass(OnMps)
+    assert _tensors.is_tensor(_tensors.rows_of(single, "X", "auto", both))
+
+
 @pytest.mark.parametrize("device", ACCELERATORS)
 @pytest.mark.parametrize("kind", ["float32", "float16", "int64", "with gradients"])
 def test_rows_on_an_accelerator_give_the_model_of_the_array(device, kind):
