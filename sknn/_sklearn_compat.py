@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import sklearn
+from sklearn.utils import validation
 from sklearn.utils.validation import _check_sample_weight
 
 try:
@@ -45,6 +46,50 @@ def check_sample_weight(
     if not (allow_all_zero_weights or weight.any()):
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weight
+
+
+# Through narwhals. Before, pandas and what has the interchange protocol, which polars 2 gave up.
+_READS_FRAMES = hasattr(validation, "nw")
+
+
+class NamedArray:
+    """An array with names of columns, as scikit-learn below 1.9 reads a frame.
+
+    Parameters
+    ----------
+    frame : DataFrame of polars, or Table of pyarrow
+    """
+
+    def __init__(self, frame: Any) -> None:
+        if hasattr(frame, "dtypes"):
+            self.columns, self.dtypes = list(frame.columns), list(frame.dtypes)
+            self._array = frame.to_numpy()
+        else:  # pyarrow
+            self.columns, self.dtypes = list(frame.schema.names), list(frame.schema.types)
+            self._array = np.empty((len(frame), 0))
+            if self.columns:
+                self._array = np.column_stack([np.asarray(column) for column in frame.columns])
+        self.shape, self.dtype = self._array.shape, self._array.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self._array, dtype)
+
+    def __dataframe__(self, **options: Any) -> NamedArray:
+        return self
+
+    def column_names(self) -> list[str]:
+        return self.columns
+
+
+def readable_frame(X: Any) -> Any:
+    """A frame of polars or pyarrow as this scikit-learn reads it; anything else as it is."""
+    is_frame = type(X).__module__.partition(".")[0] in ("polars", "pyarrow") and hasattr(
+        X, "columns"
+    )
+    return NamedArray(X) if is_frame and not _READS_FRAMES else X
 
 
 def is_sklearn_callback(callback: Any) -> bool:

@@ -12,6 +12,7 @@ PAGES = (
     "additions",
     "cluster",
     "devices",
+    "frames",
     "large_data",
     "persistence",
     "reproducibility",
