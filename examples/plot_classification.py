@@ -5,7 +5,7 @@ Classification from end to end
 Malignant or benign, from 30 measurements of cell nuclei: how good is a network once it is tuned,
 and may its probabilities be taken at their word? The way is the usual one of scikit-learn: a
 pipeline that prepares the columns, a grid search on the training rows, and a judgement on test rows
-that neither has seen.
+that neither of them has seen.
 
 Expect a ROC-AUC of 0.98 or more, and better probabilities with a penalty that the search has chosen
 than with the default one.
@@ -113,7 +113,9 @@ ConfusionMatrixDisplay.from_estimator(
     search, X_test, y_test, cmap="Blues", colorbar=False, ax=left, text_kw={"fontsize": 14}
 )
 left.set(title="Confusion matrix", xlabel="predicted", ylabel="true")
-RocCurveDisplay.from_estimator(search, X_test, y_test, pos_label="malignant", name="tuned", ax=middle)
+RocCurveDisplay.from_estimator(
+    search, X_test, y_test, pos_label="malignant", name="tuned", ax=middle
+)
 middle.plot([0, 1], [0, 1], ":", color="tab:gray", label="guessing")
 middle.set(
     title="ROC curve",
@@ -144,5 +146,6 @@ right.legend(loc="upper left")
 plt.show()
 
 # %%
-# The tuned network finds nearly all malignant tumours, and the penalty that the search has chosen
-# makes its probabilities better than the default does: the log loss on the test rows is lower.
+# The tuned network finds more than nine in ten of the malignant tumours, and the penalty that the
+# search has chosen makes its probabilities better than the default does: the log loss on the test
+# rows is lower.

@@ -93,10 +93,8 @@ for name, (mean, error, p) in tests.items():
 # to be below 0.05 / 4 for a chance of at most 5 % that any of them is a false alarm (Bonferroni's
 # correction).
 
-figure, (left, right) = plt.subplots(
-    1, 2, figsize=(11, 3.8), layout="constrained"
-)
-for row, (name, of_model) in enumerate(scores.items()):
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
+for row, of_model in enumerate(scores.values()):
     left.plot(of_model, np.full(len(of_model), row), "|", color="tab:gray", markersize=9)
     left.errorbar(of_model.mean(), row, xerr=of_model.std(ddof=1), fmt="o", color="C0", capsize=4)
 left.plot([], [], "|", color="tab:gray", markersize=9, label="one split")
@@ -105,12 +103,10 @@ left.set_yticks(range(len(scores)), list(scores))
 left.set(title="Scores", xlabel="accuracy", ylim=(len(scores) - 0.2, -0.5))
 left.legend(loc="lower left", fontsize="small", ncols=2)
 quantile = stats.t.ppf(0.975, len(scores["network"]) - 1)
-for row, (name, (mean, error, p)) in enumerate(tests.items()):
+for row, (mean, error, p) in enumerate(tests.values()):
     half = quantile * error
     right.errorbar(mean, row, xerr=half, fmt="s", color="C2", capsize=4)
-    right.annotate(
-        f"p = {p:.2g}", (mean, row), (0, 9), textcoords="offset points", ha="center"
-    )
+    right.annotate(f"p = {p:.2g}", (mean, row), (0, 9), textcoords="offset points", ha="center")
 right.axvline(0, color="tab:gray", linestyle=":")
 right.set_yticks(range(len(tests)), list(tests))
 right.set(

@@ -8,9 +8,9 @@ rows, a stronger penalty, or an earlier end? scikit-learn has a display for the 
 :class:`~sklearn.model_selection.ValidationCurveDisplay`; the third is what a network records of
 each epoch, if validation rows are given to `fit`.
 
-Expect more rows to raise the accuracy on others up to the last row there is, and a penalty to have
-a best strength: below it the network learns the noise, above it too little. And expect the loss on
-validation rows to fall, turn, and rise again, while the training loss falls on.
+Expect more rows to raise the accuracy on others up to the last row there is. Expect a penalty to
+narrow the gap at no cost, up to a strength from which on the network learns too little. And expect
+the loss on validation rows to fall, turn, and rise again, while the training loss falls on.
 
 Run it with ``python examples/plot_learning_curves.py``. It needs matplotlib and takes about ten
 seconds. For what dropout and label smoothing do see ``plot_overfitting.py``.

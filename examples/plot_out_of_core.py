@@ -3,13 +3,13 @@ Learning from a file that need not fit into memory
 ==================================================
 
 How does a network learn from rows that are in a file, piece by piece, and is it worth reading more
-of them? The file holds handwritten digits, each of them many times over, some of them moved by a
-pixel and all with noise, as bytes. :meth:`~sknn.FeedForwardClassifier.partial_fit` is called with one piece after
-the other, so that only one is in memory, and after each the network is tried on digits that are not
-in the file.
+of them? The file holds copies of handwritten digits, as bytes: some are moved by a pixel, and all
+have noise. :meth:`~sknn.FeedForwardClassifier.partial_fit` is called with one piece after the
+other, so that only one is in memory, and after each the network is tried on digits that are not in
+the file.
 
-Expect the accuracy to rise with the rows that were read, far above that of a linear model, and
-above what the digits as they are, without the copies, lead to.
+Expect the accuracy to rise with the rows that were read, and to end above that of a linear model
+and above that of a network that learns the digits as they are, without copies.
 
 Run it with ``python examples/plot_out_of_core.py``. It needs matplotlib and takes some seconds. For
 more rows, more kinds of files and speed see ``train_from_disk.py`` and ``stream_parquet.py``.
@@ -37,9 +37,7 @@ N_ROWS_OF_A_PIECE = 2_000
 # in a file: what is written to it goes there, and so it is also made piece by piece.
 
 X, y = load_digits(return_X_y=True)
-X_few, X_test, y_few, y_test = train_test_split(
-    X, y, train_size=200, stratify=y, random_state=0
-)
+X_few, X_test, y_few, y_test = train_test_split(X, y, train_size=200, stratify=y, random_state=0)
 rng = np.random.default_rng(0)
 
 
@@ -63,7 +61,8 @@ for piece in pieces:
     file[piece], labels[piece] = copies(N_ROWS_OF_A_PIECE)
 file.flush()
 print(f"{N_ROWS:,} rows, {path.stat().st_size / 1e6:.1f} MB on disk; a piece as float32 is")
-print(f"{4 * 64 * N_ROWS_OF_A_PIECE / 1e6:.1f} MB, all of them would be {4 * 64 * N_ROWS / 1e6:.1f} MB")
+megabytes = [4 * 64 * n_rows / 1e6 for n_rows in (N_ROWS_OF_A_PIECE, N_ROWS)]
+print(f"{megabytes[0]:.1f} MB, all of them would be {megabytes[1]:.1f} MB")
 
 # %%
 # Piece by piece
@@ -103,9 +102,8 @@ folder.cleanup()
 figure, axes = plt.subplots(figsize=(8, 4.4), layout="constrained")
 for (name, accuracies), style in zip(curves.items(), ("-", "--"), strict=True):
     axes.plot(rows_seen, accuracies, style, label=f"{name}, partial_fit")
-axes.axhline(
-    accuracy_of_few, color="tab:gray", linestyle=":", label=f"network, the {len(X_few)} digits alone"
-)
+of_few = f"network, the {len(X_few)} digits alone"
+axes.axhline(accuracy_of_few, color="tab:gray", linestyle=":", label=of_few)
 axes.set(
     title="Digits that are not in the file",
     xlabel="rows read from the file",
@@ -116,5 +114,5 @@ axes.legend(loc="lower right")
 plt.show()
 
 # %%
-# The network goes on gaining where the linear model has long stopped, and ends above the network
-# that has only seen the digits as they are: rows in a file, as many as you like, are worth reading.
+# The first pieces do most, and the later ones still bring the network beyond the one that has only
+# seen the digits as they are: rows in a file, as many as you like, are worth reading.

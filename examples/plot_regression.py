@@ -106,9 +106,7 @@ right.plot(centres, spreads, "-o", color="C2", label="standard deviation of each
 right.plot(centres, -spreads, "-o", color="C2")
 ticks = range(50, 351, 50)
 left.set(xticks=ticks, yticks=ticks)
-right.set(
-    title="Residuals", xlabel="predicted progress", ylabel="residual: actual minus predicted"
-)
+right.set(title="Residuals", xlabel="predicted progress", ylabel="residual: actual minus predicted")
 right.legend(loc="lower left")
 plt.show()
 

@@ -41,9 +41,7 @@ X, y = X[:600] / 16, y[:600]
 
 def largest_difference(ours, theirs):
     """Return the largest difference of any weight or bias."""
-    pairs = zip(
-        ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True
-    )
+    pairs = zip(ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True)
     return max(np.abs(a - b).max() for a, b in pairs)
 
 
@@ -91,9 +89,7 @@ print(f"lbfgs, {iterations[-1]} iterations: {of_lbfgs[-1]:.0e}")
 # Differences that are exactly zero have no place on a logarithmic axis and are left out. The two
 # horizontal lines are the relative rounding errors of the two precisions.
 
-figure, (left, right) = plt.subplots(
-    1, 2, figsize=(11, 4.4), layout="constrained", sharey=True
-)
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained", sharey=True)
 epochs = np.arange(1, N_EPOCHS + 1)
 for (name, (weights, losses, _)), style in zip(runs.items(), ("-", "--", "-."), strict=True):
     left.plot(epochs, np.where(weights > 0, weights, np.nan), style, label=name)

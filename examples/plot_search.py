@@ -42,9 +42,7 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
     X / 16, y, test_size=0.5, stratify=y, random_state=0
 )
-network = FeedForwardClassifier(
-    batch_size=50, learning_rate_init=0.01, max_iter=20, random_state=0
-)
+network = FeedForwardClassifier(batch_size=50, learning_rate_init=0.01, max_iter=20, random_state=0)
 folds = StratifiedKFold(3, shuffle=True, random_state=0)
 
 # %%
@@ -113,7 +111,11 @@ figure.colorbar(image, ax=left, extend="min", label="mean accuracy of the folds"
 
 tried = draws.cv_results_
 for sizes, marker in zip(SIZES, "vos^", strict=True):
-    chosen = [number for number, p in enumerate(tried["params"]) if p["hidden_layer_sizes"] == sizes]
+    chosen = [
+        number
+        for number, parameters in enumerate(tried["params"])
+        if parameters["hidden_layer_sizes"] == sizes
+    ]
     points = right.scatter(
         [tried["params"][number]["alpha"] for number in chosen],
         [tried["params"][number]["learning_rate_init"] for number in chosen],
