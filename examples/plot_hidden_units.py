@@ -6,7 +6,7 @@ What does a unit of the first layer look for? It multiplies each pixel of a hand
 weight of its own, so its weights can be looked at as an image of 8 x 8 pixels: red where ink
 excites the unit, blue where ink holds it back.
 
-Expect noise before training, patterns after it, and with a strong penalty `alpha` smooth strokes.
+Expect noise before training, patterns after it, and smoother ones with a penalty `alpha`.
 Two numbers say so without a look. The weights of *neighbouring* pixels have nothing to do with each
 other at first, and resemble each other in the end. And the pixels that are white in each of the
 digits learned from teach nothing: their weights stay as they were drawn, unless a penalty takes

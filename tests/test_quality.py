@@ -407,10 +407,3 @@ def test_main_prints_the_numbers_and_saves_the_picture(name, settings, printed, 
         assert text in out
     assert (tmp_path / "picture.png").stat().st_size > 20_000
     matplotlib.pyplot.close("all")
-
-
-def test_every_example_with_a_picture_says_what_to_expect():
-    for path in EXAMPLES.glob("plot_*.py"):
-        text = example(path.stem).__doc__
-        assert f"python examples/{path.name}" in text
-        assert "expect" in text.lower() or path.stem == "plot_first_network"
