@@ -401,7 +401,8 @@ def test_callbacks_record_what_they_are_told(tmp_path):
 def test_main_prints_the_numbers_and_saves_the_picture(name, settings, printed, tmp_path, capsys):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
-    example(name).main(tmp_path / "picture.png", **settings)
+    with matplotlib.rc_context():
+        example(name).main(tmp_path / "picture.png", **settings)
     out = capsys.readouterr().out
     for text in printed:
         assert text in out
