@@ -83,9 +83,9 @@ for name, predicted in predictions.items():
 
 predicted = predictions["network"]
 residuals = y - predicted
-trend = spearmanr(predicted, np.abs(residuals))
-print(f"Rank correlation of prediction and size of the error: {trend.statistic:.2f}")
-print(f"(p = {trend.pvalue:.1g}); mean error {residuals.mean():.1f}")
+trend, p_value = spearmanr(predicted, np.abs(residuals))
+print(f"Rank correlation of prediction and size of the error: {trend:.2f}")
+print(f"(p = {p_value:.1g}); mean error {residuals.mean():.1f}")
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.6), layout="constrained")
 for axis, kind in ((left, "actual_vs_predicted"), (right, "residual_vs_predicted")):
