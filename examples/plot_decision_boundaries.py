@@ -7,10 +7,11 @@ two features it can be drawn: the network is asked for the class of each point o
 points are wines from three growers, told apart by the intensity of their colour and by proline, an
 amino acid.
 
-Expect straight boundaries of few units, and boundaries that wind around single wines where there
-are many units and hardly a penalty: they are right for all that was learned, and so sure of
-themselves that their log loss on other wines is many times that of smooth ones. A penalty makes
-also the widest network smooth, so the width need not be chosen with care if `alpha` is.
+Expect simple boundaries of two units, and boundaries that wind around single wines where there are
+many units and hardly a penalty: they are right for nearly all that was learned, and so sure of
+themselves that their log loss on other wines is several times that of smooth ones. With a penalty
+also the widest network is smooth, and networks of all widths are equally good: the width need not
+be chosen with care if `alpha` is.
 
 Run it with ``python examples/plot_decision_boundaries.py``. It needs matplotlib and takes some
 seconds.
@@ -110,7 +111,7 @@ for (width, alpha), axis in zip(models, axes.flat, strict=True):
 for axis in axes[-1]:
     axis.set_xlabel("colour intensity")
 for axis in axes[:, 0]:
-    axis.set_ylabel("proline in mg/l")
+    axis.set_ylabel("proline")
 axes[0, 0].legend(loc="upper right", fontsize="small")
 plt.show()
 
