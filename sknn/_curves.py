@@ -66,9 +66,9 @@ def network_in(estimator: Any) -> Any:
         return network_in(estimator.regressor_)
     raise TypeError(
         f"There is no network in {estimator!r}. Give a fitted FeedForwardClassifier,"
-        " FeedForwardRegressor, or MLPClassifier or MLPRegressor of scikit-learn; or a Pipeline that"
-        " ends with one, a search whose best_estimator_ is one, or a TransformedTargetRegressor of"
-        " one."
+        " FeedForwardRegressor, or MLPClassifier or MLPRegressor of scikit-learn; or a Pipeline"
+        " that ends with one, a search whose best_estimator_ is one, or a"
+        " TransformedTargetRegressor of one."
     )
 
 
