@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import traceback
@@ -11,17 +12,22 @@ from pathlib import Path
 
 from sknn import _environment
 
-
 # The directories of a path, of any system: all but the name of the file.
-_DIRECTORIES = re.compile(r"(?:\b[A-Za-z]:|~)?[\\/](?:[^\\/'\":]+[\\/])+")
+# Spaces belong to it only within quotes.
+_DIRECTORIES = re.compile(
+    r"""(?<=['"])(?:[A-Za-z]:|~)?[\\/](?:[^\\/'":]+[\\/])+
+    |(?<![\w.])(?:[A-Za-z]:|~)?[\\/](?:[^\\/\s'":]+[\\/])+""",
+    re.VERBOSE,
+)
 
 
 def _told(error: BaseException) -> str:
     """An error in a line: what it is, and in which file and line, without paths."""
     what = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    what = _DIRECTORIES.sub("", what.replace(os.path.expanduser("~"), "~"))
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {_DIRECTORIES.sub('', what)}{where}"
+    return f"{type(error).__name__}: {what}{where}"
 
 
 def _show(title: str, facts: Callable[[], dict[str, str]]) -> list[str]:
