@@ -8,7 +8,7 @@ from typing import Any
 # Okabe and Ito (2008), "Color Universal Design": told apart with every kind of colour blindness. In
 # this order the neighbours differ in lightness too, so that grey prints tell them apart; yellow,
 # too light on white, is left out.
-COLORS = ("#0072B2", "#E69F00", "#000000", "#D55E00", "#56B4E9", "#009E73", "#CC79A7")
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#56B4E9", "#D55E00", "#000000", "#CC79A7")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
