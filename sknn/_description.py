@@ -43,7 +43,7 @@ class DescribedNetwork:
         ... )
         >>> print(clf.summary())
         FeedForwardClassifier, not fitted: ? is known after fit
-        -----------------------------------------------------------------
+        ------------------------------------------------------------------
         layer     shape     activation  normalization  dropout  parameters
         ------------------------------------------------------------------
         input     ?         -           -              -                 -

@@ -60,7 +60,7 @@ class WeightsDisplay:
     >>> from sklearn.datasets import load_digits
     >>> from sknn import FeedForwardClassifier, WeightsDisplay
     >>> X, y = load_digits(return_X_y=True)
-    >>> clf = FeedForwardClassifier((30,), random_state=0).fit(X, y)
+    >>> clf = FeedForwardClassifier((30,), early_stopping=True, random_state=0).fit(X, y)
     >>> display = WeightsDisplay.from_estimator(clf, image_shape=(8, 8), units=9)
     >>> len(display.images_), display.images_[0].get_array().shape
     (9, (8, 8))

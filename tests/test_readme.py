@@ -14,6 +14,7 @@ PAGES = (
     "devices",
     "large_data",
     "persistence",
+    "pictures",
     "reproducibility",
     "resume",
     "streams",
