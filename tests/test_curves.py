@@ -190,6 +190,15 @@ def test_best_epoch_after_warm_start_on_other_rows_is_of_the_last_call():
     assert max(last_call) < max(model.validation_scores_)
 
 
+def test_best_epoch_after_warm_start_is_not_an_earlier_one_of_equal_score():
+    model = network(early_stopping=True, warm_start=True, max_iter=8, learning_rate_init=0.05)
+    fitted(model, X_val=[[3.0, -6.0, 1.5]], y_val=[1])
+    fitted(model, X_val=[[-3.0, 6.0, -1.5]], y_val=[0])
+    n_before = len(model.loss_curve_) - model.n_iter_
+    assert model.best_validation_score_ in model.validation_scores_[:n_before]
+    assert best_epoch_of(model) > n_before
+
+
 @pytest.mark.parametrize("has_rows", [False, True])
 def test_best_epoch_is_none_without_early_stopping(has_rows):
     rows = {"X_val": X[:20], "y_val": Y[:20]} if has_rows else {}

@@ -110,7 +110,13 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("name", list(PLANTED))
+# Each is a process of its own, of some seconds: two of them say whether failures are told at all.
+_QUICK = ("an error", "no torch")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in _QUICK else pytest.param(n, marks=pytest.mark.long) for n in PLANTED]
+)
 def test_planted_failure_is_told_and_ends_with_one(name):
     planted, told = PLANTED[name]
     code, lines = report(

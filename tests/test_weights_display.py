@@ -64,13 +64,14 @@ def test_images_are_the_weights_of_units_in_the_shape_given(model):
         assert axes.get_title() == f"unit {unit}"
 
 
-def test_images_do_not_overlap_and_stay_inside_of_the_axes(model):
+@pytest.mark.parametrize("shape", [(2, 3), (6, 1)])
+def test_images_and_their_titles_do_not_overlap_and_stay_inside_of_the_axes(model, shape):
     _, (axes, _) = plt.subplots(1, 2)
-    display = WeightsDisplay.from_estimator(model, image_shape=(2, 3), units=5, ax=axes)
+    display = WeightsDisplay.from_estimator(model, image_shape=shape, units=5, ax=axes)
     display.figure_.canvas.draw()
     assert display.ax_ is axes
     outer = axes.get_window_extent()
-    boxes = [inner.get_window_extent() for inner in display.axes_]
+    boxes = [inner.get_tightbbox() for inner in display.axes_]
     for i, box in enumerate(boxes):
         assert outer.x0 - 1 <= box.x0 < box.x1 <= outer.x1 + 1
         assert outer.y0 - 1 <= box.y0 < box.y1 <= outer.y1 + 1
