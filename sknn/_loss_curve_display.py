@@ -275,9 +275,17 @@ class LossCurveDisplay:
             self.rate_ax_.set(xlabel="epoch", ylabel="learning rate")
         else:
             self.ax_ = axes_for(ax, caller)
+        from matplotlib.ticker import MaxNLocator
+
         self.figure_ = self.ax_.figure
         self.lines_ = {name: {} for name in self.curves}
         self.ax_.set(xlabel="epoch", ylabel="loss", yscale="log" if log_scale else "linear")
+        for axes in filter(None, (self.ax_, self.rate_ax_)):
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        if self.rate_ax_ is not None and self.ax_.get_shared_x_axes().joined(
+            self.ax_, self.rate_ax_
+        ):
+            self.ax_.set_xlabel("")  # it is below the rates
         if validation_score and self._has("validation_score"):
             self.score_ax_ = self.ax_.twinx()
             self.score_ax_.set_ylabel("validation score")

@@ -12,7 +12,7 @@ from sknn._curves import network_in
 from sknn._plotting import axes_for
 
 # From this many on, not every row or column has its name beside it.
-_MOST_ROW_LABELS, _MOST_COLUMN_LABELS = 40, 20
+_MOST_LABELS = 20
 
 
 class WeightsDisplay:
@@ -215,8 +215,8 @@ class WeightsDisplay:
         self.images_ = [self.ax_.imshow(self.weights, **{"aspect": "auto", **options})]
         self.axes_ = np.array([self.ax_])
         self.ax_.set(xlabel=self.unit_kind, ylabel="feature")
-        rows = range(0, n_features, math.ceil(n_features / _MOST_ROW_LABELS))
-        columns = range(0, n_shown, math.ceil(n_shown / _MOST_COLUMN_LABELS))
+        rows = range(0, n_features, math.ceil(n_features / _MOST_LABELS))
+        columns = range(0, n_shown, math.ceil(n_shown / _MOST_LABELS))
         self.ax_.set_yticks(rows, [str(names[i]) for i in rows])
         self.ax_.set_xticks(columns, [str(self.units[i]) for i in columns])
 

@@ -109,12 +109,14 @@ def test_learning_rates_are_drawn_below_if_asked_for(stopped):
     assert display.rate_ax_.get_ylabel() == "learning rate"
     assert display.rate_ax_.get_position().y1 <= display.ax_.get_position().y0
     assert display.ax_.get_xlim() == display.rate_ax_.get_xlim()
+    assert (display.ax_.get_xlabel(), display.rate_ax_.get_xlabel()) == ("", "epoch")
 
 
 def test_learning_rates_go_to_the_second_axes_given(stopped):
     _, (above, below) = plt.subplots(2)
     display = LossCurveDisplay.from_estimator(stopped, ax=(above, below), learning_rate=True)
     assert (display.ax_, display.rate_ax_) == (above, below)
+    assert display.ax_.get_xlabel() == display.rate_ax_.get_xlabel() == "epoch"
 
 
 def test_learning_rates_need_two_axes(stopped):
@@ -142,6 +144,15 @@ def test_axes_that_are_given_are_drawn_in(plain):
     again = display.plot()
     assert again is display
     assert display.ax_ is not axes
+
+
+def test_epochs_on_the_axes_are_whole():
+    _, (above, below) = plt.subplots(2)
+    above.set_xticks([0.5, 1.5])
+    curves = {"mine": {"epoch": np.arange(1, 4), "loss": np.ones(3), "learning_rate": np.ones(3)}}
+    LossCurveDisplay(curves=curves).plot((above, below), learning_rate=True)
+    for axes in (above, below):
+        assert (axes.get_xticks() % 1 == 0).all()
 
 
 def test_name_is_that_of_attributes_and_legend(stopped):
