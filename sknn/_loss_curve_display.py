@@ -281,7 +281,7 @@ class LossCurveDisplay:
         self.lines_ = {name: {} for name in self.curves}
         self.ax_.set(xlabel="epoch", ylabel="loss", yscale="log" if log_scale else "linear")
         for axes in filter(None, (self.ax_, self.rate_ax_)):
-            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
         if self.rate_ax_ is not None and self.ax_.get_shared_x_axes().joined(
             self.ax_, self.rate_ax_
         ):
