@@ -1,8 +1,16 @@
 """The feedforward network for scikit-learn users."""
 
 from sknn._classifier import FeedForwardClassifier
+from sknn._loss_curve_display import LossCurveDisplay
 from sknn._regressor import FeedForwardRegressor
 from sknn._saved import load
+from sknn._weights_display import WeightsDisplay
 
-__all__ = ["FeedForwardClassifier", "FeedForwardRegressor", "load"]
+__all__ = [
+    "FeedForwardClassifier",
+    "FeedForwardRegressor",
+    "LossCurveDisplay",
+    "WeightsDisplay",
+    "load",
+]
 __version__ = "0.1.0"

@@ -32,6 +32,7 @@ from sknn import (
     _fork,  # noqa: F401  from the start: it notes whether torch was there before a fork
     _targets,
 )
+from sknn._description import DescribedNetwork
 from sknn._fitted import FittedNetwork
 from sknn._input import CheckedInput, targets_of
 from sknn._sklearn_compat import (
@@ -68,7 +69,9 @@ def _name_of(choice: Any) -> str:
     return getattr(choice, "__qualname__", type(choice).__qualname__)
 
 
-class BaseFeedForward(CallbackSupportMixin, CheckedInput, FittedNetwork, BaseEstimator, ABC):
+class BaseFeedForward(
+    CallbackSupportMixin, CheckedInput, FittedNetwork, DescribedNetwork, BaseEstimator, ABC
+):
     """What the classifier and the regressor share.
 
     Subclasses say how targets are checked and encoded (`_check_targets`, `_encode_validation`),

@@ -32,6 +32,11 @@ except ImportError:  # scikit-learn below 1.9
         return method
 
 
+try:
+    from sklearn.utils._repr_html.estimator import _VisualBlock
+except ImportError:  # of a version to come
+    _VisualBlock = None
+
 _REFUSES_ZEROS = "allow_all_zero_weights" in inspect.signature(_check_sample_weight).parameters
 
 
@@ -95,3 +100,30 @@ def readable_frame(X: Any) -> Any:
 def is_sklearn_callback(callback: Any) -> bool:
     """Whether an object follows scikit-learn's protocol of callbacks, in any version."""
     return hasattr(callback, "on_fit_task_begin") and hasattr(callback, "on_fit_task_end")
+
+
+def with_html_before(table: Any, html: Callable[[], str]) -> Any:
+    """scikit-learn's table of parameters, with more HTML before its own.
+
+    One that is not made into HTML by `_html_repr` is returned as it is.
+    """
+    own = getattr(table, "_html_repr", None)
+    if own is not None:
+        table._html_repr = lambda: html() + own()
+    return table
+
+
+def has_captions() -> bool:
+    """Whether scikit-learn's diagrams have captions, and blocks that can be made."""
+    return (
+        _VisualBlock is not None
+        and "name_caption" in inspect.signature(_VisualBlock.__init__).parameters
+    )
+
+
+def captioned_block(estimator: Any, caption: str) -> Any:
+    """The block of a diagram that scikit-learn makes of an estimator, with a caption."""
+    name = type(estimator).__name__
+    return _VisualBlock(
+        "single", estimator, names=name, name_details=str(estimator), name_caption=caption
+    )

@@ -15,6 +15,7 @@ PAGES = (
     "frames",
     "large_data",
     "persistence",
+    "pictures",
     "reproducibility",
     "resume",
     "streams",
