@@ -225,7 +225,7 @@ out_activation_ : str
     'softmax', 'logistic', 'identity', 'exp', or 'sort' for several quantiles.
 n_features_in_ : int
     Number of features.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (`n_features_in_`,)
     Names of the features, if all are strings.
 callbacks_ : list of (str, skorch.callbacks.Callback)
     The copies of `callbacks` that the last call used, with their names.
