@@ -40,7 +40,10 @@ exclude_patterns = ["_build", "_ext", "_examples", "_templates"]
 # page here, and their inventories would have to be downloaded.
 nitpicky = True
 nitpick_ignore_regex = [
-    (r"py:.*", r"(functools|sklearn|skorch|torch|numpy|pandas|polars|matplotlib|onnx|skl2onnx)(\..*)?"),
+    (
+        r"py:.*",
+        r"(functools|sklearn|skorch|torch|numpy|pandas|polars|matplotlib|onnx|skl2onnx)(\..*)?",
+    ),
 ]
 suppress_warnings = ["toc.empty_glob"]  # docs/guide may have no pages
 

@@ -285,5 +285,5 @@ def document(estimator: type) -> type:
     text = inspect.cleandoc(estimator.__doc__ or "")
     for place, part in parts.items():
         text = text.replace(place, part.rstrip())
-    estimator.__doc__ = text
+    estimator.__doc__ = text + "\n"
     return estimator

@@ -1,7 +1,7 @@
 """The examples that the gallery runs, in a directory of their own.
 
-``examples/`` also holds scripts that are only shown, and the benchmarks, whose README sphinx-gallery
-would take for the head of a section. So the gallery reads copies of ``plot_*.py``.
+``examples/`` also holds scripts that are only shown, and the benchmarks, whose README
+sphinx-gallery would take for the head of a section. So the gallery reads copies of ``plot_*.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ HEADER = "GALLERY_HEADER.rst"
 
 
 def stage(sources: dict[str, str], directory: Path) -> None:
-    """Make a directory hold these texts under these names, and leave alone what is as it should be."""
+    """Make a directory hold these texts under these names, and no other files.
+
+    A file that is as it should be is left alone, so that a build finds it unchanged.
+    """
     directory.mkdir(exist_ok=True)
     for old in directory.iterdir():
         if old.name not in sources:

@@ -30,7 +30,9 @@ def inherited(thing: type) -> list[str]:
     return [
         name
         for name in sorted(dir(thing))
-        if not name.startswith("_") and name not in members(thing) and callable(getattr(thing, name))
+        if not name.startswith("_")
+        and name not in members(thing)
+        and callable(getattr(thing, name))
     ]
 
 
@@ -81,8 +83,9 @@ def pages(package: Any) -> dict[str, str]:
 
 
 def _write_pages(app, config) -> None:
-    import sknn
     from gallery_sources import stage
+
+    import sknn
 
     stage(pages(sknn), Path(app.srcdir) / "api")
 
