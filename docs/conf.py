@@ -45,7 +45,6 @@ nitpick_ignore_regex = [
         r"(functools|sklearn|skorch|torch|numpy|pandas|polars|matplotlib|onnx|skl2onnx)(\..*)?",
     ),
 ]
-suppress_warnings = ["toc.empty_glob"]  # docs/guide may have no pages
 
 # --- Markdown, with GitHub's names for the headings
 
@@ -57,6 +56,8 @@ highlight_language = "text"  # what a block without a language is: commands, and
 # --- The reference
 
 autosummary_generate = False  # public_api writes the pages
+default_role = "code"  # what single backticks of a docstring mean
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # numpydoc's types are those that are meant
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False

@@ -15,7 +15,7 @@ from pathlib import Path
 PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
-    "README.md": "index.md",
+    "README.md": "installation.md",
     "SECURITY.md": "security.md",
     "examples/benchmarks/README.md": "benchmarks.md",
 }
