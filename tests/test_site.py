@@ -14,6 +14,7 @@ EXTENSIONS = ROOT / "docs" / "_ext"
 links = types.SimpleNamespace(**runpy.run_path(str(EXTENSIONS / "repository_links.py")))
 public_api = types.SimpleNamespace(**runpy.run_path(str(EXTENSIONS / "public_api.py")))
 gallery = types.SimpleNamespace(**runpy.run_path(str(EXTENSIONS / "gallery_sources.py")))
+mathml = types.SimpleNamespace(**runpy.run_path(str(EXTENSIONS / "mathml.py")))
 check_links = types.SimpleNamespace(**runpy.run_path(str(ROOT / ".ci" / "check_links.py")))
 
 # Before the first test, as a watch on global state wraps the methods while tests run.
@@ -91,16 +92,34 @@ def test_staged_examples_are_replaced_and_removed_with_their_sources(tmp_path):
     assert files == {"plot_b.py": "3\n"}
 
 
-def test_formula_is_written_as_mathml_without_a_script():
-    nodes = pytest.importorskip("docutils.nodes")
-    mathml = runpy.run_path(str(EXTENSIONS / "mathml.py"))
+@pytest.mark.parametrize(
+    ("formula", "text"),
+    [
+        (r"\alpha \lVert W \rVert^2", "α‖W‖2"),
+        (r"(n_1, \dots, n_{L-1})", "(n1,…,nL−1)"),
+        (r"n / \texttt{batch\_size} \text{ rows}", "n/batch_size\N{NO-BREAK SPACE}rows"),
+    ],
+)
+def test_formula_is_written_as_mathml_without_a_script(formula, text):
+    from docutils import nodes
+
     translator = types.SimpleNamespace(body=[])
     with pytest.raises(nodes.SkipNode):
-        mathml["visit_inline"](translator, nodes.math("", r"\alpha \lVert W \rVert^2"))
-    assert re.fullmatch(
-        r'<span class="math notranslate"><math .*</math></span>', "".join(translator.body), re.S
-    )
-    assert "α" in translator.body[0]
+        mathml.visit_inline(translator, nodes.math("", formula))
+    markup = "".join(translator.body)
+    assert re.fullmatch(r'<span class="math notranslate"><math .*</math></span>', markup, re.S)
+    shown = "".join(re.findall(r">([^<]*)<", re.sub(r"\n *", "", markup)))
+    assert shown == text
+
+
+def test_formula_that_cannot_be_converted_is_a_warning_and_shown(caplog):
+    from docutils import nodes
+
+    translator = types.SimpleNamespace(body=[])
+    with pytest.raises(nodes.SkipNode):
+        mathml.visit_inline(translator, nodes.math("", r"a < \nosuchcommand"))
+    assert r"<code>a &lt; \nosuchcommand</code>" in translator.body[0]
+    assert "cannot be shown as MathML" in caplog.text
 
 
 @pytest.fixture

@@ -5,6 +5,9 @@ A renderer for ``html_math_renderer``, by the converter that comes with docutils
 
 from __future__ import annotations
 
+import html
+import re
+
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -12,14 +15,24 @@ from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
 
+# Text within a formula, in which docutils keeps the backslash of an underscore, and does not know
+# that of a typewriter; and a command that it has by another name only.
+_TEXT = re.compile(r"\\text(?:tt)?\{((?:[^{}\\]|\\.)*)\}")
+_DOTS = re.compile(r"\\dots(?![a-zA-Z])")
+
+
+def _as_docutils_has_it(formula: str) -> str:
+    formula = _TEXT.sub(lambda text: rf"\text{{{text[1]}}}".replace(r"\_", "_"), formula)
+    return _DOTS.sub(lambda _: r"\ldots", formula)
+
 
 def _markup(node: nodes.Element, as_block: bool) -> str:
     """The MathML of a formula; what cannot be converted is a warning, and shown as it is."""
     try:
-        return tex2mathml(node.astext(), as_block=as_block)
+        return tex2mathml(_as_docutils_has_it(node.astext()), as_block=as_block)
     except MathError as error:
         logger.warning("formula cannot be shown as MathML: %s", error, location=node)
-        return f"<code>{nodes.unescape(node.astext())}</code>"
+        return f"<code>{html.escape(node.astext())}</code>"
 
 
 def visit_inline(translator, node: nodes.math) -> None:
