@@ -91,7 +91,10 @@ html_css_files = ["custom.css"]
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"index": [], "getting_started": [], "differences": [], "coming_from": []}
+# No bar on the left where there is nothing to list, and where lines of code need the width.
+html_sidebars = dict.fromkeys(
+    ["index", "getting_started", "coming_from", "differences", "scripts", "auto_examples/*"], []
+)
 html_theme_options = {
     "logo": {"text": "sknn"},
     "header_links_before_dropdown": 7,
