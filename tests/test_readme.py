@@ -5,6 +5,8 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
+from conftest import torch_threads
 
 ROOT = Path(__file__).resolve().parent.parent
 code_blocks = runpy.run_path(str(ROOT / ".ci" / "readme_blocks.py"))["code_blocks"]
@@ -34,9 +36,10 @@ def test_python_blocks_of_a_page_run_in_order(page, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "Agg")
     blocks = code_blocks("python", page)
     namespace = {"__name__": "page"}
-    for line, code in blocks:
-        # The blank lines make the line numbers of a traceback those of the page.
-        exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)  # noqa: S102 (our own pages)
+    with torch_threads(torch.get_num_threads()):  # a page may set the number, for itself
+        for line, code in blocks:
+            # The blank lines make the line numbers of a traceback those of the page.
+            exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)  # noqa: S102 (our own pages)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
