@@ -23,7 +23,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from sknn import FeedForwardClassifier
+from sknn import FeedForwardClassifier, WeightsDisplay
 
 plt.style.use("seaborn-v0_8-colorblind")
 # All epochs are meant to be run.
@@ -87,21 +87,12 @@ for name in networks:
 # %%
 # The images
 # ----------
-# Each row of images has a scale of its own, from the largest weight down to its negative.
+# Each network has a scale of its own, from the largest weight down to its negative.
 
-figure, axes = plt.subplots(
-    len(networks), 12, figsize=(11, 4.3), layout="constrained", sharex=True, sharey=True
-)
-for row, (name, network) in zip(axes, networks.items(), strict=True):
-    largest = np.abs(network.coefs_[0]).max()
-    # The weights of the first layer.
-    for axis, weights in zip(row, network.coefs_[0].T, strict=True):
-        image = axis.imshow(weights.reshape(8, 8), cmap="RdBu_r", vmin=-largest, vmax=largest)
-        axis.set(xticks=[], yticks=[])
-    row[0].set_ylabel(name, rotation=0, ha="right", va="center")
-    figure.colorbar(image, ax=row, fraction=0.02, pad=0.005)
-for number, axis in enumerate(axes[0]):
-    axis.set_title(f"unit {number}", fontsize="small")
+figure, axes = plt.subplots(2, 2, figsize=(10, 7.5), layout="constrained")
+for axis, (name, network) in zip(axes.flat, networks.items(), strict=True):
+    WeightsDisplay.from_estimator(network, units=None, image_shape=(8, 8), ax=axis)
+    axis.set_title(name)
 plt.show()
 
 # %%

@@ -31,7 +31,7 @@ from sklearn.model_selection import (
     validation_curve,
 )
 
-from sknn import FeedForwardClassifier
+from sknn import FeedForwardClassifier, LossCurveDisplay
 
 plt.style.use("seaborn-v0_8-colorblind")
 # All epochs are meant to be run.
@@ -112,14 +112,8 @@ for axis, place in ((left, "lower right"), (middle, "lower left")):
     lines = axis.get_lines()
     axis.legend(lines, ["rows learned from", "others"], loc=place)
 
-# The curves of one fit.
-epochs = np.arange(1, len(training_loss) + 1)
-right.plot(epochs, training_loss, label="rows learned from")
-right.plot(epochs, validation_loss, label="others")
-right.plot(epochs[best], validation_loss[best], "*", color="C1", markersize=14, label="the best")
-right.set(title="An earlier end", xlabel="epoch", ylabel="log loss")
-right.set_ylim(bottom=0)
-right.legend()
+LossCurveDisplay.from_estimators({"An earlier end": network}, ax=right)
+right.axvline(best + 1, color="0.6", linestyle=":")
 plt.show()
 
 # %%

@@ -254,6 +254,7 @@ class LossCurveDisplay:
         Returns
         -------
         self : LossCurveDisplay
+            The display itself, with the attributes that drawing sets.
 
         Raises
         ------

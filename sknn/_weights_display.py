@@ -180,6 +180,7 @@ class WeightsDisplay:
         Returns
         -------
         self : WeightsDisplay
+            The display itself, with the attributes that drawing sets.
 
         Raises
         ------
