@@ -1,8 +1,9 @@
 """The feedforward network for scikit-learn users."""
 
 from sknn._classifier import FeedForwardClassifier
+from sknn._exchange import from_sklearn
 from sknn._regressor import FeedForwardRegressor
 from sknn._saved import load
 
-__all__ = ["FeedForwardClassifier", "FeedForwardRegressor", "load"]
+__all__ = ["FeedForwardClassifier", "FeedForwardRegressor", "from_sklearn", "load"]
 __version__ = "0.1.0"

@@ -32,6 +32,7 @@ from sknn import (
     _fork,  # noqa: F401  from the start: it notes whether torch was there before a fork
     _targets,
 )
+from sknn._exports import Exports
 from sknn._fitted import FittedNetwork
 from sknn._input import CheckedInput
 from sknn._sklearn_compat import (
@@ -68,7 +69,9 @@ def _name_of(choice: Any) -> str:
     return getattr(choice, "__qualname__", type(choice).__qualname__)
 
 
-class BaseFeedForward(CallbackSupportMixin, CheckedInput, FittedNetwork, BaseEstimator, ABC):
+class BaseFeedForward(
+    CallbackSupportMixin, CheckedInput, FittedNetwork, Exports, BaseEstimator, ABC
+):
     """What the classifier and the regressor share.
 
     Subclasses say how targets are checked and encoded (`_check_targets`, `_encode_validation`),
@@ -400,12 +403,16 @@ class BaseFeedForward(CallbackSupportMixin, CheckedInput, FittedNetwork, BaseEst
             score=self._score_encoded,
             validation_loss=self._make_loss(smoothed=False),
             scorer=scorer,
-            watched=f"{_name_of(self.scoring)} {_name_of(self.loss)}",
+            watched=self._watched_scores(),
             shards=shards,
             tasks=tasks,
         )
         # Another tuple than the function's own: in a cycle, the rows would outlive the fit.
         return problem._replace(estimator_at=estimator_at)
+
+    def _watched_scores(self) -> str:
+        """A name for what the scores of validation rows are of."""
+        return f"{_name_of(self.scoring)} {_name_of(self.loss)}"
 
     def _split(self, problem: Problem, random_state, incremental) -> Problem:
         """Set validation rows aside."""
