@@ -2,8 +2,9 @@
 
 from sknn._classifier import FeedForwardClassifier
 from sknn._exchange import from_sklearn
+from sknn._exports import register_onnx
 from sknn._regressor import FeedForwardRegressor
 from sknn._saved import load
 
-__all__ = ["FeedForwardClassifier", "FeedForwardRegressor", "from_sklearn", "load"]
+__all__ = ["FeedForwardClassifier", "FeedForwardRegressor", "from_sklearn", "load", "register_onnx"]
 __version__ = "0.1.0"

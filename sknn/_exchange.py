@@ -122,7 +122,9 @@ def _advice(given: Any) -> str:
     if hasattr(given, "steps"):
         return f"{text} Give the step that is one, as in from_sklearn(pipeline[-1])."
     if hasattr(given, "best_estimator_"):
-        return f"{text} Give the estimator that was found, as in from_sklearn(search.best_estimator_)."
+        return (
+            f"{text} Give the estimator that was found, as in from_sklearn(search.best_estimator_)."
+        )
     return f"{text} Give the network itself, if this holds one."
 
 
@@ -158,9 +160,7 @@ def _name_of(activation: Any) -> str:
     return getattr(activation, "__qualname__", repr(activation))
 
 
-def _sklearn_parameters(
-    estimator: BaseFeedForward, kind: type, network: Network
-) -> dict[str, Any]:
+def _sklearn_parameters(estimator: BaseFeedForward, kind: type, network: Network) -> dict[str, Any]:
     """The parameters that both have, with values that scikit-learn takes.
 
     In the place of others stands what leaves predictions as they are.

@@ -173,3 +173,27 @@ class Exports:
         from sknn._onnx import convert
 
         return convert
+
+
+def register_onnx() -> None:
+    """Make the estimators known to skl2onnx, for ensembles and others that hold one.
+
+    Where an estimator is converted by itself, in a `Pipeline` or as the best of a `GridSearchCV`,
+    skl2onnx asks it, and no such call is needed. Of what a `VotingClassifier`, a
+    `CalibratedClassifierCV` or a `StackingClassifier` holds, it only looks up the class.
+
+    Raises
+    ------
+    ImportError
+        If skl2onnx is not installed.
+
+    Examples
+    --------
+    >>> import sknn
+    >>> sknn.register_onnx()
+
+    .. versionadded:: 0.1
+    """
+    from sknn._onnx import register
+
+    register()

@@ -1,7 +1,8 @@
 """Batch normalization as a part of the linear layer before it.
 
-In prediction the statistics are fixed, so that normalization is a linear map of each unit. It stands
-between the linear layer and the activation: with scale g, shift b, running mean m and variance v,
+In prediction the statistics are fixed, so that normalization is a linear map of each unit. It
+stands between the linear layer and the activation: with scale g, shift b, running mean m and
+variance v,
 
     g (x W + c - m) / sqrt(v + eps) + b = x (W s) + ((c - m) s + b),    s = g / sqrt(v + eps).
 
