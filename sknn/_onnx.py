@@ -111,7 +111,7 @@ def _outputs(scope: Scope, model: BaseFeedForward, inputs: list[Variable]) -> li
         names = [f"{prefix}{name}" for name in _labels(model, options)]
         return [declare("output_label", label()), *(declare(name, number()) for name in names)]
     if options["zipmap"]:
-        maps = SequenceType(DictionaryType(label([None]), number()))
+        maps = SequenceType(DictionaryType(label([None]), FloatTensorType()))
         return [declare("output_label", label()), declare("output_probability", maps)]
     outputs = [declare("label", label()), declare("probabilities", number())]
     if options["output_class_labels"]:
@@ -250,7 +250,9 @@ def _write_classification(nodes: Nodes, model: BaseFeedForward, operator: Operat
     if isinstance(outputs[1].type, SequenceType):
         name = "classlabels_strings" if kind is str else "classlabels_int64s"
         keys = {name: labels.tolist()}
+        p = nodes.cast(p, TensorProto.FLOAT)  # the only type that ZipMap takes
         nodes.add("ZipMap", p, output=outputs[1].full_name, domain="ai.onnx.ml", **keys)
+        _join_identity(nodes.container)
     elif _is_in_columns(options, outputs):
         for i, column in enumerate(outputs[1:]):
             place = nodes.constant(i, np.int64)
@@ -259,3 +261,16 @@ def _write_classification(nodes: Nodes, model: BaseFeedForward, operator: Operat
         nodes.add("Identity", p, output=outputs[1].full_name)
         for class_labels in outputs[2:]:
             nodes.add("Identity", nodes.constant(labels, kind), output=class_labels.full_name)
+
+
+def _join_identity(container: ModelComponentContainer) -> None:
+    """Let the last node write where an Identity would take its output to.
+
+    A search has put one behind the outputs of its best estimator. onnxruntime has none for maps.
+    """
+    last = container.nodes[-1]
+    for node in container.nodes:
+        if node.op_type == "Identity" and node.input[0] == last.output[0]:
+            last.output[0] = node.output[0]
+            container.nodes.remove(node)
+            return

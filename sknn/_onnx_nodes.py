@@ -109,7 +109,8 @@ def _softplus(nodes: Nodes, x: str) -> str:
 
 
 def _silu(nodes: Nodes, x: str) -> str:
-    return nodes.add("Mul", x, nodes.add("Sigmoid", x))
+    # Not x * Sigmoid(x): onnxruntime 1.18 fuses that, and then has no kernel for doubles.
+    return nodes.add("Div", x, nodes.plus(nodes.add("Exp", nodes.add("Neg", x)), 1.0))
 
 
 def _mish(nodes: Nodes, x: str) -> str:
@@ -158,6 +159,16 @@ def sorted_columns(nodes: Nodes, x: str, n_columns: int) -> str:
     return values
 
 
+def _exact_logistic(nodes: Nodes, x: str) -> str:
+    """exp(min(x, 0)) / (1 + exp(-|x|)): small values to all digits.
+
+    onnxruntime's Sigmoid loses them, and is zero where the exponential is not.
+    """
+    above = nodes.add("Exp", nodes.add("Min", x, nodes.constant(0.0)))
+    decay = nodes.add("Exp", nodes.add("Neg", nodes.add("Abs", x)))
+    return nodes.add("Div", above, nodes.plus(decay, 1.0))
+
+
 def probabilities(nodes: Nodes, raw: str, output_activation: str, n_outputs: int) -> str:
     """The probability of each class, in one column each, never zero.
 
@@ -166,10 +177,10 @@ def probabilities(nodes: Nodes, raw: str, output_activation: str, n_outputs: int
     """
     if output_activation == "softmax":
         p = nodes.add("Softmax", raw, axis=1)
-    elif n_outputs == 1:
-        p = nodes.add("Sigmoid", nodes.add("Concat", nodes.add("Neg", raw), raw, axis=1))
     else:
-        p = nodes.add("Sigmoid", raw)
+        if n_outputs == 1:
+            raw = nodes.add("Concat", nodes.add("Neg", raw), raw, axis=1)
+        p = _exact_logistic(nodes, raw)
     return nodes.add("Max", p, nodes.constant(np.finfo(nodes.dtype).tiny))
 
 

@@ -327,8 +327,8 @@ def test_ensembles_after_registration_predict_the_same():
     network = FeedForwardClassifier(max_iter=20, random_state=0)
     members = [("ours", network), ("theirs", LogisticRegression())]
     ensembles = [
-        VotingClassifier(members, voting="soft"),
-        VotingClassifier(members, voting="hard"),
+        VotingClassifier(members, voting="soft", flatten_transform=False),
+        VotingClassifier(members, voting="hard", flatten_transform=False),
         CalibratedClassifierCV(network, cv=2),
         StackingClassifier(members, cv=2),
         OneVsRestClassifier(network),
