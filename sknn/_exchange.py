@@ -277,6 +277,9 @@ def _take_over(mlp: MLP, estimator: BaseFeedForward) -> None:
     if not hasattr(mlp, "loss_curve_"):
         return
     n_epochs, scores = len(mlp.loss_curve_), mlp.validation_scores_
+    for name in ("best_loss_", "best_validation_score_"):
+        value = getattr(mlp, name)
+        setattr(estimator, name, None if value is None else float(value))
     estimator.loss_curve_ = [float(loss) for loss in mlp.loss_curve_]
     if scores is not None:
         estimator.validation_scores_ = [float(score) for score in scores]
