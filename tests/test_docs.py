@@ -65,5 +65,6 @@ def test_fitted_attributes_of_scikit_learn_are_there_and_documented(ours, theirs
     assert set(documented(theirs, "Attributes")) <= set(names)
 
 
-def test_public_names_are_the_two_estimators_and_load():
-    assert sknn.__all__ == ["FeedForwardClassifier", "FeedForwardRegressor", "load"]
+def test_public_names_are_the_two_estimators_and_three_functions():
+    functions = ["from_sklearn", "load", "register_onnx"]
+    assert sknn.__all__ == ["FeedForwardClassifier", "FeedForwardRegressor", *functions]

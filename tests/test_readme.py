@@ -12,6 +12,7 @@ PAGES = (
     "additions",
     "cluster",
     "devices",
+    "elsewhere",
     "large_data",
     "persistence",
     "reproducibility",
