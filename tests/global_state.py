@@ -224,7 +224,7 @@ class Watch:
 
 METHODS = (
     *("fit", "partial_fit", "predict", "predict_proba", "predict_log_proba", "score"),
-    *("get_params", "set_params", "set_callbacks", "__getstate__", "__setstate__"),
+    *("get_params", "set_params", "set_callbacks", "to_sklearn", "__getstate__", "__setstate__"),
 )
 
 
