@@ -100,9 +100,7 @@ def from_sklearn(mlp: MLP) -> BaseFeedForward:
     kinds = {MLPClassifier: FeedForwardClassifier, MLPRegressor: FeedForwardRegressor}
     if type(mlp) not in kinds:
         raise TypeError(_advice(mlp))
-    parameters = mlp.get_params(deep=False)
-    parameters["random_state"] = copy.deepcopy(parameters["random_state"])
-    estimator = kinds[type(mlp)](**parameters)
+    estimator = kinds[type(mlp)](**copy.deepcopy(mlp.get_params(deep=False)))
     if hasattr(mlp, "coefs_"):
         _take_over(mlp, estimator)
     _copy_requests(mlp, estimator)
@@ -166,8 +164,7 @@ def _sklearn_parameters(estimator: BaseFeedForward, kind: type, network: Network
     In the place of others stands what leaves predictions as they are.
     """
     names = kind().get_params(deep=False)
-    parameters = {name: getattr(estimator, name) for name in names}
-    parameters["random_state"] = copy.deepcopy(parameters["random_state"])
+    parameters = {name: copy.deepcopy(getattr(estimator, name)) for name in names}
     activations = network.activations
     own = estimator.activation if isinstance(estimator.activation, str) else "identity"
     parameters["activation"] = activations[0] if activations else own

@@ -146,7 +146,8 @@ def _labels(model: BaseFeedForward, options: dict[str, Any]) -> np.ndarray:
     if all(isinstance(label, str) for label in classes.tolist()):
         return classes
     try:
-        labels = classes.astype(np.int64)
+        with np.errstate(invalid="ignore"):  # an infinity
+            labels = classes.astype(np.int64)
         is_exact = bool((labels == classes).all())
     except (TypeError, ValueError, OverflowError):
         is_exact = False
@@ -176,6 +177,8 @@ def set_shapes(operator: Operator) -> None:
             column.type.shape = [n_rows]
     elif not isinstance(outputs[1].type, SequenceType):
         outputs[1].type.shape = shape
+        for class_labels in outputs[2:]:
+            class_labels.type.shape = [len(labels)]
 
 
 def convert(scope: Scope, operator: Operator, container: ModelComponentContainer) -> None:

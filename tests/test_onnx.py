@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import warnings
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from sknn._activations import ACTIVATIONS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that ONNX brings along
+    onnx = pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
     skl2onnx = pytest.importorskip("skl2onnx")
 
@@ -60,6 +63,7 @@ def unregistered():
 def run(model, X, **options):
     """What onnxruntime makes of rows, after a conversion for inputs of their dtype."""
     converted = skl2onnx.to_onnx(model, X[:1], **options)
+    onnx.checker.check_model(converted)
     session = onnxruntime.InferenceSession(
         converted.SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -225,9 +229,10 @@ def test_bools_are_zero_and_one():
 def test_labels_that_onnx_has_not_are_an_error_unless_places_are_asked_for():
     X, y = TARGETS["multiclass"]
     model = FeedForwardClassifier(max_iter=5, random_state=0).fit(X, np.array(["a", "b", "c"])[y])
-    model.classes_ = np.array([1, "b", 2.5], dtype=object)
-    with pytest.raises(ValueError, match=r"strings and int64.*nocl=True"):
-        run(model, X)
+    for labels in (np.array([1, "b", 2.5], dtype=object), np.array([0.5, 1.0, np.inf])):
+        model.classes_ = labels
+        with pytest.raises(ValueError, match=r"strings and int64.*nocl=True"):
+            run(model, X)
     labels, _ = run(model, X, options={**PLAIN, "nocl": True})
     np.testing.assert_array_equal(labels, model.predict_proba(X).argmax(axis=1))
 
@@ -374,6 +379,22 @@ def test_what_onnx_lacks_is_one_error_that_names_all_of_it():
         run(model, X, target_opset=LOWEST - 1, options=PLAIN)
     for part in ("PReLU", "module_", "single class", f"target_opset={LOWEST - 1}", f"{LOWEST} on"):
         assert part in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_modules_of_the_user_are_exported_by_torch():
+    X, y = TARGETS["multiclass"]
+    X = X.astype(np.float32)
+    model = FeedForwardClassifier(activation=torch.nn.PReLU, max_iter=5, random_state=0).fit(X, y)
+    module, file = model.module_, io.BytesIO()
+    # The exporter that needs no package beside torch and onnx.
+    options = {"dynamo": False} if "dynamo" in signature(torch.onnx.export).parameters else {}
+    rows = torch.from_numpy(X)
+    names = {"input_names": ["X"], "dynamic_axes": {"X": {0: "n_rows"}}}
+    torch.onnx.export(module, (rows,), file, **names, **options)
+    session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    (raw,) = session.run(None, {"X": X[:7]})
+    np.testing.assert_allclose(raw, module(rows[:7]).detach().numpy(), rtol=1e-5, atol=1e-5)
 
 
 def test_unfitted_network_is_an_error():
