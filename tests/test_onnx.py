@@ -129,6 +129,21 @@ def test_activations_are_all_eleven():
 
 
 @pytest.mark.parametrize("values", [np.float32, np.float64])
+def test_every_opset_predicts_the_same(values):
+    X, y = TARGETS["multiclass"]
+    model = FeedForwardClassifier(
+        hidden_layer_sizes=(6,) * len(ACTIVATIONS),
+        activation=list(ACTIVATIONS),
+        normalization="layer",
+        max_iter=5,
+        random_state=0,
+    ).fit(X, y)
+    for opset in range(LOWEST, skl2onnx.__max_supported_opset__ + 1):
+        assert_predicts_the_same(model, X.astype(values), target_opset=opset)
+    assert_predicts_the_same(model, X.astype(values), target_opset={"": 13, "ai.onnx.ml": 1})
+
+
+@pytest.mark.parametrize("values", [np.float32, np.float64])
 @pytest.mark.parametrize("normalization", ["layer", "batch"])
 def test_normalization_and_a_list_of_activations_predict_the_same(normalization, values):
     X, y = TARGETS["multiclass"]
