@@ -153,12 +153,12 @@ def test_early_stopping_goes_on_from_the_best_score():
 
 
 def test_random_state_is_a_copy():
-    ours, X, y = fitted("multiclass", random_state=np.random.RandomState(3))
+    ours, X, y = fitted("multiclass", random_state=np.random.RandomState(3), batch_size=20)
     theirs = ours.to_sklearn()
+    again = sknn.from_sklearn(theirs)
     assert_go_on_alike(ours, theirs, X, y)
-    state = theirs.random_state.get_state()[1].copy()
-    ours.partial_fit(X, y)
-    np.testing.assert_array_equal(theirs.random_state.get_state()[1], state)
+    assert_go_on_alike(again, copy.deepcopy(again), X, y)
+    np.testing.assert_allclose(again.loss_curve_, ours.loss_curve_, rtol=1e-6)
 
 
 def test_changing_one_leaves_the_other():
@@ -355,6 +355,8 @@ def test_warm_start_goes_on_here(early_stopping):
     theirs.fit(X, y)
     ours.fit(X, y)
     np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-6)
+    if early_stopping:
+        np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_)
     assert_same_predictions(theirs, ours, X, rtol=1e-5, atol=1e-8)
 
 
