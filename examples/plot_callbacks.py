@@ -2,8 +2,9 @@
 Callbacks: scores, checkpoints, rates, a progress bar
 =====================================================
 
-Malignant or benign, from 30 measurements of cell nuclei. A callback of skorch is told of each
-epoch, and the history of the training keeps what it has recorded. Here are four:
+What can be recorded, saved and changed while a network is trained? A callback of skorch is told of
+each epoch, and the history of the training keeps what it has recorded. Here are four, while a
+network learns to tell malignant from benign, by 30 measurements of cell nuclei:
 
 - ``EpochScoring`` takes any score of scikit-learn after each epoch, on the training rows or on the
   validation rows. Its labels are your own: "malignant" and "benign";
@@ -151,6 +152,7 @@ def plot(history):
     """Draw what the history has: losses, recall, rate and distance."""
     import matplotlib.pyplot as plt
 
+    plt.style.use("seaborn-v0_8-colorblind")
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
     epochs = np.array(history[:, "epoch"])
     left.plot(epochs, history[:, "train_loss"], label="train_loss")

@@ -109,9 +109,11 @@ def plot(runs):
     """Draw accuracy by depth, and the loss of networks of eight layers."""
     import matplotlib.pyplot as plt
 
+    plt.style.use("seaborn-v0_8-colorblind")
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     names = dict.fromkeys(name.split(",")[0] for name in runs)
-    colors = {name: f"C{number}" for number, name in enumerate(names)}
+    # Without C4, a yellow that is hard to see on white.
+    colors = dict(zip(names, ("C0", "C1", "C2", "C3", "C5"), strict=True))
     for name, by_depth in runs.items():
         activation, _, normalization = name.partition(", ")
         style = {"": "-", "layer": "--", "batch": ":"}[normalization]

@@ -113,6 +113,7 @@ def plot(curves, stopped, random_state=0):
     """Draw both scores by epoch, where they would stop, and the ROC curves of the test rows."""
     import matplotlib.pyplot as plt
 
+    plt.style.use("seaborn-v0_8-colorblind")
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(11, 4.4), layout="constrained", width_ratios=(3, 2)
     )

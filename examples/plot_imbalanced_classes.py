@@ -119,6 +119,7 @@ def plot(by_n_rare):
     """Draw balanced accuracy by the number of eights, and precision and recall for 20 of them."""
     import matplotlib.pyplot as plt
 
+    plt.style.use("seaborn-v0_8-colorblind")
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for name, marker in zip(MODELS, "osD^", strict=True):
         values = np.array([scores[name]["balanced accuracy"] for scores in by_n_rare.values()])

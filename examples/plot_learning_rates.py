@@ -2,9 +2,9 @@
 Learning rates: warm-up, cosine, one cycle, clipping
 ====================================================
 
-One rate for all of the training is a compromise: a high one gets ahead fast and then jumps around
-the minimum, a low one gets near to it and takes its time. A schedule need not choose. On
-handwritten digits, 20 epochs of Adam on batches of 32 rows:
+High or low? One rate for all of the training is a compromise: a high one gets ahead fast and then
+jumps around the minimum, a low one gets near to it and takes its time. A schedule need not choose.
+On handwritten digits, 20 epochs of Adam on batches of 32 rows:
 
 - ``learning_rate="cosine"`` goes from `learning_rate_init` to 0 at the end of `max_iter` epochs;
 - ``warmup_fraction=0.1`` lets the rate rise from 0 over the first tenth of the steps, when the
@@ -110,15 +110,18 @@ def plot(networks, by_schedule, by_norm):
     """Draw rates and losses by epoch, losses at the end by rate, and the effect of clipping."""
     import matplotlib.pyplot as plt
 
+    plt.style.use("seaborn-v0_8-colorblind")
     figure, axes = plt.subplots(2, 2, figsize=(10.5, 7), layout="constrained")
     (upper_left, upper_right), (lower_left, lower_right) = axes
     styles = ("-", ":", "-", "--", "-.")
-    for (name, network), style in zip(networks.items(), styles, strict=True):
+    colors = ("C0", "C1", "C2", "C3", "C5")  # C4 is a yellow that is hard to see on white
+    for (name, network), style, color in zip(networks.items(), styles, colors, strict=True):
+        look = {"linestyle": style, "color": color, "label": name}
         epochs = np.arange(1, network.n_iter_ + 1)
-        upper_left.plot(epochs, network.learning_rate_curve_, style, label=name)
-        upper_right.plot(epochs, network.loss_curve_, style, label=name)
+        upper_left.plot(epochs, network.learning_rate_curve_, **look)
+        upper_right.plot(epochs, network.loss_curve_, **look)
         means = [losses.mean() for losses in by_schedule[name].values()]
-        lower_left.plot(list(by_schedule[name]), means, style, marker="o", label=name)
+        lower_left.plot(list(by_schedule[name]), means, marker="o", **look)
     upper_left.set(
         title="Rate at the first step of each epoch", xlabel="epoch", ylabel="learning rate"
     )
@@ -152,7 +155,7 @@ def plot(networks, by_schedule, by_norm):
     return figure
 
 
-def main(picture=None, n_seeds=3, rates=RATES):
+def main(picture=None, n_seeds=2, rates=RATES):
     """Print the numbers, then show the figure, or save it if `picture` names a file."""
     by_schedule = {
         name: {rate: final_losses(rate, n_seeds, **schedule) for rate in rates}

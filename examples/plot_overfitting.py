@@ -115,6 +115,7 @@ def plot(by_remedy):
     """Draw the loss curves, and confidence beside accuracy."""
     import matplotlib.pyplot as plt
 
+    plt.style.use("seaborn-v0_8-colorblind")
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(11, 4), layout="constrained", width_ratios=(3, 2)
     )
@@ -143,7 +144,7 @@ def plot(by_remedy):
     return figure
 
 
-def main(picture=None, n_seeds=5):
+def main(picture=None, n_seeds=3):
     """Print the numbers, then show the figure, or save it if `picture` names a file."""
     by_remedy = {name: many_seeds(n_seeds, **remedy) for name, remedy in REMEDIES.items()}
     print(f"Diabetes above the median, 10-100-100-1: means over {n_seeds} seeds, at the end")

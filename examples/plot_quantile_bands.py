@@ -138,6 +138,7 @@ def plot(network, coverages, n_patients):
     """Draw the bands of the curve, and what all bands cover."""
     import matplotlib.pyplot as plt
 
+    plt.style.use("seaborn-v0_8-colorblind")
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(11, 4.4), layout="constrained", width_ratios=(3, 2)
     )

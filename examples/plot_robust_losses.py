@@ -2,10 +2,11 @@
 Losses that bear outliers
 =========================
 
-The progress of diabetes, and a clerk whose decimal point slips: some of the training targets are
-ten times what they should be. The squared error lets a target that is 1000 too high pull a thousand
-times as hard as one that is 1 too high; ``loss="absolute_error"`` lets both pull alike, and
-``loss="huber"`` is the squared error near the target and the absolute one beyond `huber_delta`.
+What do wrong targets do to a network? The data are the progress of diabetes, and a clerk whose
+decimal point slips: some of the training targets are ten times what they should be. The squared
+error lets a target that is 1000 too high pull a thousand times as hard as one that is 1 too high;
+``loss="absolute_error"`` lets both pull alike, and ``loss="huber"`` is the squared error near the
+target and the absolute one beyond `huber_delta`.
 
 Expect all three losses to be equally good where no target is wrong, with a mean absolute error of
 about 45 on patients who took no part in training. Expect the squared error to get worse with each
@@ -96,6 +97,7 @@ def plot(by_loss, shown):
     """Draw the error by the share of wrong targets, and predictions with one in ten wrong."""
     import matplotlib.pyplot as plt
 
+    plt.style.use("seaborn-v0_8-colorblind")
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     for number, (name, by_share) in enumerate(by_loss.items()):
         values = np.array(list(by_share.values()))

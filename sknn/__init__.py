@@ -3,8 +3,18 @@
 from sknn._classifier import FeedForwardClassifier
 from sknn._exchange import from_sklearn
 from sknn._exports import register_onnx
+from sknn._loss_curve_display import LossCurveDisplay
 from sknn._regressor import FeedForwardRegressor
 from sknn._saved import load
+from sknn._weights_display import WeightsDisplay
 
-__all__ = ["FeedForwardClassifier", "FeedForwardRegressor", "from_sklearn", "load", "register_onnx"]
+__all__ = [
+    "FeedForwardClassifier",
+    "FeedForwardRegressor",
+    "LossCurveDisplay",
+    "WeightsDisplay",
+    "from_sklearn",
+    "load",
+    "register_onnx",
+]
 __version__ = "0.1.0"

@@ -32,9 +32,10 @@ from sknn import (
     _fork,  # noqa: F401  from the start: it notes whether torch was there before a fork
     _targets,
 )
+from sknn._description import DescribedNetwork
 from sknn._exports import Exports
 from sknn._fitted import FittedNetwork
-from sknn._input import CheckedInput
+from sknn._input import CheckedInput, targets_of
 from sknn._sklearn_compat import (
     CallbackSupportMixin,
     is_sklearn_callback,
@@ -70,7 +71,13 @@ def _name_of(choice: Any) -> str:
 
 
 class BaseFeedForward(
-    CallbackSupportMixin, CheckedInput, FittedNetwork, Exports, BaseEstimator, ABC
+    CallbackSupportMixin,
+    CheckedInput,
+    FittedNetwork,
+    DescribedNetwork,
+    Exports,
+    BaseEstimator,
+    ABC,
 ):
     """What the classifier and the regressor share.
 
@@ -198,24 +205,27 @@ class BaseFeedForward(
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The rows to learn from. With `dtype="auto"` they are computed with in float32 if they
-            are float32, else in float64.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+            The rows to learn from, a frame of pandas or polars among them. With `dtype="auto"` they
+            are computed with in float32 if they are float32 (in a frame: all columns), else in
+            float64. A tensor on a device is used where it is, if that is the one to compute on. See
+            docs/frames.md.
+        y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_outputs)
             Class labels or a multilabel indicator, for the classifier; numbers, for the regressor.
-        sample_weight : array-like of shape (n_samples,), default=None
+            A tensor on a device is copied to the host.
+        sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
             Weights of the rows. None is the same as all ones.
-        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
+        X_val : {array-like, sparse matrix, torch.Tensor} of shape (n_val, n_features), default=None
             Validation rows of your own. With `early_stopping=True` they take the place of the
             split, so that all of `X` is learned from; without, scores and losses are only recorded.
             In a `Pipeline`, `transform_input=["X_val"]` sends them through the steps before.
 
             .. versionadded:: 0.1
-        y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
+        y_val : {array-like, torch.Tensor} of shape (n_val,) or (n_val, n_outputs), default=None
             Their targets.
 
             .. versionadded:: 0.1
-        sample_weight_val : array-like of shape (n_val,), default=None
+        sample_weight_val : {array-like, torch.Tensor} of shape (n_val,), default=None
             Their weights.
 
             .. versionadded:: 0.1
@@ -283,8 +293,9 @@ class BaseFeedForward(
         processes = processes_of(self.process_group, self.device)
         with agreement(processes):
             self._check_parameters(*validation)
+            y, sample_weight = targets_of(y, "y"), targets_of(sample_weight, "sample_weight")
             if incremental:
-                self._check_partial_fit(y, classes)
+                self._check_partial_fit(y, targets_of(classes, "classes"))
             else:
                 _checks.check_checkpoint(self)
             first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)

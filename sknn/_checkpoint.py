@@ -155,10 +155,17 @@ def _fill(tensors: list[torch.Tensor], arrays: list[np.ndarray]) -> None:
 
 def _write_archive(file: BinaryIO, arrays: list[np.ndarray]) -> None:
     """As `numpy.savez`, which in NumPy 1 leaves its archive open when the disk is full."""
-    with zipfile.ZipFile(file, "w") as archive:
+    archive = zipfile.ZipFile(file, "w")
+    try:
         for i, array in enumerate(arrays):
             with archive.open(f"arr_{i}.npy", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, array, allow_pickle=False)
+        archive.close()
+    except BaseException:
+        # A signal's exception may leave an entry open. zipfile would raise another one for that in
+        # its place, and a third one when the archive is collected, which this prevents.
+        archive.fp = None
+        raise
 
 
 _codec = Codec(

@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sknn import _targets
 from sknn._base import BaseFeedForward, partial_fit_available
 from sknn._docs import document
+from sknn._input import targets_of
 
 
 @document
@@ -314,7 +315,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             The rows.
 
         Returns
@@ -332,7 +333,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             The rows.
 
         Returns
@@ -350,7 +351,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             The rows.
 
         Returns
@@ -363,6 +364,26 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
 
         return self._as_it_is()._outputs(X, log_probabilities)
 
+    def score(self, X, y, sample_weight=None):
+        """The accuracy: the share of rows whose labels are all right.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+            The rows.
+        y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_classes)
+            Their labels, or multilabel indicators.
+        sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+        """
+        weight = targets_of(sample_weight, "sample_weight")
+        return super().score(X, targets_of(y, "y"), weight)
+
     @partial_fit_available
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, classes=None):
@@ -370,11 +391,11 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             The rows to learn from.
-        y : array-like of shape (n_samples,) or (n_samples, n_classes)
+        y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_classes)
             Their labels, or multilabel indicators.
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
             Weights of the rows.
         classes : array-like of shape (n_classes,), default=None
             All labels that will ever come. Needed in the first call, optional in later ones.

@@ -8,11 +8,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sknn import _checks, _targets
+from sknn import _checks, _frames, _targets
 from sknn._alignment import aligned
 from sknn._mapped import check_mapped, must_convert
+from sknn._tensors import check_there, is_tensor, rows_of
 
 if TYPE_CHECKING:
     from sknn._net import FeedForwardNet
@@ -137,14 +139,11 @@ class FittedNetwork:
         from sknn._inference import Layers, forward_of, outputs_of
 
         dtype = self._model_dtype()
+        device = self.device_ if is_present(self.device_) else "cpu"
         if not self._is_valid(X):
-            if must_convert(X, _FLOATS):
-                check_mapped(self, X, "no_validation", [dtype], reset=False)
-            else:
-                X = validate_data(self, X, accept_sparse="csr", reset=False)
+            X = self._checked_rows(X, dtype, device)
         units = (self.n_features_in_, *map(len, self.intercepts_))
         self._check_weights(units)
-        device = self.device_ if is_present(self.device_) else "cpu"
 
         def parameters() -> tuple[list, list]:
             weights = [
@@ -163,6 +162,21 @@ class FittedNetwork:
         with usual_settings(device):
             forward = forward_of(*parameters(), self.module_state_, self._network(units))
             return outputs_of(X, forward, of(self.out_activation_))
+
+    def _checked_rows(self, X, dtype: type, device: str):
+        """Rows to predict for, as the network takes them: of any real dtype."""
+        X = rows_of(_frames.as_rows(X, "X"), "X", device, [dtype])
+        if is_tensor(X):
+            check_there(self, X, "no_validation", None, reset=False)
+        elif must_convert(X, _FLOATS):
+            check_mapped(self, X, "no_validation", [dtype], reset=False)
+        elif not self._is_valid(X):
+            with _frames.naming_columns(X):
+                checked = validate_data(self, X, accept_sparse="csr", reset=False)
+                if checked.dtype == object:  # of a frame whose dtypes scikit-learn does not see
+                    checked = check_array(checked, dtype=dtype, estimator=self, input_name="X")
+            return checked
+        return X
 
     def _is_valid(self, X) -> bool:
         """Whether scikit-learn's validation, half the time of a short call, would find nothing."""

@@ -203,19 +203,22 @@ def chunk_size(forward: Forward, values: np.dtype) -> int:
     return max(MIN_CHUNK_ROWS, n_bytes // (sum(forward.units) * values.itemsize))
 
 
-def open_for(X: np.ndarray | scipy.sparse.csr_matrix, forward: Forward) -> Rows:
+def open_for(X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor, forward: Forward) -> Rows:
     """The rows of `X` as a network takes them."""
     values = _values(X, forward)
     return open_rows(X, forward.device, chunk_size(forward, values), values=values)
 
 
-def _values(X: np.ndarray | scipy.sparse.csr_matrix, forward: Forward) -> np.dtype:
+def _values(X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor, forward: Forward) -> np.dtype:
     """The dtype of rows. Floats are converted by `_cast`, which finds those that do not fit."""
+    if isinstance(X, torch.Tensor):
+        is_kept = X.dtype in (torch.float32, torch.float64)
+        return _FLOATS[(X.dtype if is_kept else forward.dtype) == torch.float64]
     return X.dtype if X.dtype in _FLOATS else _FLOATS[forward.dtype == torch.float64]
 
 
 def outputs_of(
-    X: np.ndarray | scipy.sparse.csr_matrix,
+    X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor,
     forward: Forward,
     outputs: Outputs,
     rows: np.ndarray | None = None,
@@ -225,7 +228,7 @@ def outputs_of(
 
     Parameters
     ----------
-    X : ndarray or CSR matrix of shape (n_samples, n_features)
+    X : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
         Of any real dtype.
     forward : Forward
     outputs : callable

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import _check_y, validate_data
 
-from sknn import _checks, _targets
+from sknn import _checks, _frames, _targets
 from sknn._mapped import check_mapped, must_convert
 from sknn._sklearn_compat import check_sample_weight
+from sknn._tensors import check_there, is_tensor, on_host, outline, rows_of
 
 if TYPE_CHECKING:
     from sknn._problem import ValidationSet
+
+
+def targets_of(y: Any, name: str) -> Any:
+    """Targets or weights as scikit-learn takes them: a tensor as an array, on the host."""
+    return on_host(_frames.unwrapped(y, name), name)
 
 
 class CheckedInput:
@@ -32,10 +38,16 @@ class CheckedInput:
     def _check_data(self, X, y, sample_weight, first_pass):
         """Rows, targets and weights as arrays, and the dtype of the computation.
 
-        The feature names are noted. Rows in a file may be left as they are, of another dtype.
+        The feature names are noted. Rows in a file, and those of a tensor on a device, may be left
+        as they are, of another dtype.
         """
         dtypes = self._compute_dtypes(first_pass)
-        with np.errstate(over="ignore"):  # what float32 cannot hold is an error of its own
+        X = _frames.as_rows(X, "X")
+        if len(dtypes) > 1 and _frames.is_float32(X):
+            dtypes = [np.float32]
+        X = rows_of(X, "X", self.device, dtypes)
+        # What float32 cannot hold is an error of its own.
+        with np.errstate(over="ignore"), _frames.naming_columns(X):
             if self._may_have_no(X):
                 X = validate_data(
                     self,
@@ -47,8 +59,9 @@ class CheckedInput:
                 )
                 y, dtype = np.asarray(y), X.dtype
                 check_consistent_length(X, y)
-            elif must_convert(X, dtypes):
-                dtype = check_mapped(self, X, y, dtypes, reset=first_pass)
+            elif is_tensor(X) or must_convert(X, dtypes):
+                check = check_there if is_tensor(X) else check_mapped
+                dtype = check(self, X, y, dtypes, reset=first_pass)
                 y = _check_y(y, multi_output=True, y_numeric=self._numeric_targets, estimator=self)
                 check_consistent_length(X, y)
             else:
@@ -80,8 +93,8 @@ class CheckedInput:
             check_consistent_length(X, weight)
             return np.empty(0, dtype)
         if self.process_group is not None:
-            return check_sample_weight(weight, X, dtype=dtype, allow_all_zero_weights=True)
-        weight = check_sample_weight(weight, X, dtype=dtype)
+            return check_sample_weight(weight, outline(X), dtype=dtype, allow_all_zero_weights=True)
+        weight = check_sample_weight(weight, outline(X), dtype=dtype)
         self._check_total(weight, name)
         return weight
 
@@ -102,7 +115,10 @@ class CheckedInput:
             _checks.naming("X_val", "like X, with the same columns and no missing values"),
             np.errstate(over="ignore"),
         ):
-            if must_convert(X_val, [dtype]) and not self._may_have_no(X_val):
+            X_val = rows_of(_frames.as_rows(X_val, "X_val"), "X_val", self.device, [dtype])
+            if is_tensor(X_val):
+                check_there(self, X_val, "no_validation", [dtype], reset=False)
+            elif must_convert(X_val, [dtype]) and not self._may_have_no(X_val):
                 check_mapped(self, X_val, "no_validation", [dtype], reset=False)
             else:
                 X_val = validate_data(
@@ -115,6 +131,7 @@ class CheckedInput:
                     reset=False,
                 )
         with _checks.naming("y_val", "like y, with one target for each row of X_val"):
+            y_val = targets_of(y_val, "y_val")
             if self._may_have_no(X_val):
                 y_val = np.asarray(y_val)
             else:
@@ -124,6 +141,7 @@ class CheckedInput:
             check_consistent_length(X_val, y_val)
         with _checks.naming("sample_weight_val", "one finite number for each row of X_val"):
             if sample_weight_val is not None:
+                sample_weight_val = targets_of(sample_weight_val, "sample_weight_val")
                 sample_weight_val = self._validated_weights(
                     sample_weight_val, X_val, dtype, "sample_weight_val"
                 )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
+import torch
 
 from sknn._losses import Loss
 from sknn._stopping import Progress
@@ -68,7 +69,7 @@ class ValidationSet(NamedTuple):
 
     Attributes
     ----------
-    X : ndarray or CSR matrix of shape (n_samples, n_features)
+    X : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
     y : ndarray of shape (n_rows, n_columns)
         Encoded targets.
     labels : ndarray of shape (n_rows,) or (n_rows, n_outputs)
@@ -80,7 +81,7 @@ class ValidationSet(NamedTuple):
         Rows of each process, where several train one network.
     """
 
-    X: np.ndarray | scipy.sparse.csr_matrix
+    X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor
     y: np.ndarray
     labels: np.ndarray
     sample_weight: np.ndarray | None
@@ -93,8 +94,8 @@ class Problem(NamedTuple):
 
     Attributes
     ----------
-    X : ndarray or CSR matrix of shape (n_samples, n_features)
-        In files they may be of any dtype and layout.
+    X : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
+        In files and tensors they may be of any dtype and layout. A tensor is on a device.
     dtype : dtype
         Of the computation: float32 or float64.
     y : ndarray of shape (n_samples, n_columns)
@@ -126,7 +127,7 @@ class Problem(NamedTuple):
         Tells scikit-learn's callbacks of epochs.
     """
 
-    X: np.ndarray | scipy.sparse.csr_matrix
+    X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor
     dtype: np.dtype
     y: np.ndarray
     labels: np.ndarray

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sknn import _checks, _targets
 from sknn._base import BaseFeedForward, partial_fit_available
 from sknn._docs import document
+from sknn._input import targets_of
 
 
 @document
@@ -225,7 +226,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             The rows.
 
         Returns
@@ -245,11 +246,11 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             The rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_outputs)
             Their targets.
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
             Weights of the rows.
 
         Returns
@@ -258,6 +259,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
             At most 1; 0 is what the best constant gets (the mean, or the quantile). For several
             levels the mean of their scores, see :func:`sklearn.metrics.d2_pinball_score`.
         """
+        y, sample_weight = targets_of(y, "y"), targets_of(sample_weight, "sample_weight")
         if self.loss != "quantile":
             return super().score(X, y, sample_weight)
         y = np.asarray(y)
@@ -273,11 +275,11 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             The rows to learn from.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_outputs)
             Their targets.
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
             Weights of the rows.
 
         Returns

@@ -34,15 +34,20 @@ def multiplies_sparse(
 
 
 class DenseRows:
-    """Rows of an array on a device: a slice of them, a copy, or a copy into one buffer."""
+    """Rows of an array or a tensor on a device: a slice of them, a copy, or one into a buffer."""
 
     is_sparse = False
 
     def __init__(
-        self, array: np.ndarray, device: torch.device, dtype: torch.dtype | None = None
+        self,
+        array: np.ndarray | torch.Tensor,
+        device: torch.device,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self.device = device
-        self._rows = _compat.as_tensor(array).to(device)
+        if not isinstance(array, torch.Tensor):
+            array = _compat.as_tensor(array)
+        self._rows = array.to(device)
         self._dtype = self._rows.dtype if dtype is None else dtype
         self._buffer: torch.Tensor
         self._converted: torch.Tensor
@@ -186,8 +191,25 @@ def converted(array: Any, dtype: np.dtype) -> Any:
 Rows = DenseRows | StreamedRows | SparseRows
 
 
+def placed(
+    X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor, device: torch.device, dtype: np.dtype
+) -> np.ndarray | scipy.sparse.csr_matrix | torch.Tensor:
+    """A tensor where steps are computed, in C order and of their dtype; anything else as it is.
+
+    So it is moved and converted once, and not at all if that is what it is. As an array it goes to
+    the CPU, and to a device whose memory it would fill.
+    """
+    if not isinstance(X, torch.Tensor):
+        return X
+    is_elsewhere = X.device.type != device.type or device.index not in (None, X.device.index)
+    X = X.to(torch_dtype(dtype))
+    if device.type == "cpu" or is_elsewhere and not fits(X.numel() * X.element_size(), device):
+        return np.ascontiguousarray(X.cpu().numpy())
+    return X.to(device).contiguous()
+
+
 def open_rows(
-    X: np.ndarray | scipy.sparse.csr_matrix,
+    X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor,
     device: torch.device,
     batch_size: int,
     dtype: torch.dtype | None = None,
@@ -197,14 +219,16 @@ def open_rows(
 
     Parameters
     ----------
-    X : ndarray or CSR matrix of shape (n_samples, n_features)
+    X : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
     device : torch.device
     batch_size : int
     dtype : torch.dtype, default=None
         Of dense rows; by default that of `values`.
     values : dtype, default=None
-        Of NumPy, in which is computed; by default that of `X`.
+        Of NumPy, in which is computed; by default that of `X`. A tensor needs it, or `dtype`.
     """
+    if isinstance(X, torch.Tensor):
+        return DenseRows(X, device, torch_dtype(values) if dtype is None else dtype)
     values = X.dtype if values is None else np.dtype(values)
     if scipy.sparse.issparse(X):
         if multiplies_sparse(X, device, batch_size):

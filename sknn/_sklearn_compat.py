@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import sklearn
+from sklearn.utils import validation
 from sklearn.utils.validation import _check_sample_weight
 
 try:
@@ -31,6 +32,11 @@ except ImportError:  # scikit-learn below 1.9
         return method
 
 
+try:
+    from sklearn.utils._repr_html.estimator import _VisualBlock
+except ImportError:  # of a version to come
+    _VisualBlock = None
+
 _REFUSES_ZEROS = "allow_all_zero_weights" in inspect.signature(_check_sample_weight).parameters
 
 
@@ -47,6 +53,77 @@ def check_sample_weight(
     return weight
 
 
+# Through narwhals. Before, pandas and what has the interchange protocol, which polars 2 gave up.
+_READS_FRAMES = hasattr(validation, "nw")
+
+
+class NamedArray:
+    """An array with names of columns, as scikit-learn below 1.9 reads a frame.
+
+    Parameters
+    ----------
+    frame : DataFrame of polars, or Table of pyarrow
+    """
+
+    def __init__(self, frame: Any) -> None:
+        if hasattr(frame, "dtypes"):
+            self.columns, self.dtypes = list(frame.columns), list(frame.dtypes)
+            self._array = frame.to_numpy()
+        else:  # pyarrow
+            self.columns, self.dtypes = list(frame.schema.names), list(frame.schema.types)
+            self._array = np.empty((len(frame), 0))
+            if self.columns:
+                self._array = np.column_stack([np.asarray(column) for column in frame.columns])
+        self.shape, self.dtype = self._array.shape, self._array.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self._array, dtype)
+
+    def __dataframe__(self, **options: Any) -> NamedArray:
+        return self
+
+    def column_names(self) -> list[str]:
+        return self.columns
+
+
+def readable_frame(X: Any) -> Any:
+    """A frame of polars or pyarrow as this scikit-learn reads it; anything else as it is."""
+    is_frame = type(X).__module__.partition(".")[0] in ("polars", "pyarrow") and hasattr(
+        X, "columns"
+    )
+    return NamedArray(X) if is_frame and not _READS_FRAMES else X
+
+
 def is_sklearn_callback(callback: Any) -> bool:
     """Whether an object follows scikit-learn's protocol of callbacks, in any version."""
     return hasattr(callback, "on_fit_task_begin") and hasattr(callback, "on_fit_task_end")
+
+
+def with_html_before(table: Any, html: Callable[[], str]) -> Any:
+    """scikit-learn's table of parameters, with more HTML before its own.
+
+    One that is not made into HTML by `_html_repr` is returned as it is.
+    """
+    own = getattr(table, "_html_repr", None)
+    if own is not None:
+        table._html_repr = lambda: html() + own()
+    return table
+
+
+def has_captions() -> bool:
+    """Whether scikit-learn's diagrams have captions, and blocks that can be made."""
+    return (
+        _VisualBlock is not None
+        and "name_caption" in inspect.signature(_VisualBlock.__init__).parameters
+    )
+
+
+def captioned_block(estimator: Any, caption: str) -> Any:
+    """The block of a diagram that scikit-learn makes of an estimator, with a caption."""
+    name = type(estimator).__name__
+    return _VisualBlock(
+        "single", estimator, names=name, name_details=str(estimator), name_caption=caption
+    )

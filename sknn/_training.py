@@ -45,7 +45,7 @@ from sknn._problem import Network, Problem, State
 from sknn._processes import Processes, agreement
 from sknn._products import TorchProducts, products_of
 from sknn._reporting import EpochBar, ReportEpochs, epoch_bars
-from sknn._rows import multiplies_sparse
+from sknn._rows import multiplies_sparse, placed
 from sknn._schedules import STEP_SCHEDULES, EpochScheduler, StepSchedule
 from sknn._shards import ShardBatches, SummedStep
 from sknn._solvers import SOLVERS, make_solver, solver_name
@@ -142,6 +142,7 @@ def _train(
     incremental: bool,
     device: torch.device,
 ) -> State:
+    problem = _placed(problem, device)
     n_own_rows = min(_batch_size(problem, settings), problem.X.shape[0])
     flops = flops_per_step(problem.network.layer_units, n_own_rows, problem.dtype)
     products = products_of(device, flops, _is_mixed(settings, device))
@@ -162,6 +163,15 @@ def _train(
             trained = _train_stochastic(run)
     check_finite(trained, problem, settings)
     return trained
+
+
+def _placed(problem: Problem, device: torch.device) -> Problem:
+    """The problem with rows of tensors on the device; its copies of them end with the training."""
+    X, data = placed(problem.X, device, problem.dtype), problem.validation
+    if data is not None:
+        is_split = data.X is problem.X
+        data = data._replace(X=X if is_split else placed(data.X, device, problem.dtype))
+    return problem._replace(X=X, validation=data)
 
 
 def _batch_size(problem: Problem, settings: SimpleNamespace) -> int:

@@ -52,6 +52,11 @@ WEIGHTS = {
     "check_sample_weight_equivalence_on_sparse_data",
 }
 WITHOUT_WEIGHTS = [{"dtype": "float32"}, {"dropout": 0.3}, {"normalization": "batch"}]
+# It compares predictions for rows in an order that NumPy's global generator draws, to a relative
+# 1e-7 too. Torch's vector instructions round the exponentials of the last rows, which do not fill a
+# vector, in another way: by one unit in the last place of float32, 1.2e-7.
+# `test_predictions_in_any_order_are_equal_to_rounding` holds it to a few of these units.
+ORDER = "check_methods_sample_order_invariance"
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -76,6 +81,8 @@ def _cases():
                 name = check.func.__name__
                 if variant in WITHOUT_WEIGHTS and name in WEIGHTS:
                     continue
+                if variant == {"dtype": "float32"} and name == ORDER:
+                    continue
                 case = f"{estimator_class.__name__}-{variant}-{name}"
                 yield pytest.param(estimator, check, variant, id=case)
 
@@ -92,6 +99,19 @@ def test_common_check_of_a_variant_passes_where_scikit_learns_class_does(estimat
         with pytest.raises((AssertionError, ValueError)):
             check(theirs)
         pytest.skip("scikit-learn's own class fails this check with these parameters")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("estimator_class", list(THEIRS))
+def test_predictions_in_any_order_are_equal_to_rounding(estimator_class, dtype):
+    rng = np.random.RandomState(0)
+    X, y = 3 * rng.uniform(size=(20, 3)), rng.randint(0, 3, 20)
+    estimator = estimator_class(dtype=dtype, max_iter=100, random_state=0).fit(X, y)
+    predict = getattr(estimator, "predict_proba", estimator.predict)
+    tolerance = 8 * np.finfo(dtype).eps
+    for _ in range(100):
+        order = rng.permutation(20)
+        np.testing.assert_allclose(predict(X[order]), predict(X)[order], rtol=tolerance)
 
 
 @pytest.mark.parametrize("estimator_class", list(THEIRS))

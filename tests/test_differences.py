@@ -54,6 +54,23 @@ def test_smaller_of_two_probabilities_is_not_one_minus_the_larger():
     np.testing.assert_allclose(p, [[np.exp(-50), 1]], rtol=1e-12)
 
 
+@pytest.mark.parametrize("library", ["torch", "polars", "pandas"])
+def test_float32_of_tensors_and_frames_is_computed_in_float32(library):
+    make = {
+        "torch": lambda array: pytest.importorskip("torch").from_numpy(array),
+        "polars": lambda array: pytest.importorskip("polars").DataFrame(array),
+        "pandas": lambda array: pytest.importorskip("pandas").DataFrame(array).astype("Float32"),
+    }[library]
+    X, y = TARGETS["multiclass"]
+    rows = make(X.astype(np.float32))
+    theirs = MLPClassifier(max_iter=2, random_state=0).fit(rows, y)
+    assert theirs.coefs_[0].dtype == np.float64
+    ours = FeedForwardClassifier(max_iter=2, random_state=0).fit(rows, y)
+    assert ours.coefs_[0].dtype == np.float32
+    ours.set_params(dtype="float64").fit(rows, y)
+    np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-9)
+
+
 def test_predictions_have_the_dtype_of_the_model():
     X, y = TARGETS["one output"]
     ours = FeedForwardRegressor(max_iter=2).fit(X.astype(np.float32), y)

@@ -117,7 +117,8 @@ def test_main_prints_the_numbers_and_saves_the_picture(lab, tmp_path, capsys, mo
     monkeypatch.setattr(lab, "evaluate_classifier", lambda: {"accuracy": (0.9, 0.1)})
     monkeypatch.setattr(lab, "evaluate_regressor", lambda: {"MSE": (2907.0, 254.0)})
     monkeypatch.setattr(lab, "overfit", lambda: overfit)
-    lab.main(tmp_path / "picture.png")
+    with matplotlib.rc_context():
+        lab.main(tmp_path / "picture.png")
     printed = capsys.readouterr().out
     for text in ("epoch  20", "epoch 100", "accuracy", "MSE", "Over-fitting"):
         assert text in printed
@@ -128,7 +129,8 @@ def test_main_prints_the_numbers_and_saves_the_picture(lab, tmp_path, capsys, mo
 def test_plot_draws_both_losses_of_the_overfitting_network(lab, overfit):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
-    figure = lab.plot(np.ones(100), np.ones((3, 100)), *overfit)
+    with matplotlib.rc_context():
+        figure = lab.plot(np.ones(100), np.ones((3, 100)), *overfit)
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[1].lines}
     np.testing.assert_array_equal(lines["training"], overfit[0])
     np.testing.assert_array_equal(lines["validation"], overfit[1])

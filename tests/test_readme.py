@@ -13,18 +13,21 @@ PAGES = (
     "cluster",
     "devices",
     "elsewhere",
+    "frames",
     "large_data",
     "persistence",
+    "pictures",
     "reproducibility",
     "resume",
     "streams",
 )
+GUIDE = sorted(f"docs/guide/{path.name}" for path in (ROOT / "docs" / "guide").glob("*.md"))
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(
     "page",
-    ["README.md", *(f"docs/{page}.md" for page in PAGES)],
+    ["README.md", *(f"docs/{page}.md" for page in PAGES), *GUIDE],
 )
 def test_python_blocks_of_a_page_run_in_order(page, monkeypatch):
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

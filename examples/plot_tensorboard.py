@@ -1,0 +1,129 @@
+"""
+Watching a training with TensorBoard
+====================================
+
+Is a training still going somewhere, and is one of its parameters a bad choice? TensorBoard shows
+curves in a browser while they grow, those of several runs beside each other. skorch's callback for
+it is given in the parameter `callbacks`, and writes what the history of the training has after each
+epoch: losses, validation scores, and what other callbacks record. A callback of one's own can add
+pictures, histograms or texts.
+
+This example trains three networks with different learning rates, writes each into a folder of its
+own, and reads the files back as TensorBoard does, so that its curves can be drawn here. While a
+training runs, ``tensorboard --logdir runs`` shows the same in a browser.
+
+Expect the low rate to be slow, the high one to be restless, and each value in the files to be that
+of the history, in float32.
+
+Run it with ``python examples/plot_tensorboard.py``. It needs matplotlib and tensorboard:
+``python -m pip install tensorboard``.
+"""
+
+import tempfile
+import warnings
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from skorch.callbacks import TensorBoard
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
+
+from sknn import FeedForwardClassifier
+
+plt.style.use("seaborn-v0_8-colorblind")
+# All 40 epochs are meant to be run.
+warnings.simplefilter("ignore", ConvergenceWarning)
+RATES = {"low": 0.0003, "good": 0.003, "high": 0.1}
+
+X, y = load_digits(return_X_y=True)
+X_train, X_valid, y_train, y_valid = train_test_split(
+    X / 16, y, test_size=0.3, stratify=y, random_state=0
+)
+
+# %%
+# Writing
+# -------
+# Beside skorch's callback, one derived from it that also writes how the weights of the first layer
+# are distributed, every tenth epoch. The net that it is given is skorch's, with the torch module in
+# `module_`.
+
+
+class WithWeights(TensorBoard):
+    """Writes the history, and histograms of the first layer's weights."""
+
+    def on_epoch_end(self, net, **kwargs):
+        super().on_epoch_end(net, **kwargs)
+        epoch = len(net.history)
+        if epoch % 10 == 0:
+            weights = next(net.module_.parameters()).detach().cpu()
+            self.writer.add_histogram("Weights/first layer", weights, global_step=epoch)
+
+
+def train(folder, rate):
+    """Return the network, whose training is written to the folder."""
+    network = FeedForwardClassifier(
+        (50,),
+        batch_size=50,
+        learning_rate_init=rate,
+        max_iter=40,
+        n_iter_no_change=np.inf,
+        callbacks=[WithWeights(SummaryWriter(folder))],
+        random_state=0,
+    )
+    return network.fit(X_train, y_train, X_val=X_valid, y_val=y_valid)
+
+
+# %%
+# Reading
+# -------
+# `EventAccumulator` is what TensorBoard itself reads with. Losses and scores are scalars, each with
+# the number of its epoch.
+
+networks, curves = {}, {}
+with tempfile.TemporaryDirectory() as runs:
+    for name, rate in RATES.items():
+        folder = Path(runs) / name
+        networks[name] = train(folder, rate)
+        events = EventAccumulator(str(folder), size_guidance={"histograms": 0}).Reload()
+        curves[name] = {
+            tag: np.array([event.value for event in events.Scalars(tag)])
+            for tag in events.Tags()["scalars"]
+        }
+        histograms = events.Histograms("Weights/first layer")
+tags = sorted(curves["good"])
+print("Scalars:", ", ".join(tags))
+print("Histograms of the last run at the epochs", [event.step for event in histograms])
+print("rate       training loss  validation loss  validation accuracy")
+for name, rate in RATES.items():
+    run = curves[name]
+    print(
+        f"{rate:<10g}{run['Loss/train_loss'][-1]:14.4f}{run['Loss/valid_loss'][-1]:17.4f}"
+        f"{run['Loss/valid_score'][-1]:21.3f}"
+    )
+largest = max(
+    np.abs(run["Loss/valid_loss"] / np.array(networks[name].validation_loss_curve_) - 1).max()
+    for name, run in curves.items()
+)
+print(f"Largest relative difference from the history: {largest:.1e}")
+
+# %%
+# The curves
+# ----------
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+for (name, rate), style in zip(RATES.items(), (":", "-", "--"), strict=True):
+    for axis, tag in ((left, "Loss/train_loss"), (right, "Loss/valid_score")):
+        values = curves[name][tag]
+        axis.plot(np.arange(1, len(values) + 1), values, style, label=f"{name} rate, {rate:g}")
+left.set(title="Loss/train_loss", xlabel="epoch", ylabel="training loss", yscale="log")
+right.set(title="Loss/valid_score", xlabel="epoch", ylabel="validation accuracy", ylim=(0.8, 1))
+right.legend(loc="lower right")
+plt.show()
+
+# %%
+# The good rate ends with the lowest validation loss: the low one is not there yet, and the high one
+# jumps about.

@@ -1,0 +1,103 @@
+"""What a report of a bug needs to say of the machine: versions, devices, threads, precisions.
+
+Nothing that tells whose machine it is: no path, no name of a user or of a host.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import joblib
+from threadpoolctl import threadpool_info
+
+import sknn
+
+REQUIRED = (
+    *("scikit-learn", "torch", "skorch", "numpy", "scipy"),
+    *("joblib", "threadpoolctl", "safetensors"),
+)
+OPTIONAL = (
+    *("matplotlib", "skops", "distributed", "skl2onnx", "onnxruntime"),
+    *("pandas", "polars", "pyarrow", "rich"),
+)
+# What limits threads, or says what they do while they wait.
+VARIABLES = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"),
+    *("VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "LOKY_MAX_CPU_COUNT"),
+    *("OMP_WAIT_POLICY", "OMP_PROC_BIND", "OMP_DYNAMIC", "KMP_BLOCKTIME", "GOMP_SPINCOUNT"),
+)
+
+
+def versions_of(names: tuple[str, ...]) -> dict[str, str]:
+    """Versions of packages by their metadata, without an import that could fail."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def system() -> dict[str, str]:
+    """This package, Python and what it runs on."""
+    return {
+        "sknn": sknn.__version__,
+        "python": sys.version.replace("\n", " "),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": f"{os.cpu_count()}, usable {joblib.cpu_count()}",
+    }
+
+
+def device_names() -> list[str]:
+    """The devices that torch can use here."""
+    import torch
+
+    from sknn._devices import is_present
+
+    names = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())), "mps"]
+    return [name for name in names if is_present(name)]
+
+
+def devices() -> dict[str, str]:
+    """For each device that is there, what it is and in which precisions it computes."""
+    import torch
+
+    from sknn._compat import has_bfloat16_unit
+
+    found = {}
+    for name in device_names():
+        device = torch.device(name)
+        kind = {"mps": "Apple's GPU"}.get(name, "")
+        if device.type == "cuda":
+            kind = f"{torch.cuda.get_device_name(device)}, "
+            kind += (
+                f"HIP {torch.version.hip}" if torch.version.hip else f"CUDA {torch.version.cuda}"
+            )
+        unit = "with a unit" if has_bfloat16_unit(device) else "without a unit: slow"
+        dtypes = ["float32", *(["float64"] if name != "mps" else []), f"bfloat16 ({unit})"]
+        found[name] = "; ".join(filter(None, [kind, ", ".join(dtypes)]))
+    return found
+
+
+def threads() -> dict[str, str]:
+    """How many threads there are, of torch and of each library of BLAS and OpenMP."""
+    import torch
+
+    n_between = torch.get_num_interop_threads()
+    found = {"torch": f"{torch.get_num_threads()}, between operations {n_between}"}
+    for library in threadpool_info():
+        name = f"{library['prefix']} {library['version'] or ''}".strip()
+        more = [library[key] for key in ("threading_layer", "architecture") if library.get(key)]
+        text = ", ".join([str(library["num_threads"]), *more])
+        # A process often has two of a kind, NumPy's and SciPy's.
+        found[name] = f"{found[name]}; {text}" if name in found else text
+    for name in VARIABLES:
+        value = os.environ.get(name)
+        if value is not None:
+            found[name] = value
+    return found

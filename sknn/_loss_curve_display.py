@@ -1,0 +1,392 @@
+"""`LossCurveDisplay`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sknn._curves import best_epoch_of, curves_of, network_in
+from sknn._plotting import COLORS, MARKERS, axes_for, two_axes_for
+
+# Each kind of curve has a style of line of its own, so that colour is left to tell networks apart.
+_STYLES = {
+    "loss": ("-", "training loss"),
+    "validation_loss": ("--", "validation loss"),
+    "validation_score": (":", "validation score"),
+    "learning_rate": ("-", "learning rate"),
+}
+
+
+class LossCurveDisplay:
+    """Pictures of trainings: losses, validation scores and learning rates, epoch by epoch.
+
+    Made by :meth:`from_estimator` or :meth:`from_estimators`. All parameters are attributes.
+
+    Parameters
+    ----------
+    curves : dict of str to dict of str to ndarray of shape (n_epochs,)
+        For each name, 'epoch', 'loss', and if there are 'validation_loss', 'validation_score' and
+        'learning_rate'; NaN in epochs without a value.
+    best_epochs : dict of str to int, default=None
+        For each name, the epoch whose weights early stopping has restored; names may be missing.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        The axes with the losses.
+    score_ax_ : matplotlib.axes.Axes or None
+        The axes with the validation scores, which share the epochs of `ax_`, at its right side.
+    rate_ax_ : matplotlib.axes.Axes or None
+        The axes with the learning rates, below `ax_`.
+    figure_ : matplotlib.figure.Figure
+    lines_ : dict of str to dict of str to matplotlib.lines.Line2D
+        For each name, its curves by their names in `curves`, and under 'best_epoch' the marker on
+        the curve that early stopping watched: validation score, else validation or training loss.
+
+    See Also
+    --------
+    WeightsDisplay : A picture of the weights of the first layer.
+
+    Notes
+    -----
+    .. versionadded:: 0.1
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_digits
+    >>> from sknn import FeedForwardClassifier, LossCurveDisplay
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = FeedForwardClassifier((30,), early_stopping=True, random_state=0).fit(X, y)
+    >>> display = LossCurveDisplay.from_estimator(clf)
+    >>> display.ax_.get_xlabel(), display.ax_.get_ylabel(), display.score_ax_.get_ylabel()
+    ('epoch', 'loss', 'validation score')
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(
+        self,
+        *,
+        curves: Mapping[str, Mapping[str, np.ndarray]],
+        best_epochs: Mapping[str, int] | None = None,
+    ) -> None:
+        self.curves = curves
+        self.best_epochs = best_epochs
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        *,
+        name=None,
+        ax=None,
+        validation_score=True,
+        learning_rate=False,
+        log_scale=False,
+        curve_kwargs=None,
+    ):
+        """Draw the curves of one fitted estimator.
+
+        Parameters
+        ----------
+        estimator : object
+            A fitted FeedForwardClassifier or FeedForwardRegressor, or MLPClassifier or MLPRegressor
+            of scikit-learn; or a Pipeline that ends with one, a search whose `best_estimator_` is
+            one, or a TransformedTargetRegressor of one.
+        name : str, default=None
+            Its name, above the legend and in the attributes. None is that of the network's class.
+        ax : matplotlib.axes.Axes, default=None
+            Where to draw; None makes a new figure. With `learning_rate=True` two of them, for the
+            losses and the rates.
+        validation_score : bool, default=True
+            Whether validation scores are drawn, if there are any.
+        learning_rate : bool, default=False
+            Whether the learning rates are drawn, below the losses. scikit-learn's MLPs keep none.
+        log_scale : bool, default=False
+            Whether the axis of the losses is logarithmic.
+        curve_kwargs : dict, default=None
+            Keyword arguments of `matplotlib.axes.Axes.plot` for all curves.
+
+        Returns
+        -------
+        LossCurveDisplay
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError
+            If there is no network in it.
+        ValueError
+            If it has no loss curve: `solver="lbfgs"` keeps none. If `ax` does not suit
+            `learning_rate`, or there are no rates to draw.
+        ImportError
+            If matplotlib is missing.
+
+        Examples
+        --------
+        >>> import matplotlib.pyplot as plt
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import MinMaxScaler
+        >>> from sknn import FeedForwardClassifier, LossCurveDisplay
+        >>> X, y = load_digits(return_X_y=True)
+        >>> clf = FeedForwardClassifier((30,), learning_rate="cosine", early_stopping=True)
+        >>> model = make_pipeline(MinMaxScaler(), clf).fit(X, y)
+        >>> display = LossCurveDisplay.from_estimator(model, learning_rate=True, log_scale=True)
+        >>> sorted(display.lines_["FeedForwardClassifier"])
+        ['best_epoch', 'learning_rate', 'loss', 'validation_loss', 'validation_score']
+        >>> plt.close(display.figure_)
+        """
+        name = type(network_in(estimator)).__name__ if name is None else name
+        return cls.from_estimators(
+            {name: estimator},
+            ax=ax,
+            validation_score=validation_score,
+            learning_rate=learning_rate,
+            log_scale=log_scale,
+            curve_kwargs=curve_kwargs,
+        )
+
+    @classmethod
+    def from_estimators(
+        cls,
+        estimators,
+        *,
+        ax=None,
+        validation_score=True,
+        learning_rate=False,
+        log_scale=False,
+        curve_kwargs=None,
+    ):
+        """Draw the curves of several fitted estimators in one picture.
+
+        Parameters
+        ----------
+        estimators : dict of str to object
+            Estimators as :meth:`from_estimator` takes them, by the names of the legend. Ours and
+            scikit-learn's may be among them.
+        ax : matplotlib.axes.Axes, default=None
+            Where to draw; None makes a new figure. With `learning_rate=True` two of them, for the
+            losses and the rates.
+        validation_score : bool, default=True
+            Whether validation scores are drawn, if there are any.
+        learning_rate : bool, default=False
+            Whether the learning rates are drawn, below the losses. scikit-learn's MLPs keep none.
+        log_scale : bool, default=False
+            Whether the axis of the losses is logarithmic.
+        curve_kwargs : dict or dict of str to dict, default=None
+            Keyword arguments of `matplotlib.axes.Axes.plot` for all curves, or for the curves of
+            each name.
+
+        Returns
+        -------
+        LossCurveDisplay
+
+        Raises
+        ------
+        TypeError
+            If `estimators` is no dict of at least one estimator with a network.
+        sklearn.exceptions.NotFittedError, ValueError, ImportError
+            As in :meth:`from_estimator`.
+
+        Examples
+        --------
+        >>> import matplotlib.pyplot as plt
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.neural_network import MLPClassifier
+        >>> from sknn import FeedForwardClassifier, LossCurveDisplay
+        >>> X, y = load_iris(return_X_y=True)
+        >>> ours = FeedForwardClassifier(max_iter=1000, random_state=0).fit(X, y)
+        >>> theirs = MLPClassifier(max_iter=1000, random_state=0).fit(X, y)
+        >>> display = LossCurveDisplay.from_estimators({"sknn": ours, "scikit-learn": theirs})
+        >>> list(display.lines_)
+        ['sknn', 'scikit-learn']
+        >>> plt.close(display.figure_)
+        """
+        if not isinstance(estimators, Mapping) or not estimators:
+            raise TypeError(
+                f"estimators is {estimators!r}. It must be a dict of at least one name and fitted"
+                " estimator, as in LossCurveDisplay.from_estimators({'adam': clf})."
+            )
+        networks = {name: network_in(estimator) for name, estimator in estimators.items()}
+        best_epochs = {name: best_epoch_of(network) for name, network in networks.items()}
+        display = cls(
+            curves={name: curves_of(network) for name, network in networks.items()},
+            best_epochs={name: best for name, best in best_epochs.items() if best is not None},
+        )
+        return display.plot(
+            ax,
+            validation_score=validation_score,
+            learning_rate=learning_rate,
+            log_scale=log_scale,
+            curve_kwargs=curve_kwargs,
+        )
+
+    def plot(
+        self,
+        ax=None,
+        *,
+        validation_score=True,
+        learning_rate=False,
+        log_scale=False,
+        curve_kwargs=None,
+    ):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, default=None
+            Where to draw; None makes a new figure. With `learning_rate=True` two of them, for the
+            losses and the rates.
+        validation_score : bool, default=True
+            Whether validation scores are drawn, if there are any.
+        learning_rate : bool, default=False
+            Whether the learning rates are drawn, below the losses.
+        log_scale : bool, default=False
+            Whether the axis of the losses is logarithmic.
+        curve_kwargs : dict or dict of str to dict, default=None
+            Keyword arguments of `matplotlib.axes.Axes.plot` for all curves, or for the curves of
+            each name.
+
+        Returns
+        -------
+        self : LossCurveDisplay
+
+        Raises
+        ------
+        ValueError
+            If `ax` does not suit `learning_rate`, or there are no rates to draw.
+        ImportError
+            If matplotlib is missing.
+        """
+        caller = f"{type(self).__name__}.plot"
+        self.score_ax_ = self.rate_ax_ = None
+        if learning_rate:
+            if not self._has("learning_rate"):
+                raise ValueError(
+                    f"learning_rate is {learning_rate!r}, but there are no learning rates of"
+                    f" {', '.join(map(repr, self.curves))}: scikit-learn's estimators keep none."
+                    " Set learning_rate=False."
+                )
+            self.ax_, self.rate_ax_ = two_axes_for(ax, caller)
+            self.rate_ax_.set(xlabel="epoch", ylabel="learning rate")
+        else:
+            self.ax_ = axes_for(ax, caller)
+        from matplotlib.ticker import MaxNLocator
+
+        self.figure_ = self.ax_.figure
+        self.lines_ = {name: {} for name in self.curves}
+        self.ax_.set(xlabel="epoch", ylabel="loss", yscale="log" if log_scale else "linear")
+        for axes in filter(None, (self.ax_, self.rate_ax_)):
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+        if self.rate_ax_ is not None and self.ax_.get_shared_x_axes().joined(
+            self.ax_, self.rate_ax_
+        ):
+            self.ax_.set_xlabel("")  # it is below the rates
+        if validation_score and self._has("validation_score"):
+            self.score_ax_ = self.ax_.twinx()
+            self.score_ax_.set_ylabel("validation score")
+        axes = {
+            "loss": self.ax_,
+            "validation_loss": self.ax_,
+            "validation_score": self.score_ax_,
+            "learning_rate": self.rate_ax_,
+        }
+        for i, name in enumerate(self.curves):
+            self._draw(name, i, axes, _options_of(name, curve_kwargs, self.curves))
+        self._add_legend()
+        return self
+
+    def _has(self, curve: str) -> bool:
+        return any(curve in curves for curves in self.curves.values())
+
+    def _draw(self, name: str, i: int, axes: dict[str, Any], options: dict[str, Any]) -> None:
+        """Draw the curves of the network of number i, and mark its best epoch."""
+        curves, color = self.curves[name], COLORS[i % len(COLORS)]
+        usual: dict[str, Any] = {"color": color, "linewidth": 1.5}
+        if len(self.curves) > 1:
+            # Some ten markers a line, none of one network above another's.
+            every = max(len(curves["epoch"]) // 10, 1)
+            start = int(every * i / len(self.curves))
+            usual |= {"marker": MARKERS[i % len(MARKERS)], "markevery": (start, every)}
+            usual |= {"markersize": 4}
+        for curve, ax in axes.items():
+            if ax is None or curve not in curves:
+                continue
+            style, label = _STYLES[curve]
+            label = label if len(self.curves) == 1 else f"{name}, {label}"
+            (self.lines_[name][curve],) = ax.plot(
+                curves["epoch"],
+                curves[curve],
+                **{**usual, "linestyle": style, "label": label, **options},
+            )
+        best = (self.best_epochs or {}).get(name)
+        if best is None:
+            return
+        watched = ("validation_score", "validation_loss", "loss")
+        curve = next(c for c in watched if c in self.lines_[name])
+        (self.lines_[name]["best_epoch"],) = axes[curve].plot(
+            [best],
+            [curves[curve][best - 1]],
+            marker="*",
+            markersize=13,
+            markeredgecolor="white",
+            linestyle="none",
+            color=self.lines_[name][curve].get_color(),
+            label="best epoch, restored" if len(self.curves) == 1 else f"{name}, best epoch",
+            zorder=3,
+        )
+
+    def _add_legend(self) -> None:
+        """Name the lines; of several networks, colours and styles each for themselves."""
+        handles = [
+            line
+            for lines in self.lines_.values()
+            for curve, line in lines.items()
+            if curve != "learning_rate"
+        ]
+        title = next(iter(self.curves))
+        if len(self.curves) > 1:
+            handles = self._entries()
+            title = None
+        # Above the axes: curves of losses and of scores leave no corner free.
+        self.ax_.legend(
+            handles=handles,
+            title=title,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.0),
+            ncols=2,
+            fontsize="small",
+            frameon=False,
+        )
+
+    def _entries(self) -> list[Any]:
+        from matplotlib.lines import Line2D
+
+        entries = []
+        for name, lines in self.lines_.items():
+            line = lines["loss"]
+            look = {"color": line.get_color(), "marker": line.get_marker()}
+            entries.append(Line2D([], [], label=name, **look))
+        drawn = {curve: line for lines in self.lines_.values() for curve, line in lines.items()}
+        for curve in ("loss", "validation_loss", "validation_score"):
+            if curve in drawn:
+                style = drawn[curve].get_linestyle()
+                label = _STYLES[curve][1]
+                entries.append(Line2D([], [], color="gray", linestyle=style, label=label))
+        if "best_epoch" in drawn:
+            look = {"color": "gray", "marker": "*", "linestyle": "none", "markersize": 10}
+            entries.append(Line2D([], [], label="best epoch, restored", **look))
+        return entries
+
+
+def _options_of(name: str, curve_kwargs: Any, names: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the user's keyword arguments, those for the curves of a name."""
+    if not curve_kwargs:
+        return {}
+    if all(key in names and isinstance(value, Mapping) for key, value in curve_kwargs.items()):
+        return dict(curve_kwargs.get(name, {}))
+    return dict(curve_kwargs)

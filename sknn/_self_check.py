@@ -1,0 +1,108 @@
+"""Whether the package works here: a few seconds of training on scikit-learn's digits.
+
+Each check returns what it has found, or raises `CheckFailed`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sknn._environment import device_names
+
+# From the tests: what rounding may make of ten epochs in float64, relatively.
+TOLERANCE = 1e-6
+LEAST_ACCURACY = 0.9
+
+
+class CheckFailed(Exception):
+    """What a check has found is not what it must be."""
+
+
+@cache
+def _digits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, labels, and which rows are for testing."""
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    return X / 16, y, np.arange(len(y)) % 4 == 0
+
+
+def _fitted(estimator: Any) -> Any:
+    """Fitted to three quarters of the digits, without a word of so few epochs."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    X, y, is_test = _digits()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return estimator.fit(X[~is_test], y[~is_test])
+
+
+def _network(**parameters: Any) -> Any:
+    from sknn import FeedForwardClassifier
+
+    parameters = {"max_iter": 50, "learning_rate_init": 0.005, "random_state": 0, **parameters}
+    return FeedForwardClassifier((50,), **parameters)
+
+
+def check_accuracy(device: str) -> str:
+    """A network learns digits on a device, in float32, which all devices have."""
+    model = _fitted(_network(device=device, dtype="float32"))
+    X, y, is_test = _digits()
+    accuracy = model.score(X[is_test], y[is_test])
+    found = f"accuracy {accuracy:.3f}, at least {LEAST_ACCURACY} is expected"
+    if not accuracy >= LEAST_ACCURACY:
+        raise CheckFailed(found)
+    return found
+
+
+def check_same_as_sklearn() -> str:
+    """The same seed gives the model that scikit-learn gives."""
+    from sklearn.neural_network import MLPClassifier
+
+    parameters = {"max_iter": 10, "random_state": 0}
+    ours = _fitted(_network(learning_rate_init=0.001, **parameters))
+    theirs = _fitted(MLPClassifier((50,), **parameters))
+    difference = max(
+        float(np.abs(a - b).max() / np.abs(b).max())
+        for a, b in zip(
+            [*ours.coefs_, *ours.intercepts_, np.array(ours.loss_curve_)],
+            [*theirs.coefs_, *theirs.intercepts_, np.array(theirs.loss_curve_)],
+            strict=True,
+        )
+    )
+    found = f"largest relative difference {difference:.1e}, at most {TOLERANCE:.0e} is expected"
+    if not difference <= TOLERANCE:
+        raise CheckFailed(found)
+    return found
+
+
+def check_round_trip() -> str:
+    """A saved model that is loaded predicts the same, bit by bit."""
+    from sknn import load
+
+    model = _fitted(_network(max_iter=3))
+    X, _, _ = _digits()
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "model.safetensors"
+        model.save(path)
+        n_bytes = path.stat().st_size
+        again = load(path)
+    if not np.array_equal(again.predict_proba(X), model.predict_proba(X)):
+        raise CheckFailed("the loaded model predicts other probabilities than the one saved")
+    return f"{n_bytes:,} bytes, the same probabilities"
+
+
+def checks() -> dict[str, Callable[[], str]]:
+    """The checks by their names, with one of the accuracy for each device."""
+    return {
+        **{f"digits on {name}": partial(check_accuracy, name) for name in device_names()},
+        "the same model as scikit-learn's": check_same_as_sklearn,
+        "save and load": check_round_trip,
+    }

@@ -1,0 +1,269 @@
+"""`WeightsDisplay`."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from sknn._curves import network_in
+from sknn._plotting import axes_for
+
+# From this many on, not every row or column has its name beside it.
+_MOST_LABELS = 20
+
+
+class WeightsDisplay:
+    """A picture of the weights of the first layer: as images, or with the names of the features.
+
+    Made by :meth:`from_estimator`. All parameters are attributes.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_features, n_shown)
+        The weights, a column for each unit.
+    units : ndarray of int of shape (n_shown,)
+        The numbers of the units, from 0.
+    feature_names : ndarray of str of shape (n_features,), default=None
+        None is 'x0', 'x1', ...
+    unit_kind : str, default='unit'
+        What the units are called.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        The axes of the heat map, or those that hold the images.
+    axes_ : ndarray of matplotlib.axes.Axes
+        Of shape (n_shown,) the axes of the images; of shape (1,) those of the heat map.
+    figure_ : matplotlib.figure.Figure
+    images_ : list of matplotlib.image.AxesImage
+        One for each of `axes_`. All have the same limits of colours, which are symmetric, so that
+        the middle of the scale is zero.
+    colorbar_ : matplotlib.colorbar.Colorbar or None
+
+    See Also
+    --------
+    LossCurveDisplay : Pictures of trainings.
+
+    Notes
+    -----
+    The colours go from dark to light: 'cividis' shows signs also in grey, and to the colour-blind.
+    Of maps with two dark ends, as 'RdBu', grey shows the size alone.
+
+    .. versionadded:: 0.1
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_digits
+    >>> from sknn import FeedForwardClassifier, WeightsDisplay
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = FeedForwardClassifier((30,), early_stopping=True, random_state=0).fit(X, y)
+    >>> display = WeightsDisplay.from_estimator(clf, image_shape=(8, 8), units=9)
+    >>> len(display.images_), display.images_[0].get_array().shape
+    (9, (8, 8))
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(self, *, weights, units, feature_names=None, unit_kind="unit") -> None:
+        self.weights = weights
+        self.units = units
+        self.feature_names = feature_names
+        self.unit_kind = unit_kind
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        *,
+        units=16,
+        feature_names=None,
+        image_shape=None,
+        ax=None,
+        limit=None,
+        colorbar=True,
+        im_kwargs=None,
+    ):
+        """Draw the weights of the first layer of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : object
+            A fitted FeedForwardClassifier or FeedForwardRegressor, or MLPClassifier or MLPRegressor
+            of scikit-learn; or a Pipeline that ends with one, a search whose `best_estimator_` is
+            one, or a TransformedTargetRegressor of one.
+        units : int, array-like of int or None, default=16
+            How many units are shown, those whose weights have the largest norm, in order; or their
+            numbers, from 0; or None for all.
+        feature_names : array-like of str of shape (n_features,), default=None
+            None is the network's `feature_names_in_`, or 'x0', 'x1', ...
+        image_shape : tuple of (int, int), default=None
+            Rows and columns of the image that the features are, such as (8, 8). None draws one heat
+            map, with a row for each feature and a column for each unit.
+        ax : matplotlib.axes.Axes, default=None
+            Where to draw; None makes a new figure.
+        limit : float, default=None
+            The scale of colours goes from `-limit` to `limit`. None is the largest of the weights
+            that are shown, without their signs.
+        colorbar : bool, default=True
+            Whether there is a colour bar.
+        im_kwargs : dict, default=None
+            Keyword arguments of `matplotlib.axes.Axes.imshow`, such as `cmap`.
+
+        Returns
+        -------
+        WeightsDisplay
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError
+            If there is no network in it.
+        ValueError
+            If `units`, `feature_names`, `image_shape` or `limit` do not suit the network.
+        ImportError
+            If matplotlib is missing.
+
+        Examples
+        --------
+        >>> import matplotlib.pyplot as plt
+        >>> from sklearn.datasets import load_iris
+        >>> from sknn import FeedForwardClassifier, WeightsDisplay
+        >>> iris = load_iris(as_frame=True)
+        >>> clf = FeedForwardClassifier((10,), solver="lbfgs", random_state=0)
+        >>> display = WeightsDisplay.from_estimator(clf.fit(iris.data, iris.target), units=None)
+        >>> [label.get_text() for label in display.ax_.get_yticklabels()][:2]
+        ['sepal length (cm)', 'sepal width (cm)']
+        >>> plt.close(display.figure_)
+        """
+        network = network_in(estimator)
+        weights = np.asarray(network.coefs_[0])
+        names = getattr(network, "feature_names_in_", None)
+        if feature_names is not None:
+            names = np.asarray(feature_names)
+            if names.shape != weights.shape[:1]:
+                raise ValueError(
+                    f"feature_names has the shape {names.shape}. It must hold a name for each of"
+                    f" the {len(weights)} features."
+                )
+        chosen = _chosen(units, weights)
+        display = cls(
+            weights=weights[:, chosen],
+            units=chosen,
+            feature_names=names,
+            unit_kind="output" if len(network.coefs_) == 1 else "unit",
+        )
+        return display.plot(
+            ax, image_shape=image_shape, limit=limit, colorbar=colorbar, im_kwargs=im_kwargs
+        )
+
+    def plot(self, ax=None, *, image_shape=None, limit=None, colorbar=True, im_kwargs=None):
+        """Draw the weights.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, default=None
+            Where to draw; None makes a new figure.
+        image_shape : tuple of (int, int), default=None
+            Rows and columns of the image that the features are. None draws a heat map.
+        limit : float, default=None
+            The scale of colours goes from `-limit` to `limit`. None is the largest of the weights
+            that are shown, without their signs.
+        colorbar : bool, default=True
+            Whether there is a colour bar.
+        im_kwargs : dict, default=None
+            Keyword arguments of `matplotlib.axes.Axes.imshow`, such as `cmap`.
+
+        Returns
+        -------
+        self : WeightsDisplay
+
+        Raises
+        ------
+        ValueError
+            If `image_shape` is not that of the features, or `limit` not above zero.
+        ImportError
+            If matplotlib is missing.
+        """
+        if limit is None:
+            limit = float(np.abs(self.weights).max()) or 1.0  # all zero: any scale will do
+        if not (math.isfinite(limit) and limit > 0):
+            raise ValueError(f"limit is {limit!r}. It must be a finite number above 0, or None.")
+        if image_shape is not None:
+            _check_image_shape(image_shape, len(self.weights))
+        self.ax_ = axes_for(ax, f"{type(self).__name__}.plot")
+        self.figure_ = self.ax_.figure
+        options = {"cmap": "cividis", "interpolation": "nearest", "vmin": -limit, "vmax": limit}
+        options |= im_kwargs or {}
+        if image_shape is None:
+            self._draw_heat_map(options)
+        else:
+            self._draw_images(image_shape, options)
+        self.colorbar_ = None
+        if colorbar:
+            self.colorbar_ = self.figure_.colorbar(self.images_[0], ax=self.ax_, label="weight")
+        return self
+
+    def _draw_heat_map(self, options: dict[str, Any]) -> None:
+        n_features, n_shown = self.weights.shape
+        names = self.feature_names
+        if names is None:
+            names = [f"x{i}" for i in range(n_features)]
+        self.images_ = [self.ax_.imshow(self.weights, **{"aspect": "auto", **options})]
+        self.axes_ = np.array([self.ax_])
+        self.ax_.set(xlabel=self.unit_kind, ylabel="feature")
+        rows = range(0, n_features, math.ceil(n_features / _MOST_LABELS))
+        columns = range(0, n_shown, math.ceil(n_shown / _MOST_LABELS))
+        self.ax_.set_yticks(rows, [str(names[i]) for i in rows])
+        self.ax_.set_xticks(columns, [str(self.units[i]) for i in columns])
+
+    def _draw_images(self, shape: tuple[int, int], options: dict[str, Any]) -> None:
+        """Draw an image for each unit, in a grid inside of the axes, wherever these are."""
+        n_shown = len(self.units)
+        n_columns = math.ceil(math.sqrt(n_shown))
+        n_rows = math.ceil(n_shown / n_columns)
+        self.ax_.set_axis_off()
+        self.axes_, self.images_ = np.empty(n_shown, dtype=object), []
+        for i, unit in enumerate(self.units):
+            row, column = divmod(i, n_columns)
+            # Each has a cell, and of its height a fifth for the title above.
+            bounds = [column / n_columns, 1 - (row + 1) / n_rows, 0.94 / n_columns, 0.8 / n_rows]
+            ax = self.axes_[i] = self.ax_.inset_axes(bounds)
+            self.images_.append(ax.imshow(self.weights[:, i].reshape(shape), **options))
+            ax.set_xticks([])
+            ax.set_yticks([])
+            ax.set_title(f"{self.unit_kind} {unit}", fontsize="small", pad=2)
+
+
+def _chosen(units: Any, weights: np.ndarray) -> np.ndarray:
+    """The numbers of the units to show."""
+    n_units = weights.shape[1]
+    allowed = (
+        f"It must be how many units are shown, at least 1, or a list of their numbers from 0 to"
+        f" {n_units - 1}, or None for all."
+    )
+    if units is None:
+        return np.arange(n_units)
+    if isinstance(units, Integral) and not isinstance(units, bool):
+        if units < 1:
+            raise ValueError(f"units is {units}. {allowed}")
+        norms = np.linalg.norm(weights, axis=0)
+        return np.argsort(-norms, kind="stable")[:units]
+    chosen = np.asarray(units)
+    is_sound = chosen.ndim == 1 and len(chosen) and np.issubdtype(chosen.dtype, np.integer)
+    if not is_sound or chosen.min() < 0 or chosen.max() >= n_units:
+        raise ValueError(f"units is {units!r}. {allowed}")
+    return chosen
+
+
+def _check_image_shape(shape: Any, n_features: int) -> None:
+    is_pair = isinstance(shape, tuple | list) and len(shape) == 2
+    is_pair = is_pair and all(isinstance(n, Integral) and n > 0 for n in shape)
+    if not is_pair or shape[0] * shape[1] != n_features:
+        raise ValueError(
+            f"image_shape is {shape!r}. It must be two integers, rows and columns, whose product is"
+            f" the number of features, {n_features}; or None for a heat map."
+        )

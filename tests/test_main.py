@@ -1,0 +1,183 @@
+"""`python -m sknn`, as a process and in this one."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn
+import torch
+
+import sknn
+from sknn import _environment, _self_check
+from sknn.__main__ import _told, main
+
+
+def report(*arguments, **environment):
+    """The exit code and the lines of a process."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stderr == ""
+    return done.returncode, done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def usual():
+    return report("-m", "sknn", OMP_NUM_THREADS="1")
+
+
+def test_report_ends_with_ok_and_zero(usual):
+    code, lines = usual
+    assert code == 0
+    assert lines[-1] == "ok"
+
+
+def test_report_has_versions_devices_threads_and_checks(usual):
+    _, lines = usual
+    entries = {tuple(line.split(maxsplit=1)) for line in lines}
+    assert {
+        ("sknn", sknn.__version__),
+        ("torch", torch.__version__),
+        ("scikit-learn", sklearn.__version__),
+        ("numpy", np.__version__),
+        ("OMP_NUM_THREADS", "1"),
+    } <= entries
+    assert any(
+        key == "python" and platform.python_version() in value
+        for key, value in (entry for entry in entries if len(entry) == 2)
+    )
+    assert any(line.startswith("  cpu  float32, float64, bfloat16 (") for line in lines)
+    for name in ("digits on cpu: accuracy 0.9", "the same model as scikit-learn's: largest"):
+        assert any(line.startswith(f"  {name}") for line in lines)
+    assert any(line.startswith("  save and load: ") for line in lines)
+
+
+def test_report_tells_nothing_of_whose_machine_it_is(usual):
+    text = "\n".join(usual[1])
+    private = (str(Path.home()), sys.prefix, sys.executable, os.getcwd(), sknn.__file__)
+    assert [name for name in private if name in text] == []
+    assert not {getpass.getuser(), socket.gethostname()} & set(text.split())
+
+
+# What a broken installation may be like: planted before the report is made.
+PLANTED = {
+    "accuracy": (
+        "FeedForwardClassifier.score = lambda *_: 0.5",
+        "digits on cpu: FAILED: CheckFailed: accuracy 0.500, at least 0.9 is expected",
+    ),
+    "not a number": (
+        "FeedForwardClassifier.score = lambda *_: float('nan')",
+        "digits on cpu: FAILED: CheckFailed: accuracy nan",
+    ),
+    "other weights": (
+        "fit = FeedForwardClassifier.fit\n"
+        "def fit_other(self, X, y):\n"
+        "    fit(self, X, y).coefs_[0][0] += 1e-3\n"
+        "    return self\n"
+        "FeedForwardClassifier.fit = fit_other",
+        "the same model as scikit-learn's: FAILED: CheckFailed: largest relative difference",
+    ),
+    "other predictions": (
+        "load = sknn.load\n"
+        "def load_other(path):\n"
+        "    model = load(path)\n"
+        "    model.coefs_[0][30] += 1e-3\n"
+        "    return model\n"
+        "sknn.load = load_other",
+        "save and load: FAILED: CheckFailed: the loaded model predicts other",
+    ),
+    "an error": (
+        "def fail(*_): raise RuntimeError('no luck in /home/somebody/lib/a.so')\n"
+        "FeedForwardClassifier.save = fail",
+        "save and load: FAILED: RuntimeError: no luck in a.so (<string>, line ",
+    ),
+    "no torch": (
+        "sys.modules['torch'] = None",
+        "FAILED: ModuleNotFoundError: import of torch halted",
+    ),
+}
+
+
+# Each is a process of its own, of some seconds: two of them say whether failures are told at all.
+_QUICK = ("an error", "no torch")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in _QUICK else pytest.param(n, marks=pytest.mark.long) for n in PLANTED]
+)
+def test_planted_failure_is_told_and_ends_with_one(name):
+    planted, told = PLANTED[name]
+    code, lines = report(
+        "-c",
+        "import sys, sknn\n"
+        "from sknn import FeedForwardClassifier\n"
+        f"{planted}\n"
+        "from sknn.__main__ import main\n"
+        "sys.exit(main([]))",
+    )
+    assert code == 1
+    assert any(told in line for line in lines), lines
+    assert lines[-1].startswith("failed: ")
+    assert any(line.split() == ["sknn", sknn.__version__] for line in lines)
+
+
+def test_help_is_printed_and_unknown_arguments_are_refused(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    assert "python -m sknn" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        main(["--everything"])
+    assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("in '/home/my user/x/lib.so': 3/4, and/or"), "in 'lib.so': 3/4, and/or"),
+        (RuntimeError(r"C:\Users\me\a.txt is gone"), "a.txt is gone"),
+        (RuntimeError(f"no {os.path.expanduser('~')}"), "no ~"),
+        (FileNotFoundError(2, "No such file", "/home/me/a"), "No such file"),
+        (OSError("unknown"), "unknown"),
+    ],
+)
+def test_paths_are_left_out_of_what_is_told(error, told):
+    assert _told(error) == f"{type(error).__name__}: {told}"
+
+
+def test_devices_are_told_with_what_they_are(monkeypatch):
+    monkeypatch.setattr(_environment, "device_names", lambda: ["cpu", "cuda:1", "mps"])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"card {device.index}")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    monkeypatch.setattr(torch.version, "cuda", "12.4")
+    monkeypatch.setattr(torch.version, "hip", None)
+    found = _environment.devices()
+    assert found["cuda:1"] == (
+        "card 1, CUDA 12.4; float32, float64, bfloat16 (without a unit: slow)"
+    )
+    assert found["mps"] == "Apple's GPU; float32, bfloat16 (with a unit)"
+    assert "float64" in found["cpu"]
+
+
+def test_package_that_is_not_there_is_told():
+    found = _environment.versions_of(("numpy", "sknn-of-nobody"))
+    assert found == {"numpy": np.__version__, "sknn-of-nobody": "not installed"}
+
+
+def test_checks_are_made_on_every_device(monkeypatch):
+    monkeypatch.setattr(_self_check, "device_names", lambda: ["cpu", "cuda:0"])
+    assert [name for name in _self_check.checks() if name.startswith("digits")] == [
+        *("digits on cpu", "digits on cuda:0"),
+    ]
