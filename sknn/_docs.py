@@ -225,7 +225,7 @@ out_activation_ : str
     'softmax', 'logistic', 'identity', 'exp', or 'sort' for several quantiles.
 n_features_in_ : int
     Number of features.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (`n_features_in_`,)
     Names of the features, if all are strings.
 callbacks_ : list of (str, skorch.callbacks.Callback)
     The copies of `callbacks` that the last call used, with their names.
@@ -290,5 +290,5 @@ def document(estimator: type) -> type:
     text = inspect.cleandoc(estimator.__doc__ or "")
     for place, part in parts.items():
         text = text.replace(place, part.rstrip())
-    estimator.__doc__ = text
+    estimator.__doc__ = text + "\n"
     return estimator

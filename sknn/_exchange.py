@@ -80,6 +80,11 @@ def from_sklearn(mlp: MLP) -> BaseFeedForward:
     TypeError
         If it is something else.
 
+    See Also
+    --------
+    FeedForwardClassifier.to_sklearn : The other way.
+    FeedForwardRegressor.to_sklearn : The other way.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris

@@ -187,6 +187,11 @@ def register_onnx() -> None:
     ImportError
         If skl2onnx is not installed.
 
+    See Also
+    --------
+    FeedForwardClassifier.onnx_converter : What skl2onnx asks of an estimator by itself.
+    FeedForwardRegressor.onnx_converter : What skl2onnx asks of an estimator by itself.
+
     Examples
     --------
     >>> import sknn

@@ -100,6 +100,7 @@ def load(path: str | os.PathLike) -> BaseFeedForward:
     Parameters
     ----------
     path : str or os.PathLike
+        The file.
 
     Returns
     -------
@@ -113,6 +114,11 @@ def load(path: str | os.PathLike) -> BaseFeedForward:
         If the file cannot be opened.
     ValueError
         If it is cut off, damaged, of a newer version, or no file of this package.
+
+    See Also
+    --------
+    FeedForwardClassifier.save : Make such a file.
+    FeedForwardRegressor.save : Make such a file.
 
     Examples
     --------

@@ -1,0 +1,38 @@
+"""The examples that the gallery runs, in a directory of their own.
+
+``examples/`` also holds scripts that are only shown, and the benchmarks, whose README
+sphinx-gallery would take for the head of a section. So the gallery reads copies of ``plot_*.py``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+HEADER = "GALLERY_HEADER.rst"
+
+
+def stage(sources: dict[str, str], directory: Path) -> None:
+    """Make a directory hold these texts under these names, and no other files.
+
+    A file that is as it should be is left alone, so that a build finds it unchanged.
+    """
+    directory.mkdir(exist_ok=True)
+    for old in directory.iterdir():
+        if old.name not in sources:
+            old.unlink()
+    for name, text in sources.items():
+        path = directory / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def _stage_examples(app, config) -> None:
+    docs = Path(app.srcdir)
+    paths = [docs / "_templates" / HEADER, *docs.parent.glob("examples/plot_*.py")]
+    stage({path.name: path.read_text(encoding="utf-8") for path in paths}, docs / "_examples")
+
+
+def setup(app) -> dict[str, bool]:
+    """Copy before sphinx-gallery reads."""
+    app.connect("config-inited", _stage_examples, priority=1)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

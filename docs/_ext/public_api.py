@@ -1,0 +1,96 @@
+"""The reference: a page for each name in ``sknn.__all__``, so that none can be forgotten."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+TEMPLATES = Path(__file__).resolve().parent.parent / "_templates"
+
+
+def members(thing: type) -> dict[str, Any]:
+    """Public methods and properties of a class that this package defines, in alphabetical order.
+
+    Left out are scikit-learn's own, such as `get_params`, and the `set_fit_request` and the like
+    that it makes for every estimator.
+    """
+    found = {}
+    for name in sorted(dir(thing)):
+        owner = next((c for c in thing.__mro__ if name in vars(c)), None)
+        if name.startswith("_") or owner is None or not owner.__module__.startswith("sknn"):
+            continue
+        if not (name.startswith("set_") and name.endswith("_request")):
+            found[name] = inspect.getattr_static(thing, name)
+    return found
+
+
+def inherited(thing: type) -> list[str]:
+    """Names of the other public methods: scikit-learn defines or makes them."""
+    return [
+        name
+        for name in sorted(dir(thing))
+        if not name.startswith("_")
+        and name not in members(thing)
+        and callable(getattr(thing, name))
+    ]
+
+
+def public_objects(package: Any) -> dict[str, Any]:
+    """All that is public: what `__all__` names, and the members of the classes among it."""
+    found = {}
+    for name in package.__all__:
+        found[name] = getattr(package, name)
+        if inspect.isclass(found[name]):
+            found |= {f"{name}.{m}": member for m, member in members(found[name]).items()}
+    return found
+
+
+def sections(package: Any) -> dict[str, list[str]]:
+    """The public names, under the headings of the reference."""
+    things = {name: getattr(package, name) for name in package.__all__}
+    classes = [name for name, thing in things.items() if inspect.isclass(thing)]
+    estimators = [name for name in classes if hasattr(things[name], "fit")]
+    found = {
+        "Estimators": estimators,
+        "Functions": [name for name in things if name not in classes],
+        "Pictures": [name for name in classes if name not in estimators],
+    }
+    return {heading: names for heading, names in found.items() if names}
+
+
+def pages(package: Any) -> dict[str, str]:
+    """The reStructuredText of every page, by the name of its file."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    templates = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)  # noqa: S701 (no HTML)
+    index = templates.get_template("api_index.rst").render(sections=sections(package))
+    made = {"index.rst": index}
+    for name in package.__all__:
+        thing = getattr(package, name)
+        if inspect.isclass(thing):
+            own = members(thing)
+            made[f"{name}.rst"] = templates.get_template("api_class.rst").render(
+                name=name,
+                methods=[m for m, member in own.items() if not isinstance(member, property)],
+                properties=[m for m, member in own.items() if isinstance(member, property)],
+                inherited=inherited(thing),
+            )
+        else:
+            made[f"{name}.rst"] = templates.get_template("api_function.rst").render(name=name)
+    return made
+
+
+def _write_pages(app, config) -> None:
+    from gallery_sources import stage
+
+    import sknn
+
+    stage(pages(sknn), Path(app.srcdir) / "api")
+
+
+def setup(app) -> dict[str, bool]:
+    """Write the pages before Sphinx looks for pages."""
+    app.connect("config-inited", _write_pages)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
