@@ -1,6 +1,8 @@
 """The feedforward network for scikit-learn users."""
 
 from sknn._classifier import FeedForwardClassifier
+from sknn._exchange import from_sklearn
+from sknn._exports import register_onnx
 from sknn._loss_curve_display import LossCurveDisplay
 from sknn._regressor import FeedForwardRegressor
 from sknn._saved import load
@@ -11,6 +13,8 @@ __all__ = [
     "FeedForwardRegressor",
     "LossCurveDisplay",
     "WeightsDisplay",
+    "from_sklearn",
     "load",
+    "register_onnx",
 ]
 __version__ = "0.1.0"

@@ -33,6 +33,7 @@ from sknn import (
     _targets,
 )
 from sknn._description import DescribedNetwork
+from sknn._exports import Exports
 from sknn._fitted import FittedNetwork
 from sknn._input import CheckedInput, targets_of
 from sknn._sklearn_compat import (
@@ -70,7 +71,13 @@ def _name_of(choice: Any) -> str:
 
 
 class BaseFeedForward(
-    CallbackSupportMixin, CheckedInput, FittedNetwork, DescribedNetwork, BaseEstimator, ABC
+    CallbackSupportMixin,
+    CheckedInput,
+    FittedNetwork,
+    DescribedNetwork,
+    Exports,
+    BaseEstimator,
+    ABC,
 ):
     """What the classifier and the regressor share.
 
@@ -407,12 +414,16 @@ class BaseFeedForward(
             score=self._score_encoded,
             validation_loss=self._make_loss(smoothed=False),
             scorer=scorer,
-            watched=f"{_name_of(self.scoring)} {_name_of(self.loss)}",
+            watched=self._watched_scores(),
             shards=shards,
             tasks=tasks,
         )
         # Another tuple than the function's own: in a cycle, the rows would outlive the fit.
         return problem._replace(estimator_at=estimator_at)
+
+    def _watched_scores(self) -> str:
+        """A name for what the scores of validation rows are of."""
+        return f"{_name_of(self.scoring)} {_name_of(self.loss)}"
 
     def _split(self, problem: Problem, random_state, incremental) -> Problem:
         """Set validation rows aside."""

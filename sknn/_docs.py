@@ -231,6 +231,11 @@ callbacks_ : list of (str, skorch.callbacks.Callback)
     The copies of `callbacks` that the last call used, with their names.
 device_ : str
     The device that was computed on. A model that is unpickled where it is absent says 'cpu'.
+module_ : torch.nn.Sequential
+    The model as an ordinary torch module, in eval mode and on the CPU, with its own copy of the
+    weights, made anew on each access. Its outputs are raw, before the output activation.
+
+    .. versionadded:: 0.1
 net_ : skorch.NeuralNet
     The model as a skorch net, with its own copy of the weights, made anew on each access. Its
     outputs are raw, before the output activation.

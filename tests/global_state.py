@@ -224,12 +224,12 @@ class Watch:
 
 METHODS = (
     *("fit", "partial_fit", "predict", "predict_proba", "predict_log_proba", "score"),
-    *("get_params", "set_params", "set_callbacks", "__getstate__", "__setstate__"),
+    *("get_params", "set_params", "set_callbacks", "to_sklearn", "__getstate__", "__setstate__"),
 )
 
 
 def install(watch, monkeypatch):
-    """Let a watch see all calls of both estimators' methods, and of `net_`."""
+    """Let a watch see all calls of both estimators' methods, and of `net_` and `module_`."""
     for kind in (FeedForwardClassifier, FeedForwardRegressor):
         for name in METHODS:
             method = inspect.getattr_static(kind, name, None)
@@ -237,8 +237,9 @@ def install(watch, monkeypatch):
                 monkeypatch.setattr(method, "fn", watch.watched(method.fn))
             elif method is not None:
                 monkeypatch.setattr(kind, name, watch.watched(method))
-        net = inspect.getattr_static(kind, "net_")
-        monkeypatch.setattr(kind, "net_", property(watch.watched(net.fget), doc=net.__doc__))
+        for name in ("net_", "module_"):
+            made = inspect.getattr_static(kind, name)
+            monkeypatch.setattr(kind, name, property(watch.watched(made.fget), doc=made.__doc__))
 
 
 def use_libraries_once():

@@ -65,8 +65,8 @@ def test_fitted_attributes_of_scikit_learn_are_there_and_documented(ours, theirs
     assert set(documented(theirs, "Attributes")) <= set(names)
 
 
-def test_public_names_are_the_estimators_the_displays_and_load():
+def test_public_names_are_the_estimators_the_displays_and_three_functions():
     assert sknn.__all__ == [
         *("FeedForwardClassifier", "FeedForwardRegressor", "LossCurveDisplay", "WeightsDisplay"),
-        "load",
+        *("from_sklearn", "load", "register_onnx"),
     ]
