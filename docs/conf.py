@@ -69,7 +69,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "_examples",  # made by gallery_sources
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"plot_",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery_sources.place_of",
     "abort_on_example_error": True,
     "backreferences_dir": "auto_examples/backreferences",
     "doc_module": ("sknn",),

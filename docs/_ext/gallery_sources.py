@@ -10,6 +10,35 @@ from pathlib import Path
 
 HEADER = "GALLERY_HEADER.rst"
 
+# The order of the gallery, for those who read on; what is not named comes last, by name.
+ORDER = (
+    "first_network",
+    "classification",
+    "regression",
+    "search",
+    "compare_models",
+    "same_as_scikit_learn",
+    "decision_boundaries",
+    "hidden_units",
+    "learning_curves",
+    "overfitting",
+    "learning_rates",
+    "deep_networks",
+    "imbalanced_classes",
+    "early_stopping",
+    "robust_losses",
+    "quantile_bands",
+    "callbacks",
+    "tensorboard",
+    "out_of_core",
+)
+
+
+def place_of(filename: str) -> tuple[int, str]:
+    """Where a script stands in the gallery."""
+    name = filename.removeprefix("plot_").removesuffix(".py")
+    return (ORDER.index(name) if name in ORDER else len(ORDER)), name
+
 
 def stage(sources: dict[str, str], directory: Path) -> None:
     """Make a directory hold these texts under these names, and no other files.
