@@ -61,8 +61,10 @@ def resolve_device(name: str, dtype: torch.dtype, flops: float) -> torch.device:
         name = next((kind for kind in candidates if is_present(kind)), "cpu")
     if not is_present(name):
         raise ValueError(
-            f"The 'device' parameter is {name!r}, which torch {torch.__version__} cannot use here. "
-            f"Allowed are {_KINDS}. Choose a device that is present, or device='cpu'."
+            f"The 'device' parameter is {name!r}, which torch {torch.__version__} cannot use here:"
+            " there is no such device, or this build of torch is not made for it (`python -m sknn`"
+            f" lists what there is). Allowed are {_KINDS}. Choose a device that is present, or"
+            " device='cpu'."
         )
     device = torch.device(name)
     if device.type == "mps" and dtype == torch.float64:

@@ -39,7 +39,7 @@ alpha : float, default=0.0001
     Strength of the L2 penalty on the weights, not the biases: `alpha / 2` times the sum of
     their squares, over the sum of the sample weights of the batch, is part of the loss. It does not
     act on the parameters of normalization and of your own activations.
-batch_size : int, default='auto'
+batch_size : int or 'auto', default='auto'
     Rows of a step of a stochastic solver, at most all of them. 'auto' is `min(200, n_samples)`.
 learning_rate : str or callable, default='constant'
     Schedule. The first three act with `solver='sgd'` only, the others with every stochastic solver.

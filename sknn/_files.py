@@ -295,7 +295,12 @@ def new_file(path: str | os.PathLike) -> tuple[int, str]:
     """The handle and the name of a new file beside a path, with the mode that any new file gets."""
     name = f"{os.fspath(path)}.{secrets.token_hex(8)}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    return os.open(name, flags, 0o666), name
+    try:
+        return os.open(name, flags, 0o666), name
+    except FileNotFoundError as error:
+        directory = os.path.dirname(os.fspath(path)) or os.curdir
+        what = "There is no such directory to write a file in"
+        raise FileNotFoundError(error.errno, what, directory) from None
 
 
 @contextmanager

@@ -677,3 +677,10 @@ def test_state_of_generators_is_left_alone(tmp_path):
     estimator.save(tmp_path / "file")
     sknn.load(tmp_path / "file").predict(X_IRIS)
     assert (repr(np.random.get_state()), torch.get_rng_state().tolist()) == before
+
+
+def test_missing_directory_is_named(tmp_path):
+    path = tmp_path / "missing" / "model.safetensors"
+    with pytest.raises(FileNotFoundError, match="no such directory") as caught:
+        FeedForwardClassifier().save(path)
+    assert caught.value.filename == str(path.parent)
