@@ -94,7 +94,7 @@ def _run() -> int:
     """`main`, of which nobody may read the end: `python -m sknn | head` has seen enough."""
     try:
         code = main()
-        sys.stdout.flush()
+        print(end="", flush=True)
     except BrokenPipeError:
         # Python flushes once more when it ends, and would tell of the same error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,6 +10,9 @@ from sklearn.utils.metaestimators import available_if
 
 from sknn import _sklearn_compat
 
+# Public attributes that are no stored ones: properties that copy the weights and import torch.
+_MADE_WHEN_READ = ("net_", "module_")
+
 
 class DescribedNetwork:
     """The part of an estimator that tells of its network."""
@@ -83,6 +86,13 @@ class DescribedNetwork:
         from sknn._summary import facts_of, text_of
 
         return text_of(facts_of(self))
+
+    def __dir__(self) -> list[str]:
+        # scikit-learn 1.9 lists what can be read, and reads it to know. Who presses the tab key
+        # would wait for two copies of the weights.
+        made = _MADE_WHEN_READ if hasattr(self, "coefs_") else ()
+        names = (name for name in object.__dir__(self) if name not in _MADE_WHEN_READ)
+        return [*made, *(name for name in names if hasattr(self, name))]
 
     # What scikit-learn asks an estimator for when it draws a diagram, of the versions from 1.7 on:
     # a table of its parameters, from 1.9 on one of its fitted attributes, and the block that it is.
