@@ -30,7 +30,7 @@ class DescribedNetwork:
         Raises
         ------
         ValueError, TypeError
-            If the parameters are of no network.
+            If `fit` would refuse a parameter that is shown, or if the parameters are of no network.
 
         Notes
         -----

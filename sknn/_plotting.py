@@ -55,7 +55,7 @@ def two_axes_for(axes: Any, caller: str) -> tuple[Any, Any]:
     Raises
     ------
     ValueError
-        If others than two are given.
+        If anything but two axes is given.
     """
     plt = pyplot_for(caller)
     if axes is None:
@@ -64,7 +64,7 @@ def two_axes_for(axes: Any, caller: str) -> tuple[Any, Any]:
             2, sharex=True, figsize=(6.4, 6), layout="constrained", gridspec_kw=ratios
         )
     given = list(axes) if hasattr(axes, "__len__") else [axes]
-    if len(given) != 2:
+    if len(given) != 2 or not all(isinstance(ax, plt.Axes) for ax in given):
         raise ValueError(
             f"ax is {axes!r}. With learning_rate=True it must be two axes, of the losses and of the"
             " rates, as plt.subplots(2, sharex=True) makes them; or None."

@@ -117,7 +117,7 @@ def facts_of(estimator: BaseFeedForward) -> Facts:
     Raises
     ------
     ValueError, TypeError
-        If the parameters are of no network.
+        If `fit` would refuse a parameter that is shown, or if the parameters are of no network.
     """
     now = estimator._as_it_is()
     constraints = {name: now._parameter_constraints[name] for name in _PARAMETERS_SHOWN}

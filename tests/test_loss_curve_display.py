@@ -119,10 +119,19 @@ def test_learning_rates_go_to_the_second_axes_given(stopped):
     assert display.ax_.get_xlabel() == display.rate_ax_.get_xlabel() == "epoch"
 
 
-def test_learning_rates_need_two_axes(stopped):
-    _, axes = plt.subplots()
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: plt.subplots()[1],
+        lambda: plt.subplots(3)[1],
+        lambda: plt.subplots(2, squeeze=False)[1],
+        lambda: ("above", "below"),
+    ],
+    ids=["one", "three", "rows of axes", "texts"],
+)
+def test_learning_rates_need_two_axes(stopped, make):
     with pytest.raises(ValueError, match="must be two axes"):
-        LossCurveDisplay.from_estimator(stopped, ax=axes, learning_rate=True)
+        LossCurveDisplay.from_estimator(stopped, ax=make(), learning_rate=True)
 
 
 def test_learning_rates_that_are_not_there_are_refused():
