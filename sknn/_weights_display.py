@@ -228,7 +228,7 @@ class WeightsDisplay:
         numbers = [str(self.units[i]) for i in columns]
         self.ax_.set_xticks(columns, numbers)
         if sum(map(len, numbers)) > _MOST_DIGITS:
-            self.ax_.tick_params("x", rotation=90)
+            self.ax_.tick_params("x", labelrotation=90)
 
     def _draw_images(self, shape: tuple[int, int], options: dict[str, Any]) -> None:
         """Draw an image for each unit, in a grid inside of the axes, wherever these are."""
