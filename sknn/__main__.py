@@ -90,5 +90,17 @@ def main(arguments: list[str] | None = None) -> int:
     return int(bool(failed))
 
 
+def _run() -> int:
+    """`main`, of which nobody may read the end: `python -m sknn | head` has seen enough."""
+    try:
+        code = main()
+        print(end="", flush=True)
+    except BrokenPipeError:
+        # Python flushes once more when it ends, and would tell of the same error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_run())

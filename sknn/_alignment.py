@@ -14,8 +14,11 @@ ALIGNMENT = 64  # bytes; what torch allocates begins at a multiple of it
 
 
 def aligned(array: np.ndarray) -> np.ndarray:
-    """The array if it begins at a multiple of `ALIGNMENT`, else a copy that does."""
-    if array.__array_interface__["data"][0] % ALIGNMENT == 0:
+    """The array if it begins at a multiple of `ALIGNMENT`, else a copy that does.
+
+    One of objects is returned as it is: they are no bytes that could stand anywhere.
+    """
+    if array.dtype.hasobject or array.__array_interface__["data"][0] % ALIGNMENT == 0:
         return array
     is_transposed = array.flags.f_contiguous and not array.flags.c_contiguous
     room = np.empty(array.nbytes + ALIGNMENT, np.uint8)

@@ -102,11 +102,21 @@ def curves_of(network: Any) -> dict[str, np.ndarray]:
     curves = {"epoch": np.arange(1, len(losses) + 1)}
     for name, attribute in CURVES.items():
         values = getattr(network, attribute, None)
-        if values:
+        # Losses that are all NaN stand for those that scikit-learn's MLP did not keep.
+        if values and not (name == "validation_loss" and np.isnan(values).all()):
             # Scores that are there have been taken in every epoch since the first of them.
             curves[name] = np.full(len(losses), np.nan)
             curves[name][len(losses) - len(values) :] = values
     return curves
+
+
+def is_by_epochs(network: Any) -> bool:
+    """Whether the last training is the one whose curves a network has.
+
+    `solver="lbfgs"` with `warm_start` leaves the curves of a training before, as in scikit-learn.
+    """
+    losses = getattr(network, CURVES["loss"], None)
+    return bool(losses) and np.array_equal(network.loss_, losses[-1], equal_nan=True)
 
 
 def best_epoch_of(network: Any) -> int | None:
@@ -115,12 +125,13 @@ def best_epoch_of(network: Any) -> int | None:
     Returns
     -------
     int or None
-        None without early stopping, where the weights are those of the last epoch; and where no
-        epoch was better than the weights that training started from, of which no record is left.
+        None without early stopping, where the weights are those of the last epoch; where no epoch
+        was better than the weights that training started from, of which no record is left; and
+        where `solver="lbfgs"` has gone on.
     """
     scores = getattr(network, "validation_scores_", None)
     # Without early stopping the best loss is kept, in scikit-learn too.
-    if not scores or network.best_loss_ is not None:
+    if not scores or network.best_loss_ is not None or not is_by_epochs(network):
         return None
     n_before = len(network.loss_curve_) - len(scores)
     # Our records tell which weights were kept: with `warm_start` on other rows, the best score

@@ -5,9 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from sklearn.base import BaseEstimator
 from sklearn.utils.metaestimators import available_if
 
 from sknn import _sklearn_compat
+
+# Public attributes that are no stored ones: properties that copy the weights and import torch.
+_MADE_WHEN_READ = ("net_", "module_")
 
 
 class DescribedNetwork:
@@ -26,7 +30,7 @@ class DescribedNetwork:
         Raises
         ------
         ValueError, TypeError
-            If the parameters are of no network.
+            If `fit` would refuse a parameter that is shown, or if the parameters are of no network.
 
         Notes
         -----
@@ -83,15 +87,27 @@ class DescribedNetwork:
 
         return text_of(facts_of(self))
 
+    def __dir__(self) -> list[str]:
+        # scikit-learn 1.9 lists what can be read, and reads it to know. Who presses the tab key
+        # would wait for two copies of the weights.
+        made = _MADE_WHEN_READ if hasattr(self, "coefs_") else ()
+        names = (name for name in object.__dir__(self) if name not in _MADE_WHEN_READ)
+        return [*made, *(name for name in names if hasattr(self, name))]
+
     # What scikit-learn asks an estimator for when it draws a diagram, of the versions from 1.7 on:
-    # a table of its parameters, and the block that it is. Neither is public. One that has other
-    # names draws its plain box.
+    # a table of its parameters, from 1.9 on one of its fitted attributes, and the block that it is.
+    # None is public. A version that has other names draws its plain box.
 
     def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
         from sknn._html import network_html
 
         table = super()._get_params_html(*args, **kwargs)
         return _sklearn_compat.with_html_before(table, partial(network_html, self))
+
+    @available_if(lambda self: _sklearn_compat.has_table_of_attributes())
+    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
+        stored = _sklearn_compat.StoredAttributes(self._as_it_is())
+        return BaseEstimator._get_fitted_attr_html(stored, *args, **kwargs)
 
     @available_if(lambda self: _sklearn_compat.has_captions())
     def _sk_visual_block_(self) -> Any:

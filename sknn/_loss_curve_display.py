@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from sknn._curves import best_epoch_of, curves_of, network_in
-from sknn._plotting import COLORS, MARKERS, axes_for, two_axes_for
+from sknn._plotting import (
+    COLORS,
+    MARKERS,
+    add_legend_above,
+    axes_for,
+    n_colors_taken,
+    right_axes_of,
+    two_axes_for,
+)
 
 # Each kind of curve has a style of line of its own, so that colour is left to tell networks apart.
 _STYLES = {
@@ -282,13 +290,15 @@ class LossCurveDisplay:
         self.lines_ = {name: {} for name in self.curves}
         self.ax_.set(xlabel="epoch", ylabel="loss", yscale="log" if log_scale else "linear")
         for axes in filter(None, (self.ax_, self.rate_ax_)):
-            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+            # Of a single epoch there is one tick, since a second one would be no whole number.
+            whole = MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
+            axes.xaxis.set_major_locator(whole)
         if self.rate_ax_ is not None and self.ax_.get_shared_x_axes().joined(
             self.ax_, self.rate_ax_
         ):
             self.ax_.set_xlabel("")  # it is below the rates
         if validation_score and self._has("validation_score"):
-            self.score_ax_ = self.ax_.twinx()
+            self.score_ax_ = right_axes_of(self.ax_, "validation score")
             self.score_ax_.set_ylabel("validation score")
         axes = {
             "loss": self.ax_,
@@ -296,7 +306,7 @@ class LossCurveDisplay:
             "validation_score": self.score_ax_,
             "learning_rate": self.rate_ax_,
         }
-        for i, name in enumerate(self.curves):
+        for i, name in enumerate(self.curves, n_colors_taken(self.ax_)):
             self._draw(name, i, axes, _options_of(name, curve_kwargs, self.curves))
         self._add_legend()
         return self
@@ -305,24 +315,24 @@ class LossCurveDisplay:
         return any(curve in curves for curves in self.curves.values())
 
     def _draw(self, name: str, i: int, axes: dict[str, Any], options: dict[str, Any]) -> None:
-        """Draw the curves of the network of number i, and mark its best epoch."""
+        """Draw the curves of a network in the colour of number i, and mark its best epoch."""
         curves, color = self.curves[name], COLORS[i % len(COLORS)]
-        usual: dict[str, Any] = {"color": color, "linewidth": 1.5}
+        usual: dict[str, Any] = {"color": color, "linewidth": 1.5, "markersize": 4}
         if len(self.curves) > 1:
             # Some ten markers a line, none of one network above another's.
             every = max(len(curves["epoch"]) // 10, 1)
-            start = int(every * i / len(self.curves))
+            start = int(every * (i % len(self.curves)) / len(self.curves))
             usual |= {"marker": MARKERS[i % len(MARKERS)], "markevery": (start, every)}
-            usual |= {"markersize": 4}
         for curve, ax in axes.items():
             if ax is None or curve not in curves:
                 continue
             style, label = _STYLES[curve]
             label = label if len(self.curves) == 1 else f"{name}, {label}"
+            look = {**usual, "linestyle": style, "label": label}
+            if np.isfinite(curves[curve]).sum() == 1:  # one epoch makes no line
+                look |= {"marker": MARKERS[i % len(MARKERS)], "markevery": None}
             (self.lines_[name][curve],) = ax.plot(
-                curves["epoch"],
-                curves[curve],
-                **{**usual, "linestyle": style, "label": label, **options},
+                curves["epoch"], curves[curve], **{**look, **options}
             )
         best = (self.best_epochs or {}).get(name)
         if best is None:
@@ -353,16 +363,7 @@ class LossCurveDisplay:
         if len(self.curves) > 1:
             handles = self._entries()
             title = None
-        # Above the axes: curves of losses and of scores leave no corner free.
-        self.ax_.legend(
-            handles=handles,
-            title=title,
-            loc="lower center",
-            bbox_to_anchor=(0.5, 1.0),
-            ncols=2,
-            fontsize="small",
-            frameon=False,
-        )
+        add_legend_above(self.ax_, handles, title)
 
     def _entries(self) -> list[Any]:
         from matplotlib.lines import Line2D
@@ -385,9 +386,11 @@ class LossCurveDisplay:
 
 
 def _options_of(name: str, curve_kwargs: Any, names: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the user's keyword arguments, those for the curves of a name."""
-    if not curve_kwargs:
-        return {}
-    if all(key in names and isinstance(value, Mapping) for key, value in curve_kwargs.items()):
-        return dict(curve_kwargs.get(name, {}))
-    return dict(curve_kwargs)
+    """Of the user's keyword arguments, those for the curves of a name; 'lw' is 'linewidth'."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.lines import Line2D
+
+    options = curve_kwargs or {}
+    if all(key in names and isinstance(value, Mapping) for key, value in options.items()):
+        options = options.get(name, {})
+    return normalize_kwargs(dict(options), Line2D)

@@ -1,4 +1,4 @@
-"""What the pictures share: matplotlib, imported when one is drawn, and their colours."""
+"""What the pictures share: matplotlib, imported when one is drawn, axes, legends, and colours."""
 
 from __future__ import annotations
 
@@ -31,9 +31,22 @@ def pyplot_for(caller: str) -> ModuleType:
 
 
 def axes_for(ax: Any, caller: str) -> Any:
-    """The axes to draw in: those that are given, or those of a new figure."""
+    """The axes to draw in: those that are given, or those of a new figure.
+
+    Raises
+    ------
+    ValueError
+        If something else is given.
+    """
     plt = pyplot_for(caller)
-    return plt.subplots(layout="constrained")[1] if ax is None else ax
+    if ax is None:
+        return plt.subplots(layout="constrained")[1]
+    if not isinstance(ax, plt.Axes):
+        raise ValueError(
+            f"ax is {ax!r}. It must be one matplotlib.axes.Axes, as plt.subplots() makes it, or"
+            " None."
+        )
+    return ax
 
 
 def two_axes_for(axes: Any, caller: str) -> tuple[Any, Any]:
@@ -42,7 +55,7 @@ def two_axes_for(axes: Any, caller: str) -> tuple[Any, Any]:
     Raises
     ------
     ValueError
-        If others than two are given.
+        If anything but two axes is given.
     """
     plt = pyplot_for(caller)
     if axes is None:
@@ -51,9 +64,74 @@ def two_axes_for(axes: Any, caller: str) -> tuple[Any, Any]:
             2, sharex=True, figsize=(6.4, 6), layout="constrained", gridspec_kw=ratios
         )
     given = list(axes) if hasattr(axes, "__len__") else [axes]
-    if len(given) != 2:
+    if len(given) != 2 or not all(isinstance(ax, plt.Axes) for ax in given):
         raise ValueError(
             f"ax is {axes!r}. With learning_rate=True it must be two axes, of the losses and of the"
             " rates, as plt.subplots(2, sharex=True) makes them; or None."
         )
     return given[0], given[1]
+
+
+def right_axes_of(ax: Any, label: str) -> Any:
+    """Axes with a scale of their own at the right side of others, and with a label.
+
+    Those that an earlier picture has made there, so that the curves of both have one scale, or new
+    ones.
+    """
+    place = ax.get_position(original=True).bounds
+    for other in ax.figure.axes:
+        is_twin = ax.get_shared_x_axes().joined(ax, other)
+        if other.get_label() == label and is_twin:
+            if other.get_position(original=True).bounds == place:
+                return other
+    twin = ax.twinx()
+    twin.set_label(label)
+    return twin
+
+
+def n_colors_taken(ax: Any) -> int:
+    """How many of `COLORS`, in their order, the lines on axes have already."""
+    from matplotlib.colors import to_rgba
+
+    taken = {to_rgba(line.get_color()) for line in ax.lines}
+    return next((i for i, color in enumerate(COLORS) if to_rgba(color) not in taken), 0)
+
+
+def add_legend_above(ax: Any, handles: list[Any], title: str | None) -> None:
+    """Put a legend above axes, where no curve can be, and keep what an earlier picture put there.
+
+    Where two come together, the title of each, the name of its only network, goes to its entries.
+    """
+    from matplotlib.colors import to_rgba
+
+    label = "sknn"
+    texts = [handle.get_label() for handle in handles]
+    before = ax.get_legend()
+    if before is not None and before.get_label() == label:
+        # matplotlib below 3.7 has another name for them.
+        old = before.legend_handles if hasattr(before, "legend_handles") else before.legendHandles
+        old_title = before.get_title().get_text()
+        old_texts = [text.get_text() for text in before.get_texts()]
+        pairs = [*zip(old, _named(old_title, old_texts), strict=True)]
+        there = {(text, to_rgba(handle.get_color())) for handle, text in pairs}
+        pairs += [
+            (handle, text)
+            for handle, text in zip(handles, _named(title, texts), strict=True)
+            if (text, to_rgba(handle.get_color())) not in there
+        ]
+        handles, texts = map(list, zip(*pairs, strict=True))
+        title = None
+    ax.legend(
+        handles,
+        texts,
+        title=title,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=2,
+        fontsize="small",
+        frameon=False,
+    ).set_label(label)
+
+
+def _named(name: str | None, texts: list[str]) -> list[str]:
+    return [f"{name}, {text}" for text in texts] if name else texts

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import sklearn
+from sklearn.base import BaseEstimator
 from sklearn.utils import validation
 from sklearn.utils.validation import _check_sample_weight
 
@@ -111,6 +112,38 @@ def with_html_before(table: Any, html: Callable[[], str]) -> Any:
     if own is not None:
         table._html_repr = lambda: html() + own()
     return table
+
+
+def has_table_of_attributes() -> bool:
+    """Whether scikit-learn's diagrams have a table of the fitted attributes."""
+    return hasattr(BaseEstimator, "_get_fitted_attr_html")
+
+
+class StoredAttributes:
+    """An estimator whose attributes are listed as those that it stores, without properties.
+
+    scikit-learn's table of fitted attributes reads every attribute that is listed. `net_` and
+    `module_` are made when they are read: torch is imported and the weights are copied, twice, to
+    draw a diagram; and weights of other shapes than the parameters', which the user may look for,
+    are an error.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self._estimator = estimator
+
+    @property
+    def __class__(self) -> type:
+        return type(self._estimator)
+
+    def __dir__(self) -> list[str]:
+        return list(vars(self._estimator))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._estimator, name)
 
 
 def has_captions() -> bool:

@@ -6,9 +6,10 @@ import string
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from sklearn.utils._param_validation import validate_parameter_constraints
 
 from sknn import _checks
-from sknn._curves import best_epoch_of
+from sknn._curves import best_epoch_of, curves_of, is_by_epochs
 
 if TYPE_CHECKING:
     from sknn._base import BaseFeedForward
@@ -16,10 +17,16 @@ if TYPE_CHECKING:
 UNKNOWN = "?"
 COLUMNS = ("layer", "shape", "activation", "normalization", "dropout", "parameters")
 CURVES_SHOWN = {
-    "training loss": "loss_curve_",
-    "validation loss": "validation_loss_curve_",
-    "validation score": "validation_scores_",
+    "training loss": "loss",
+    "validation loss": "validation_loss",
+    "validation score": "validation_score",
 }
+
+# What the facts are made of. `fit` refuses the same values in the same words.
+_PARAMETERS_SHOWN = (
+    *("hidden_layer_sizes", "activation", "normalization", "dropout", "input_dropout"),
+    *("loss", "solver", "max_iter", "device", "dtype"),
+)
 
 
 class LayerFacts(NamedTuple):
@@ -110,9 +117,12 @@ def facts_of(estimator: BaseFeedForward) -> Facts:
     Raises
     ------
     ValueError, TypeError
-        If the parameters are of no network.
+        If `fit` would refuse a parameter that is shown, or if the parameters are of no network.
     """
     now = estimator._as_it_is()
+    constraints = {name: now._parameter_constraints[name] for name in _PARAMETERS_SHOWN}
+    given = {name: getattr(now, name) for name in _PARAMETERS_SHOWN}
+    validate_parameter_constraints(constraints, given, caller_name=type(estimator).__name__)
     is_fitted = hasattr(now, "coefs_")
     if is_fitted:
         units = (int(now.n_features_in_), *(len(intercept) for intercept in now.intercepts_))
@@ -123,7 +133,7 @@ def facts_of(estimator: BaseFeedForward) -> Facts:
     n_hidden = len(units) - 2
     activations = _checks.layer_activations(now.activation, n_hidden)
     dropout = _checks.dropout_rates(now.dropout, n_hidden)
-    extra = _parameters_between(now, units[1:-1], activations, is_fitted)
+    extra = _parameters_between(now, units, activations, is_fitted)
 
     layers = [LayerFacts("input", None, units[0], dropout=float(now.input_dropout))]
     for i in range(n_hidden + 1):
@@ -148,7 +158,7 @@ def facts_of(estimator: BaseFeedForward) -> Facts:
 
 
 def _parameters_between(
-    estimator: BaseFeedForward, sizes: tuple, activations: tuple, is_fitted: bool
+    estimator: BaseFeedForward, units: tuple, activations: tuple, is_fitted: bool
 ) -> list[int | None]:
     """How many parameters follow a layer's weights and biases: for each layer, the last has none.
 
@@ -157,15 +167,20 @@ def _parameters_between(
     is_own = [not isinstance(activation, str) for activation in activations]
     if not (is_fitted and any(is_own)):
         n_for_each = 0 if estimator.normalization is None else 2
-        known = (n_for_each * size for size in sizes)
+        known = (n_for_each * size for size in units[1:-1])
         return [None if own else n for own, n in zip(is_own, known, strict=True)] + [0]
     # Only torch tells the parameters of a module from its buffers. A module that stands in two
     # layers is counted in the first.
-    counts = [0] * (len(sizes) + 1)
-    for name, parameter in estimator.net_.module_.named_parameters():
+    from torch import nn
+
+    from sknn._module import modules_between
+
+    layers = modules_between(estimator._network(units))
+    named = {name: module for layer in layers for name, module in layer}
+    counts = [0] * (len(units) - 1)
+    for name, parameter in nn.ModuleDict(named).named_parameters():
         module, _, _ = name.partition(".")
-        if not module.startswith("linear"):
-            counts[int(module.lstrip(string.ascii_letters))] += parameter.numel()
+        counts[int(module.lstrip(string.ascii_letters))] += parameter.numel()
     return counts
 
 
@@ -181,20 +196,20 @@ def _settings(estimator: BaseFeedForward, is_fitted: bool) -> dict[str, str]:
     settings["dtype"] = np.dtype(estimator._model_dtype()).name
     if estimator.dtype == "bfloat16":
         settings["dtype"] += ", products in bfloat16"
-    losses = getattr(estimator, "loss_curve_", None)
+    curves = curves_of(estimator) if is_by_epochs(estimator) else {}
     settings[unit] = str(estimator.n_iter_)
-    if losses is not None and len(losses) != estimator.n_iter_:
-        settings[unit] += f" in the last call, {len(losses)} in all"
-    best = best_epoch_of(estimator) if losses else None
+    n_epochs = len(curves["epoch"]) if curves else estimator.n_iter_
+    if n_epochs != estimator.n_iter_:
+        settings[unit] += f" in the last call, {n_epochs} in all"
+    best = best_epoch_of(estimator)
     if best is not None:
         settings[unit] += f"; the weights are those of epoch {best}"
     settings["training loss"] = f"{estimator.loss_:.4g}"
-    for name, attribute in CURVES_SHOWN.items():
-        curve = getattr(estimator, attribute, None)
-        if curve:
-            settings[name] = f"{curve[-1]:.4g}"
-            if best is not None:  # curves end together
-                settings[name] += f"; in epoch {best}: {curve[best - 1 - len(losses)]:.4g}"
+    for title, name in CURVES_SHOWN.items():
+        if name in curves:
+            settings[title] = f"{curves[name][-1]:.4g}"
+            if best is not None:
+                settings[title] += f"; in epoch {best}: {curves[name][best - 1]:.4g}"
     return settings
 
 

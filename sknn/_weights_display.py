@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from sknn._plotting import axes_for
 
 # From this many on, not every row or column has its name beside it.
 _MOST_LABELS = 20
+# Of the usual figure, some six inches wide: more would touch each other below the columns.
+_MOST_DIGITS = 40
 
 
 class WeightsDisplay:
@@ -110,7 +112,8 @@ class WeightsDisplay:
         colorbar : bool, default=True
             Whether there is a colour bar.
         im_kwargs : dict, default=None
-            Keyword arguments of `matplotlib.axes.Axes.imshow`, such as `cmap`.
+            Keyword arguments of `matplotlib.axes.Axes.imshow`, such as `cmap`; or `norm`, which
+            takes the place of `limit`.
 
         Returns
         -------
@@ -175,7 +178,8 @@ class WeightsDisplay:
         colorbar : bool, default=True
             Whether there is a colour bar.
         im_kwargs : dict, default=None
-            Keyword arguments of `matplotlib.axes.Axes.imshow`, such as `cmap`.
+            Keyword arguments of `matplotlib.axes.Axes.imshow`, such as `cmap`; or `norm`, which
+            takes the place of `limit`.
 
         Returns
         -------
@@ -191,14 +195,15 @@ class WeightsDisplay:
         """
         if limit is None:
             limit = float(np.abs(self.weights).max()) or 1.0  # all zero: any scale will do
-        if not (math.isfinite(limit) and limit > 0):
+        if not (isinstance(limit, Real) and math.isfinite(limit) and limit > 0):
             raise ValueError(f"limit is {limit!r}. It must be a finite number above 0, or None.")
         if image_shape is not None:
             _check_image_shape(image_shape, len(self.weights))
         self.ax_ = axes_for(ax, f"{type(self).__name__}.plot")
         self.figure_ = self.ax_.figure
-        options = {"cmap": "cividis", "interpolation": "nearest", "vmin": -limit, "vmax": limit}
-        options |= im_kwargs or {}
+        options = {"cmap": "cividis", "interpolation": "nearest", **(im_kwargs or {})}
+        if options.get("norm") is None:  # a norm has limits of its own
+            options = {"vmin": -limit, "vmax": limit, **options}
         if image_shape is None:
             self._draw_heat_map(options)
         else:
@@ -218,8 +223,12 @@ class WeightsDisplay:
         self.ax_.set(xlabel=self.unit_kind, ylabel="feature")
         rows = range(0, n_features, math.ceil(n_features / _MOST_LABELS))
         columns = range(0, n_shown, math.ceil(n_shown / _MOST_LABELS))
-        self.ax_.set_yticks(rows, [str(names[i]) for i in rows])
-        self.ax_.set_xticks(columns, [str(self.units[i]) for i in columns])
+        # Names of columns are no formulas, whatever stands between two dollars in them.
+        self.ax_.set_yticks(rows, [str(names[i]) for i in rows], parse_math=False)
+        numbers = [str(self.units[i]) for i in columns]
+        self.ax_.set_xticks(columns, numbers)
+        if sum(map(len, numbers)) > _MOST_DIGITS:
+            self.ax_.tick_params("x", labelrotation=90)
 
     def _draw_images(self, shape: tuple[int, int], options: dict[str, Any]) -> None:
         """Draw an image for each unit, in a grid inside of the axes, wherever these are."""

@@ -15,7 +15,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn import FeedForwardClassifier, FeedForwardRegressor, from_sklearn
 from sknn._curves import best_epoch_of, curves_of, network_in
 
 RNG = np.random.RandomState(0)
@@ -203,3 +203,20 @@ def test_best_epoch_after_warm_start_is_not_an_earlier_one_of_equal_score():
 def test_best_epoch_is_none_without_early_stopping(has_rows):
     rows = {"X_val": X[:20], "y_val": Y[:20]} if has_rows else {}
     assert best_epoch_of(fitted(network(), **rows)) is None
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, FeedForwardClassifier])
+def test_best_epoch_is_none_where_lbfgs_has_gone_on(kind):
+    # The curves are those of the training before, the weights are not.
+    model = kind((4,), early_stopping=True, warm_start=True, max_iter=8, random_state=0)
+    assert best_epoch_of(fitted(model)) is not None
+    fitted(model.set_params(solver="lbfgs"))
+    assert len(curves_of(model)["loss"]) == 8
+    assert best_epoch_of(model) is None
+
+
+def test_validation_losses_that_scikit_learn_did_not_keep_are_no_curve():
+    theirs = fitted(MLPClassifier((4,), early_stopping=True, max_iter=5, random_state=0))
+    ours = from_sklearn(theirs)
+    assert np.isnan(ours.validation_loss_curve_).all()
+    assert set(curves_of(ours)) == {"epoch", *ALL} - {"validation_loss"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import re
+import subprocess
+import sys
 import warnings
 from html.parser import HTMLParser
 
@@ -172,3 +174,64 @@ def test_table_of_another_kind_is_left_as_it_is():
 def test_table_of_parameters_is_still_a_mapping_of_them():
     model = FeedForwardClassifier((7,))
     assert dict(model._get_params_html()) == model.get_params()
+
+
+def test_diagram_of_a_loaded_model_imports_no_torch_and_copies_no_weights(tmp_path):
+    fitted(FeedForwardClassifier((4,), max_iter=1)).save(tmp_path / "model")
+    code = (
+        "import sys, sknn\n"
+        "model = sknn.load(sys.argv[1])\n"
+        "assert 'loss_curve_' in model._repr_html_() and model.summary()\n"
+        "assert not {'matplotlib', 'torch', 'skorch'} & set(sys.modules)\n"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "model"]
+    subprocess.run(command, check=True, timeout=120)
+
+
+@pytest.mark.skipif(
+    not _sklearn_compat.has_table_of_attributes(), reason="scikit-learn 1.9 has the table"
+)
+def test_table_of_attributes_has_all_that_are_stored_and_reads_no_property(monkeypatch):
+    model = fitted(FeedForwardClassifier((4,), max_iter=1))
+    monkeypatch.setattr(FeedForwardClassifier, "net_", property(lambda self: 1 / 0))
+    monkeypatch.setattr(FeedForwardClassifier, "module_", property(lambda self: 1 / 0))
+    table = model._get_fitted_attr_html()
+    assert set(table) == {n for n in vars(model) if n.endswith("_") and not n.startswith("_")}
+    assert table.estimator_class is FeedForwardClassifier
+    assert table["coefs_"]["value"] is model.coefs_
+
+
+def test_attributes_are_listed_without_reading_those_that_are_made(monkeypatch):
+    model = fitted(FeedForwardClassifier((4,), max_iter=1))
+    before = {name for name in object.__dir__(model) if hasattr(model, name)}
+    monkeypatch.setattr(FeedForwardClassifier, "net_", property(lambda self: 1 / 0))
+    monkeypatch.setattr(FeedForwardClassifier, "module_", property(lambda self: 1 / 0))
+    assert set(dir(model)) == before
+    assert {"net_", "module_", "coefs_", "predict_proba", "summary"} <= before
+    assert not {"net_", "module_"} & set(dir(FeedForwardClassifier()))
+    assert "partial_fit" not in dir(FeedForwardClassifier(solver="lbfgs"))
+
+
+def test_weights_of_other_shapes_do_not_hinder_the_diagram():
+    model = fitted(FeedForwardClassifier((4,), max_iter=1, normalization="batch"))
+    model.coefs_[0], model.module_state_ = model.coefs_[0][:, :2], {}
+    text = estimator_html_repr(make_pipeline(model))
+    assert "<summary>Network</summary>" in text
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        *({"normalization": True}, {"dtype": np.float32}, {"dtype": torch.float32}),
+        *({"device": torch.device("cpu")}, {"device": None}, {"activation": None}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("is_fitted", [False, True])
+def test_parameter_of_another_type_is_told_in_the_diagram(is_fitted, parameters):
+    model = FeedForwardClassifier((4,), max_iter=1)
+    if is_fitted:
+        fitted(model)
+    text = model.set_params(**parameters)._repr_html_()
+    (told,) = [row for row in Reader(text).rows if row[0].startswith("There is no network")]
+    assert f"The '{next(iter(parameters))}' parameter of FeedForwardClassifier must be" in told[0]

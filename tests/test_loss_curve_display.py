@@ -119,10 +119,19 @@ def test_learning_rates_go_to_the_second_axes_given(stopped):
     assert display.ax_.get_xlabel() == display.rate_ax_.get_xlabel() == "epoch"
 
 
-def test_learning_rates_need_two_axes(stopped):
-    _, axes = plt.subplots()
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: plt.subplots()[1],
+        lambda: plt.subplots(3)[1],
+        lambda: plt.subplots(2, squeeze=False)[1],
+        lambda: ("above", "below"),
+    ],
+    ids=["one", "three", "rows of axes", "texts"],
+)
+def test_learning_rates_need_two_axes(stopped, make):
     with pytest.raises(ValueError, match="must be two axes"):
-        LossCurveDisplay.from_estimator(stopped, ax=axes, learning_rate=True)
+        LossCurveDisplay.from_estimator(stopped, ax=make(), learning_rate=True)
 
 
 def test_learning_rates_that_are_not_there_are_refused():
@@ -256,3 +265,59 @@ def test_import_needs_no_matplotlib():
         "assert not {'matplotlib', 'torch', 'skorch'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_second_picture_on_the_same_axes_has_its_own_colour_and_the_same_scales(stopped):
+    _, axes = plt.subplots()
+    first = LossCurveDisplay.from_estimator(stopped, ax=axes, name="a")
+    second = LossCurveDisplay.from_estimator(stopped, ax=axes, name="b")
+    assert first.score_ax_ is second.score_ax_
+    assert len(axes.figure.axes) == 2
+    assert first.lines_["a"]["loss"].get_color() == COLORS[0]
+    assert {line.get_color() for line in second.lines_["b"].values()} == {COLORS[1]}
+    entries = ("training loss", "validation loss", "validation score", "best epoch, restored")
+    assert labels(axes) == [f"{name}, {entry}" for name in "ab" for entry in entries]
+    assert axes.get_legend().get_title().get_text() == ""
+    third = LossCurveDisplay.from_estimators({"c": stopped, "d": stopped}, ax=axes)
+    assert third.lines_["d"]["loss"].get_color() == COLORS[3]
+    assert labels(axes)[8:] == ["c", "d", *entries]
+    axes.figure.canvas.draw()
+
+
+def test_pictures_above_each_other_have_their_own_scores_and_legends(stopped):
+    _, (above, below) = plt.subplots(2, sharex=True)
+    first = LossCurveDisplay.from_estimator(stopped, ax=above, name="a")
+    second = LossCurveDisplay.from_estimator(stopped, ax=below, name="b")
+    assert first.score_ax_ is not second.score_ax_
+    assert second.lines_["b"]["loss"].get_color() == COLORS[0]
+    assert below.get_legend().get_title().get_text() == "b"
+
+
+def test_single_epoch_is_seen():
+    model = fitted(early_stopping=True, max_iter=1)
+    display = LossCurveDisplay.from_estimator(model)
+    lines = display.lines_["FeedForwardClassifier"].values()
+    assert all(line.get_marker() not in ("None", "", None) for line in lines)
+    left, right = display.ax_.get_xlim()
+    assert [tick for tick in display.ax_.get_xticks() if left <= tick <= right] == [1]
+
+
+def test_short_names_of_curve_kwargs_stand_for_the_long_ones(stopped):
+    display = LossCurveDisplay.from_estimator(stopped, curve_kwargs={"lw": 5, "c": "red"})
+    line = display.lines_["FeedForwardClassifier"]["loss"]
+    assert (line.get_linewidth(), line.get_color()) == (5, "red")
+
+
+@pytest.mark.parametrize("axes", [3, [], "two"])
+def test_axes_that_are_none_are_refused(plain, axes):
+    axes = plt.subplots(2)[1] if axes == "two" else axes
+    with pytest.raises(ValueError, match=r"It must be one matplotlib\.axes\.Axes"):
+        LossCurveDisplay.from_estimator(plain, ax=axes)
+
+
+def test_star_is_not_drawn_where_lbfgs_has_gone_on():
+    model = fitted(early_stopping=True, warm_start=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.set_params(solver="lbfgs").fit(X, Y)
+    assert "best_epoch" not in LossCurveDisplay.from_estimator(model).lines_[type(model).__name__]

@@ -17,7 +17,7 @@ import torch
 
 import sknn
 from sknn import _environment, _self_check
-from sknn.__main__ import _told, main
+from sknn.__main__ import _run, _told, main
 
 
 def report(*arguments, **environment):
@@ -181,3 +181,23 @@ def test_checks_are_made_on_every_device(monkeypatch):
     assert [name for name in _self_check.checks() if name.startswith("digits")] == [
         *("digits on cpu", "digits on cuda:0"),
     ]
+
+
+def test_reader_that_goes_away_is_no_error():
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "sknn"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "system\n"
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(timeout=300) == 1
+
+
+def test_report_without_an_output_is_made_all_the_same(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr("sknn.__main__.main", lambda: 0)
+    assert _run() == 0

@@ -21,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn._alignment import ALIGNMENT, aligned
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -216,3 +217,13 @@ def test_predictions_do_not_depend_on_where_memory_begins(dtype, offset):
         moved.coefs_ = [elsewhere(coef) for coef in model.coefs_]
         for other in (moved, pickle.loads(pickle.dumps(model)), pickle.loads(pickle.dumps(moved))):
             assert_array_equal(other.predict(elsewhere(X)), expected)
+
+
+def test_array_of_objects_is_not_moved():
+    # Its bytes are references: a copy of them into other memory would be of no use.
+    beside = np.array([None, 1.5, "a"], dtype=object)[1:]
+    assert aligned(beside) is beside
+    numbers = np.arange(9.0)[1:]
+    numbers = numbers if numbers.ctypes.data % ALIGNMENT else numbers[1:]
+    assert aligned(numbers).ctypes.data % ALIGNMENT == 0
+    assert_array_equal(aligned(numbers), numbers)

@@ -10,8 +10,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from sklearn.neural_network import MLPClassifier
 
-from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn import FeedForwardClassifier, FeedForwardRegressor, from_sklearn
 from sknn._curves import best_epoch_of
 from sknn._summary import facts_of
 
@@ -186,3 +187,47 @@ def test_summary_before_fit_imports_no_torch():
         "assert not {'matplotlib', 'torch', 'skorch'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_lbfgs_after_epochs_tells_its_own_loss_and_no_epochs_of_before():
+    model = FeedForwardClassifier(
+        (4,), early_stopping=True, warm_start=True, max_iter=8, random_state=0
+    )
+    fitted(fitted(model).set_params(solver="lbfgs", max_iter=20))
+    settings = facts_of(model).settings
+    assert settings["iterations"] == str(model.n_iter_)
+    assert settings["training loss"] == f"{model.loss_:.4g}"
+    assert model.loss_ != model.loss_curve_[-1]
+    assert not {"validation loss", "validation score"} & set(settings)
+
+
+def test_validation_loss_that_was_not_kept_is_not_told():
+    theirs = fitted(MLPClassifier((4,), early_stopping=True, max_iter=5, random_state=0))
+    settings = facts_of(from_sklearn(theirs)).settings
+    assert "validation loss" not in settings
+    assert settings["validation score"].startswith(f"{theirs.validation_scores_[-1]:.4g}")
+
+
+def test_own_activations_are_counted_without_a_copy_of_the_weights(monkeypatch):
+    model = fitted(FeedForwardClassifier((7, 4), torch.nn.PReLU, max_iter=1))
+    monkeypatch.setattr(FeedForwardClassifier, "net_", property(lambda self: 1 / 0))
+    monkeypatch.setattr(FeedForwardClassifier, "module_", property(lambda self: 1 / 0))
+    assert facts_of(model).n_parameters == 5 * 7 + 7 + 1 + 7 * 4 + 4 + 1 + 4 * 3 + 3
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        *({"normalization": True}, {"dtype": np.float32}, {"device": torch.device("cpu")}),
+        *({"activation": None}, {"activation": "sinus"}, {"dropout": 1.5}, {"loss": 3}),
+        *({"solver": "rprop"}, {"max_iter": 0}, {"input_dropout": "much"}),
+    ],
+    ids=str,
+)
+def test_parameters_that_fit_refuses_are_refused_in_its_words(parameters):
+    model = FeedForwardClassifier((4,), **parameters)
+    with pytest.raises(ValueError, match=f"The '{next(iter(parameters))}' parameter of") as told:
+        model.summary()
+    with pytest.raises(ValueError) as expected:
+        model.fit(X, Y)
+    assert str(told.value) == str(expected.value)

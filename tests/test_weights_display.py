@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import warnings
 
@@ -182,3 +183,29 @@ def test_missing_matplotlib_is_told_with_the_name_of_the_extra(model, monkeypatc
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r'WeightsDisplay.plot .*pip install "sknn\[plot\]"'):
         WeightsDisplay.from_estimator(model)
+
+
+def test_names_with_dollars_are_no_formulas():
+    names = ["$a$", "price in $", r"$\foo$", "x_1", "b $ c $", "$$"]
+    display = WeightsDisplay.from_estimator(fitted(X=pd.DataFrame(X, columns=names)))
+    display.figure_.canvas.draw()
+    labels = display.ax_.get_yticklabels()
+    assert ticks(labels) == names
+    assert not any(label.get_parse_math() for label in labels)
+
+
+def test_norm_takes_the_place_of_the_limit(model):
+    norm = matplotlib.colors.SymLogNorm(0.1)
+    display = WeightsDisplay.from_estimator(model, im_kwargs={"norm": norm})
+    assert display.images_[0].norm is norm
+
+
+@pytest.mark.parametrize(("n_units", "rotation"), [(8, 0), (60, 0), (200, 90)])
+def test_many_numbers_of_units_are_turned_and_do_not_overlap(n_units, rotation):
+    model = fitted(hidden_layer_sizes=(2 * n_units,))
+    display = WeightsDisplay.from_estimator(model, units=range(n_units))
+    display.figure_.canvas.draw()
+    labels = display.ax_.get_xticklabels()
+    assert {label.get_rotation() for label in labels} == {rotation}
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
