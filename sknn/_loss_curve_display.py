@@ -49,9 +49,13 @@ class LossCurveDisplay:
     rate_ax_ : matplotlib.axes.Axes or None
         The axes with the learning rates, below `ax_`.
     figure_ : matplotlib.figure.Figure
-    lines_ : dict of str to dict of str to matplotlib.lines.Line2D
-        For each name, its curves by their names in `curves`, and under 'best_epoch' the marker on
-        the curve that early stopping watched: validation score, else validation or training loss.
+    lines_ : list of matplotlib.lines.Line2D
+        All lines: of each network its curves, in the order of `curves`, then the marker of its best
+        epoch.
+    curve_lines_ : dict of str to dict of str to matplotlib.lines.Line2D
+        The same by name: for each network its curves, by their names in `curves`, and under
+        'best_epoch' the marker, which is on the curve that early stopping watched: validation
+        score, else validation or training loss.
 
     See Also
     --------
@@ -144,7 +148,7 @@ class LossCurveDisplay:
         >>> clf = FeedForwardClassifier((30,), learning_rate="cosine", early_stopping=True)
         >>> model = make_pipeline(MinMaxScaler(), clf).fit(X, y)
         >>> display = LossCurveDisplay.from_estimator(model, learning_rate=True, log_scale=True)
-        >>> sorted(display.lines_["FeedForwardClassifier"])
+        >>> sorted(display.curve_lines_["FeedForwardClassifier"])
         ['best_epoch', 'learning_rate', 'loss', 'validation_loss', 'validation_score']
         >>> plt.close(display.figure_)
         """
@@ -210,7 +214,7 @@ class LossCurveDisplay:
         >>> ours = FeedForwardClassifier(max_iter=1000, random_state=0).fit(X, y)
         >>> theirs = MLPClassifier(max_iter=1000, random_state=0).fit(X, y)
         >>> display = LossCurveDisplay.from_estimators({"sknn": ours, "scikit-learn": theirs})
-        >>> list(display.lines_)
+        >>> list(display.curve_lines_)
         ['sknn', 'scikit-learn']
         >>> plt.close(display.figure_)
         """
@@ -287,7 +291,7 @@ class LossCurveDisplay:
         from matplotlib.ticker import MaxNLocator
 
         self.figure_ = self.ax_.figure
-        self.lines_ = {name: {} for name in self.curves}
+        self.curve_lines_ = {name: {} for name in self.curves}
         self.ax_.set(xlabel="epoch", ylabel="loss", yscale="log" if log_scale else "linear")
         for axes in filter(None, (self.ax_, self.rate_ax_)):
             # Of a single epoch there is one tick, since a second one would be no whole number.
@@ -308,6 +312,7 @@ class LossCurveDisplay:
         }
         for i, name in enumerate(self.curves, n_colors_taken(self.ax_)):
             self._draw(name, i, axes, _options_of(name, curve_kwargs, self.curves))
+        self.lines_ = [line for lines in self.curve_lines_.values() for line in lines.values()]
         self._add_legend()
         return self
 
@@ -331,22 +336,22 @@ class LossCurveDisplay:
             look = {**usual, "linestyle": style, "label": label}
             if np.isfinite(curves[curve]).sum() == 1:  # one epoch makes no line
                 look |= {"marker": MARKERS[i % len(MARKERS)], "markevery": None}
-            (self.lines_[name][curve],) = ax.plot(
+            (self.curve_lines_[name][curve],) = ax.plot(
                 curves["epoch"], curves[curve], **{**look, **options}
             )
         best = (self.best_epochs or {}).get(name)
         if best is None:
             return
         watched = ("validation_score", "validation_loss", "loss")
-        curve = next(c for c in watched if c in self.lines_[name])
-        (self.lines_[name]["best_epoch"],) = axes[curve].plot(
+        curve = next(c for c in watched if c in self.curve_lines_[name])
+        (self.curve_lines_[name]["best_epoch"],) = axes[curve].plot(
             [best],
             [curves[curve][best - 1]],
             marker="*",
             markersize=13,
             markeredgecolor="white",
             linestyle="none",
-            color=self.lines_[name][curve].get_color(),
+            color=self.curve_lines_[name][curve].get_color(),
             label="best epoch, restored" if len(self.curves) == 1 else f"{name}, best epoch",
             zorder=3,
         )
@@ -355,7 +360,7 @@ class LossCurveDisplay:
         """Name the lines; of several networks, colours and styles each for themselves."""
         handles = [
             line
-            for lines in self.lines_.values()
+            for lines in self.curve_lines_.values()
             for curve, line in lines.items()
             if curve != "learning_rate"
         ]
@@ -369,11 +374,13 @@ class LossCurveDisplay:
         from matplotlib.lines import Line2D
 
         entries = []
-        for name, lines in self.lines_.items():
+        for name, lines in self.curve_lines_.items():
             line = lines["loss"]
             look = {"color": line.get_color(), "marker": line.get_marker()}
             entries.append(Line2D([], [], label=name, **look))
-        drawn = {curve: line for lines in self.lines_.values() for curve, line in lines.items()}
+        drawn = {
+            curve: line for lines in self.curve_lines_.values() for curve, line in lines.items()
+        }
         for curve in ("loss", "validation_loss", "validation_score"):
             if curve in drawn:
                 style = drawn[curve].get_linestyle()

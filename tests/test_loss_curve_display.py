@@ -55,13 +55,14 @@ def labels(axes):
 
 def test_lines_have_the_curves_of_the_estimator(stopped):
     display = LossCurveDisplay.from_estimator(stopped)
-    lines = display.lines_["FeedForwardClassifier"]
+    lines = display.curve_lines_["FeedForwardClassifier"]
     expected = {
         "loss": (display.ax_, stopped.loss_curve_),
         "validation_loss": (display.ax_, stopped.validation_loss_curve_),
         "validation_score": (display.score_ax_, stopped.validation_scores_),
     }
-    assert set(lines) == {*expected, "best_epoch"}
+    assert list(lines) == [*expected, "best_epoch"]
+    assert display.lines_ == list(lines.values())
     for name, (axes, values) in expected.items():
         assert lines[name].axes is axes
         assert lines[name].get_xdata().tolist() == [*range(1, len(values) + 1)]
@@ -74,7 +75,7 @@ def test_lines_have_the_curves_of_the_estimator(stopped):
 
 def test_best_epoch_is_marked_on_the_validation_score(stopped):
     display = LossCurveDisplay.from_estimator(stopped)
-    marker = display.lines_["FeedForwardClassifier"]["best_epoch"]
+    marker = display.curve_lines_["FeedForwardClassifier"]["best_epoch"]
     best = best_epoch_of(stopped)
     assert marker.axes is display.score_ax_
     assert marker.get_xdata().tolist() == [best]
@@ -88,7 +89,7 @@ def test_best_epoch_is_marked_on_the_validation_score(stopped):
 def test_best_epoch_is_marked_on_a_loss_where_no_scores_are_drawn(kind, curve):
     model = fitted(kind, early_stopping=True)
     display = LossCurveDisplay.from_estimator(model, validation_score=False)
-    marker = display.lines_[kind.__name__]["best_epoch"]
+    marker = display.curve_lines_[kind.__name__]["best_epoch"]
     assert display.score_ax_ is None
     assert marker.axes is display.ax_
     assert marker.get_ydata().tolist() == [getattr(model, curve)[best_epoch_of(model) - 1]]
@@ -96,14 +97,14 @@ def test_best_epoch_is_marked_on_a_loss_where_no_scores_are_drawn(kind, curve):
 
 def test_without_early_stopping_there_are_no_scores_and_no_marker(plain):
     display = LossCurveDisplay.from_estimator(plain)
-    assert set(display.lines_["FeedForwardClassifier"]) == {"loss"}
+    assert set(display.curve_lines_["FeedForwardClassifier"]) == {"loss"}
     assert display.score_ax_ is None
     assert labels(display.ax_) == ["training loss"]
 
 
 def test_learning_rates_are_drawn_below_if_asked_for(stopped):
     display = LossCurveDisplay.from_estimator(stopped, learning_rate=True)
-    line = display.lines_["FeedForwardClassifier"]["learning_rate"]
+    line = display.curve_lines_["FeedForwardClassifier"]["learning_rate"]
     assert line.axes is display.rate_ax_
     assert line.get_ydata().tolist() == stopped.learning_rate_curve_
     assert display.rate_ax_.get_ylabel() == "learning rate"
@@ -166,7 +167,7 @@ def test_epochs_on_the_axes_are_whole():
 
 def test_name_is_that_of_attributes_and_legend(stopped):
     display = LossCurveDisplay.from_estimator(stopped, name="digits")
-    assert list(display.lines_) == ["digits"]
+    assert list(display.curve_lines_) == ["digits"]
     assert display.ax_.get_legend().get_title().get_text() == "digits"
     assert labels(display.ax_) == [
         *("training loss", "validation loss", "validation score", "best epoch, restored"),
@@ -177,13 +178,13 @@ def test_ours_and_scikit_learns_stand_in_one_picture(stopped, plain):
     theirs = fitted(MLPClassifier, early_stopping=True)
     models = {"stopped": stopped, "plain": plain, "theirs": make_pipeline("passthrough", theirs)}
     display = LossCurveDisplay.from_estimators(models, log_scale=True)
-    assert {name: set(lines) for name, lines in display.lines_.items()} == {
+    assert {name: set(lines) for name, lines in display.curve_lines_.items()} == {
         "stopped": {"loss", "validation_loss", "validation_score", "best_epoch"},
         "plain": {"loss"},
         "theirs": {"loss", "validation_score", "best_epoch"},
     }
     for name, model in (("stopped", stopped), ("plain", plain), ("theirs", theirs)):
-        assert display.lines_[name]["loss"].get_ydata().tolist() == model.loss_curve_
+        assert display.curve_lines_[name]["loss"].get_ydata().tolist() == model.loss_curve_
     assert labels(display.ax_) == [
         *("stopped", "plain", "theirs", "training loss", "validation loss", "validation score"),
         "best epoch, restored",
@@ -194,7 +195,7 @@ def test_networks_differ_by_colour_and_marker_and_curves_by_style(stopped):
     display = LossCurveDisplay.from_estimators({"a": stopped, "b": stopped})
     for i, name in enumerate("ab"):
         for curve, style in (("loss", "-"), ("validation_loss", "--"), ("validation_score", ":")):
-            line = display.lines_[name][curve]
+            line = display.curve_lines_[name][curve]
             assert line.get_color() == COLORS[i]
             assert line.get_marker() == MARKERS[i]
             assert line.get_linestyle() == style
@@ -218,19 +219,21 @@ def test_neighbouring_colours_differ_in_grey():
 
 def test_curve_kwargs_are_for_all_curves_or_for_those_of_a_name(stopped, plain):
     display = LossCurveDisplay.from_estimator(stopped, curve_kwargs={"linewidth": 5})
-    lines = display.lines_["FeedForwardClassifier"]
+    lines = display.curve_lines_["FeedForwardClassifier"]
     assert {lines[name].get_linewidth() for name in set(lines) - {"best_epoch"}} == {5}
     display = LossCurveDisplay.from_estimators(
         {"a": stopped, "b": plain}, curve_kwargs={"b": {"color": "red"}}
     )
-    assert display.lines_["a"]["loss"].get_color() == COLORS[0]
-    assert display.lines_["b"]["loss"].get_color() == "red"
+    assert display.curve_lines_["a"]["loss"].get_color() == COLORS[0]
+    assert display.curve_lines_["b"]["loss"].get_color() == "red"
 
 
 def test_own_numbers_can_be_drawn():
     curves = {"mine": {"epoch": np.arange(1, 4), "loss": np.array([3.0, np.inf, np.nan])}}
     display = LossCurveDisplay(curves=curves).plot()
-    np.testing.assert_array_equal(display.lines_["mine"]["loss"].get_ydata(), [3.0, np.inf, np.nan])
+    np.testing.assert_array_equal(
+        display.curve_lines_["mine"]["loss"].get_ydata(), [3.0, np.inf, np.nan]
+    )
     display.figure_.canvas.draw()
 
 
@@ -273,13 +276,13 @@ def test_second_picture_on_the_same_axes_has_its_own_colour_and_the_same_scales(
     second = LossCurveDisplay.from_estimator(stopped, ax=axes, name="b")
     assert first.score_ax_ is second.score_ax_
     assert len(axes.figure.axes) == 2
-    assert first.lines_["a"]["loss"].get_color() == COLORS[0]
-    assert {line.get_color() for line in second.lines_["b"].values()} == {COLORS[1]}
+    assert first.curve_lines_["a"]["loss"].get_color() == COLORS[0]
+    assert {line.get_color() for line in second.curve_lines_["b"].values()} == {COLORS[1]}
     entries = ("training loss", "validation loss", "validation score", "best epoch, restored")
     assert labels(axes) == [f"{name}, {entry}" for name in "ab" for entry in entries]
     assert axes.get_legend().get_title().get_text() == ""
     third = LossCurveDisplay.from_estimators({"c": stopped, "d": stopped}, ax=axes)
-    assert third.lines_["d"]["loss"].get_color() == COLORS[3]
+    assert third.curve_lines_["d"]["loss"].get_color() == COLORS[3]
     assert labels(axes)[8:] == ["c", "d", *entries]
     axes.figure.canvas.draw()
 
@@ -289,14 +292,14 @@ def test_pictures_above_each_other_have_their_own_scores_and_legends(stopped):
     first = LossCurveDisplay.from_estimator(stopped, ax=above, name="a")
     second = LossCurveDisplay.from_estimator(stopped, ax=below, name="b")
     assert first.score_ax_ is not second.score_ax_
-    assert second.lines_["b"]["loss"].get_color() == COLORS[0]
+    assert second.curve_lines_["b"]["loss"].get_color() == COLORS[0]
     assert below.get_legend().get_title().get_text() == "b"
 
 
 def test_single_epoch_is_seen():
     model = fitted(early_stopping=True, max_iter=1)
     display = LossCurveDisplay.from_estimator(model)
-    lines = display.lines_["FeedForwardClassifier"].values()
+    lines = display.curve_lines_["FeedForwardClassifier"].values()
     assert all(line.get_marker() not in ("None", "", None) for line in lines)
     left, right = display.ax_.get_xlim()
     assert [tick for tick in display.ax_.get_xticks() if left <= tick <= right] == [1]
@@ -304,7 +307,7 @@ def test_single_epoch_is_seen():
 
 def test_short_names_of_curve_kwargs_stand_for_the_long_ones(stopped):
     display = LossCurveDisplay.from_estimator(stopped, curve_kwargs={"lw": 5, "c": "red"})
-    line = display.lines_["FeedForwardClassifier"]["loss"]
+    line = display.curve_lines_["FeedForwardClassifier"]["loss"]
     assert (line.get_linewidth(), line.get_color()) == (5, "red")
 
 
@@ -320,4 +323,7 @@ def test_star_is_not_drawn_where_lbfgs_has_gone_on():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.set_params(solver="lbfgs").fit(X, Y)
-    assert "best_epoch" not in LossCurveDisplay.from_estimator(model).lines_[type(model).__name__]
+    assert (
+        "best_epoch"
+        not in LossCurveDisplay.from_estimator(model).curve_lines_[type(model).__name__]
+    )
