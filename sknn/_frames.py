@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from sknn._sklearn_compat import readable_frame
 
 # What pandas (NumPy's, nullable and Arrow's), polars and pyarrow call it.
@@ -40,6 +42,31 @@ def as_rows(X: Any, name: str) -> Any:
     return readable_frame(unwrapped(X, name))
 
 
+def refuse_none(y: Any, name: str) -> None:
+    """Refuse text and Booleans of which some are missing: None in an array of objects.
+
+    scikit-learn looks for NaN there, and fails where it compares None with a label. Of numbers
+    None becomes NaN, which it finds.
+
+    Raises
+    ------
+    ValueError
+        If there is a None.
+    """
+    if hasattr(y, "null_count") and not hasattr(y, "columns"):  # a series of polars or pyarrow
+        y = np.asarray(y)
+    if isinstance(y, np.ndarray):
+        may_miss = y.ndim == 1 and y.dtype == object
+    else:
+        is_list = isinstance(y, list | tuple)
+        may_miss = is_list and any(isinstance(value, str | bool) for value in y)
+    if may_miss and any(value is None for value in y):
+        raise ValueError(
+            f"Input {name} contains None, a missing value. Leave out the rows where it is None, or"
+            " fill it in."
+        )
+
+
 def is_float32(X: Any) -> bool:
     """Whether each column of a frame is float32, in whatever way its library says so.
 
@@ -50,19 +77,20 @@ def is_float32(X: Any) -> bool:
 
 
 @contextmanager
-def naming_columns(X: Any) -> Iterator[None]:
+def naming_columns(X: Any, name: str = "X") -> Iterator[None]:
     """Let an error of text that is no number tell of the columns of a frame that hold text."""
     try:
         yield
     except ValueError as error:
-        text = [name for name, dtype in _columns(X) if dtype.lower().startswith(_TEXT)]
+        text = [column for column, dtype in _columns(X) if dtype.lower().startswith(_TEXT)]
         if not text or "could not convert" not in str(error):
             raise
         more = f" and {len(text) - 5} more" if len(text) > 5 else ""
         named = ", ".join(map(repr, text[:5])) + more
         raise ValueError(
-            f"{error}. Columns of X that hold text or categories: {named}. Encode them as numbers"
-            " first, for instance by a OneHotEncoder in a ColumnTransformer, or leave them out."
+            f"{error}. Columns of {name} that hold text or categories: {named}. Encode them as"
+            " numbers first, for instance by a OneHotEncoder in a ColumnTransformer, or leave them"
+            " out."
         ) from error
 
 

@@ -261,9 +261,23 @@ def test_what_scikit_learn_lacks_is_one_error_that_names_all_of_it():
     )
     with pytest.raises(ValueError) as error:
         ours.to_sklearn()
-    parts = ("'gelu'", "PReLU", "normalization='layer'", "quantile=[0.1, 0.9]", "module_", "ONNX")
+    parts = (
+        "modules of your own as activation (PReLU)",
+        "the activation 'gelu' (it has",
+        "normalization='layer'",
+        "quantile=[0.1, 0.9]",
+        "module_",
+    )
     for part in parts:
         assert part in str(error.value)
+
+
+def test_error_names_the_ways_that_are_open():
+    for activation, has_files in (("gelu", True), (torch.nn.PReLU, False)):
+        ours, *_ = fitted("multiclass", activation=activation)
+        with pytest.raises(ValueError, match="module_ .*pickle, which can") as error:
+            ours.to_sklearn()
+        assert ("skl2onnx" in str(error.value)) == ("save" in str(error.value)) == has_files
 
 
 def test_different_activations_are_an_error():
@@ -424,7 +438,7 @@ class Subclass(MLPClassifier):
         (LogisticRegression(), "got LogisticRegression"),
         (MLPClassifier, "got the class MLPClassifier. Give an instance"),
         (Subclass(), "may predict in a way of its own"),
-        (FeedForwardClassifier(), "got FeedForwardClassifier"),
+        (FeedForwardClassifier(), "got FeedForwardClassifier, which is of this package already"),
         (None, "got NoneType"),
     ],
     ids=case,
