@@ -201,10 +201,16 @@ def _copy_attributes(source: Any, target: Any) -> None:
         names += _OF_STOCHASTIC_SOLVERS
     for name in names:
         if hasattr(source, name):
-            setattr(target, name, copy.deepcopy(getattr(source, name)))
+            setattr(target, name, _copied(getattr(source, name)))
     if hasattr(source, "_label_binarizer"):
         learned = _targets.plain_binarizer(source._label_binarizer)
-        target._label_binarizer = _targets.binarizer_of(**copy.deepcopy(learned))
+        learned = {name: _copied(value) for name, value in learned.items()}
+        target._label_binarizer = _targets.binarizer_of(**learned)
+
+
+def _copied(value: Any) -> Any:
+    """A copy; of a memory map, as joblib's `mmap_mode` makes them, an array in memory."""
+    return np.array(value) if isinstance(value, np.ndarray) else copy.deepcopy(value)
 
 
 def _sklearn_optimizer(mlp: MLP, state: dict[str, Any]) -> AdamOptimizer | SGDOptimizer:

@@ -6,6 +6,7 @@ import copy
 import pickle
 import warnings
 
+import joblib
 import numpy as np
 import pytest
 import sklearn
@@ -407,6 +408,19 @@ def test_what_is_taken_over_can_be_saved(tmp_path):
         ours = sknn.from_sklearn(MLPClassifier(**SHARED, **parameters).fit(X, y))
         ours.save(tmp_path / "model.safetensors")
         assert_bit_equal(sknn.load(tmp_path / "model.safetensors"), ours)
+
+
+def test_memory_maps_become_arrays(tmp_path):
+    ours, X, y = fitted("multiclass")
+    joblib.dump([ours, ours.to_sklearn()], tmp_path / "both")
+    ours, theirs = joblib.load(tmp_path / "both", mmap_mode="r")
+    there, here = ours.to_sklearn(), sknn.from_sklearn(theirs)
+    for model in (there, here):
+        binarizer = model._label_binarizer
+        for array in (*model.coefs_, *model.intercepts_, model.classes_, binarizer.classes_):
+            assert type(array) is np.ndarray
+        model.partial_fit(X, y)
+    here.save(tmp_path / "here")
 
 
 def test_poisson_loss_of_scikit_learn():
