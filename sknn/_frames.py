@@ -18,6 +18,8 @@ from sknn._sklearn_compat import readable_frame
 _FLOAT32 = {"float32", "Float32", "float[pyarrow]", "float"}
 # How their names of text and categories begin, in lower case.
 _TEXT = ("str", "utf8", "large_str", "object", "category", "categorical", "enum", "dictionary")
+# Missing values in arrays of objects, by the names of their types; NA is pandas'.
+_MISSING = {"NoneType": "None", "NAType": "NA", "NaTType": "NaT"}
 
 
 def unwrapped(value: Any, name: str) -> Any:
@@ -42,28 +44,31 @@ def as_rows(X: Any, name: str) -> Any:
     return readable_frame(unwrapped(X, name))
 
 
-def refuse_none(y: Any, name: str) -> None:
-    """Refuse text and Booleans of which some are missing: None in an array of objects.
+def refuse_missing(y: Any, name: str) -> None:
+    """Refuse text, Booleans and dates of which some are missing: None, NA or NaT.
 
-    scikit-learn looks for NaN there, and fails where it compares None with a label. Of numbers
-    None becomes NaN, which it finds.
+    scikit-learn looks for NaN in them, and fails where it compares another missing value. Among
+    numbers they are left to it: what they become, NaN as a rule, it finds.
 
     Raises
     ------
     ValueError
-        If there is a None.
+        If there is one.
     """
-    if hasattr(y, "null_count") and not hasattr(y, "columns"):  # a series of polars or pyarrow
+    if type(y).__module__.partition(".")[0] in ("pandas", "polars", "pyarrow"):
         y = np.asarray(y)
-    if isinstance(y, np.ndarray):
-        may_miss = y.ndim == 1 and y.dtype == object
-    else:
-        is_list = isinstance(y, list | tuple)
-        may_miss = is_list and any(isinstance(value, str | bool) for value in y)
-    if may_miss and any(value is None for value in y):
+    missing = ""
+    if isinstance(y, list | tuple) or isinstance(y, np.ndarray) and y.dtype == object:
+        types = set(map(type, y.flat if isinstance(y, np.ndarray) else y))
+        if any(issubclass(kind, str | bool | np.bool_) for kind in types):
+            there = {kind.__name__ for kind in types}
+            missing = next((label for kind, label in _MISSING.items() if kind in there), "")
+    elif isinstance(y, np.ndarray) and y.dtype.kind in "mM" and np.isnat(y).any():
+        missing = "NaT"
+    if missing:
         raise ValueError(
-            f"Input {name} contains None, a missing value. Leave out the rows where it is None, or"
-            " fill it in."
+            f"Input {name} contains {missing}, a missing value. Leave out the rows where it is"
+            " missing, or fill it in."
         )
 
 

@@ -26,7 +26,7 @@ def targets_of(y: Any, name: str) -> Any:
         If values are missing that scikit-learn's validation does not look for.
     """
     y = on_host(_frames.unwrapped(y, name), name)
-    _frames.refuse_none(y, name)
+    _frames.refuse_missing(y, name)
     return y
 
 

@@ -232,6 +232,10 @@ MISSING_LABELS = {
     "polars String": pl.Series(NONE),
     "polars Categorical": pl.Series(NONE).cast(pl.Categorical),
     "polars Boolean": pl.Series([None, *(y[1:] == 1).tolist()]),
+    "polars frame": pl.DataFrame({"y": NONE}),
+    "pandas object": pd.Series(NONE, dtype=object),
+    "pandas string": pd.Series(NONE, dtype="string"),
+    "pandas datetime": pd.Series([pd.NaT, *pd.to_datetime(y[1:])]),
     "pyarrow": pa.array(NONE),
 }
 
@@ -244,9 +248,9 @@ def test_missing_label_is_refused_by_name(kind):
         lambda: classifier().partial_fit(X, labels, classes=np.unique(LABELS)),
         lambda: model.score(X, labels),
     ):
-        with pytest.raises(ValueError, match="^Input y contains None, a missing value"):
+        with pytest.raises(ValueError, match="^Input y contains N(one|A|aT), a missing value"):
             call()
-    with pytest.raises(ValueError, match="y_val cannot be used.*Input y_val contains None"):
+    with pytest.raises(ValueError, match="y_val cannot be used.*Input y_val contains N"):
         model.fit(X, LABELS, X_val=X, y_val=labels)
 
 
