@@ -399,7 +399,6 @@ class BaseFeedForward(
 
         def estimator_at(state: State) -> BaseFeedForward:
             estimator = copy.copy(self)
-            vars(estimator).pop("feature_names_in_", None)  # it is given plain arrays
             estimator._publish(state, problem)
             return estimator
 

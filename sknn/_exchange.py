@@ -103,6 +103,11 @@ def from_sklearn(mlp: MLP) -> BaseFeedForward:
     from sknn._regressor import FeedForwardRegressor
 
     kinds = {MLPClassifier: FeedForwardClassifier, MLPRegressor: FeedForwardRegressor}
+    if isinstance(mlp, tuple(kinds.values())):
+        raise TypeError(
+            "from_sklearn takes an MLPClassifier or an MLPRegressor of scikit-learn, got"
+            f" {type(mlp).__name__}, which is of this package already. Use it as it is."
+        )
     if type(mlp) not in kinds:
         raise TypeError(_advice(mlp))
     estimator = kinds[type(mlp)](**copy.deepcopy(mlp.get_params(deep=False)))
@@ -134,12 +139,17 @@ def _advice(given: Any) -> str:
 def _refuse_what_sklearn_lacks(estimator: BaseFeedForward, network: Network) -> None:
     """Raise one error for all that an MLP of scikit-learn cannot do in prediction."""
     lacking = []
-    others = [a for a in network.activations if a not in _checks.SKLEARN_ACTIVATIONS]
+    own = [a for a in network.activations if not isinstance(a, str)]
+    named = [a for a in network.activations if isinstance(a, str)]
+    others = [a for a in named if a not in _checks.SKLEARN_ACTIVATIONS]
     known = ", ".join(map(repr, _checks.SKLEARN_ACTIVATIONS))
+    if own:
+        names = ", ".join(dict.fromkeys(getattr(a, "__qualname__", repr(a)) for a in own))
+        lacking.append(f"modules of your own as activation ({names})")
     if others:
-        names = ", ".join(dict.fromkeys(_name_of(a) for a in others))
+        names = ", ".join(dict.fromkeys(map(repr, others)))
         lacking.append(f"the activation {names} (it has {known})")
-    elif len(set(network.activations)) > 1:
+    if not own and not others and len(set(named)) > 1:
         names = ", ".join(map(repr, network.activations))
         lacking.append(f"a different activation in each layer ({names}): it has one for all")
     if network.normalization == "layer" and network.activations:
@@ -150,17 +160,13 @@ def _refuse_what_sklearn_lacks(estimator: BaseFeedForward, network: Network) -> 
     if estimator._numeric_targets and estimator._predicts_levels():
         lacking.append(f"quantile={estimator.quantile!r}, a column of predictions for each level")
     if lacking:
+        # Code of the user's is in no ONNX graph, and in no file that `save` writes.
+        ways = "or pickle" if own else "skl2onnx (ONNX), save or pickle"
         raise ValueError(
             f"scikit-learn's MLP cannot express this {type(estimator).__name__}:"
-            f" {'; '.join(lacking)}. Fit without these, or take it elsewhere by module_ (torch),"
-            " skl2onnx (ONNX), save or pickle, which can."
+            f" {'; '.join(lacking)}. Fit without these, or take it elsewhere by module_ (torch)"
+            f"{' ' if own else ', '}{ways}, which can."
         )
-
-
-def _name_of(activation: Any) -> str:
-    if isinstance(activation, str):
-        return repr(activation)
-    return getattr(activation, "__qualname__", repr(activation))
 
 
 def _sklearn_parameters(estimator: BaseFeedForward, kind: type, network: Network) -> dict[str, Any]:
@@ -195,10 +201,16 @@ def _copy_attributes(source: Any, target: Any) -> None:
         names += _OF_STOCHASTIC_SOLVERS
     for name in names:
         if hasattr(source, name):
-            setattr(target, name, copy.deepcopy(getattr(source, name)))
+            setattr(target, name, _copied(getattr(source, name)))
     if hasattr(source, "_label_binarizer"):
         learned = _targets.plain_binarizer(source._label_binarizer)
-        target._label_binarizer = _targets.binarizer_of(**copy.deepcopy(learned))
+        learned = {name: _copied(value) for name, value in learned.items()}
+        target._label_binarizer = _targets.binarizer_of(**learned)
+
+
+def _copied(value: Any) -> Any:
+    """A copy; of a memory map, as joblib's `mmap_mode` makes them, an array in memory."""
+    return np.array(value) if isinstance(value, np.ndarray) else copy.deepcopy(value)
 
 
 def _sklearn_optimizer(mlp: MLP, state: dict[str, Any]) -> AdamOptimizer | SGDOptimizer:

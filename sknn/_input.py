@@ -18,8 +18,16 @@ if TYPE_CHECKING:
 
 
 def targets_of(y: Any, name: str) -> Any:
-    """Targets or weights as scikit-learn takes them: a tensor as an array, on the host."""
-    return on_host(_frames.unwrapped(y, name), name)
+    """Targets or weights as scikit-learn takes them: a tensor as an array, on the host.
+
+    Raises
+    ------
+    ValueError
+        If values are missing that scikit-learn's validation does not look for.
+    """
+    y = on_host(_frames.unwrapped(y, name), name)
+    _frames.refuse_missing(y, name)
+    return y
 
 
 class CheckedInput:
@@ -121,15 +129,16 @@ class CheckedInput:
             elif must_convert(X_val, [dtype]) and not self._may_have_no(X_val):
                 check_mapped(self, X_val, "no_validation", [dtype], reset=False)
             else:
-                X_val = validate_data(
-                    self,
-                    X_val,
-                    accept_sparse="csr",
-                    dtype=dtype,
-                    order="C",
-                    ensure_min_samples=int(not self._may_have_no(X_val)),
-                    reset=False,
-                )
+                with _frames.naming_columns(X_val, "X_val"):
+                    X_val = validate_data(
+                        self,
+                        X_val,
+                        accept_sparse="csr",
+                        dtype=dtype,
+                        order="C",
+                        ensure_min_samples=int(not self._may_have_no(X_val)),
+                        reset=False,
+                    )
         with _checks.naming("y_val", "like y, with one target for each row of X_val"):
             y_val = targets_of(y_val, "y_val")
             if self._may_have_no(X_val):

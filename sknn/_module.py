@@ -99,7 +99,11 @@ class FeedForwardModule(nn.Sequential):
         """A module, or a slice as a plain `torch.nn.Sequential`."""
         if not isinstance(index, slice):
             return super().__getitem__(index)
-        return nn.Sequential(OrderedDict(list(self.named_children())[index]))
+        return nn.Sequential(OrderedDict(self.places()[index]))
+
+    def places(self) -> list[tuple[str, nn.Module]]:
+        """Each place and its module, of which `named_children` gives one in two places once."""
+        return list(self._modules.items())
 
     def extras(self) -> dict[str, torch.Tensor]:
         """What is in the state beside the linear layers, by its name in `state_dict`."""

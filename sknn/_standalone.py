@@ -54,7 +54,7 @@ def standalone_module(
         if network.input_dropout:
             layers["input_dropout"] = nn.Dropout(network.input_dropout)
         n_hidden = len(network.activations)
-        for name, module in ours.named_children():
+        for name, module in ours.places():
             if type(module) in _PLAIN:
                 module.__class__ = _PLAIN[type(module)]
             layers[name] = module

@@ -316,7 +316,9 @@ def _net(run: Run, bars: list[EpochBar], file: AnyFile | None) -> FeedForwardNet
     problem, settings, parameters = run.problem, run.settings, run.step.parameters
 
     def estimator_now() -> Any:
-        return problem.estimator_at(copy_of(model_of(net_if_alive())))
+        estimator = problem.estimator_at(copy_of(model_of(net_if_alive())))
+        vars(estimator).pop("feature_names_in_", None)  # it is given plain arrays
+        return estimator
 
     def attributes_now() -> dict[str, Any]:
         return vars(problem.estimator_at(model_if_stopped(net_if_alive(), run)))

@@ -6,6 +6,7 @@ import copy
 import pickle
 import warnings
 
+import joblib
 import numpy as np
 import pytest
 import sklearn
@@ -261,9 +262,23 @@ def test_what_scikit_learn_lacks_is_one_error_that_names_all_of_it():
     )
     with pytest.raises(ValueError) as error:
         ours.to_sklearn()
-    parts = ("'gelu'", "PReLU", "normalization='layer'", "quantile=[0.1, 0.9]", "module_", "ONNX")
+    parts = (
+        "modules of your own as activation (PReLU)",
+        "the activation 'gelu' (it has",
+        "normalization='layer'",
+        "quantile=[0.1, 0.9]",
+        "module_",
+    )
     for part in parts:
         assert part in str(error.value)
+
+
+def test_error_names_the_ways_that_are_open():
+    for activation, has_files in (("gelu", True), (torch.nn.PReLU, False)):
+        ours, *_ = fitted("multiclass", activation=activation)
+        with pytest.raises(ValueError, match="module_ .*pickle, which can") as error:
+            ours.to_sklearn()
+        assert ("skl2onnx" in str(error.value)) == ("save" in str(error.value)) == has_files
 
 
 def test_different_activations_are_an_error():
@@ -395,6 +410,19 @@ def test_what_is_taken_over_can_be_saved(tmp_path):
         assert_bit_equal(sknn.load(tmp_path / "model.safetensors"), ours)
 
 
+def test_memory_maps_become_arrays(tmp_path):
+    ours, X, y = fitted("multiclass")
+    joblib.dump([ours, ours.to_sklearn()], tmp_path / "both")
+    ours, theirs = joblib.load(tmp_path / "both", mmap_mode="r")
+    there, here = ours.to_sklearn(), sknn.from_sklearn(theirs)
+    for model in (there, here):
+        binarizer = model._label_binarizer
+        for array in (*model.coefs_, *model.intercepts_, model.classes_, binarizer.classes_):
+            assert type(array) is np.ndarray
+        model.partial_fit(X, y)
+    here.save(tmp_path / "here")
+
+
 def test_poisson_loss_of_scikit_learn():
     X, y = TARGETS["counts"]
     theirs = MLPRegressor(**SHARED, loss="poisson").fit(X, y)
@@ -424,7 +452,7 @@ class Subclass(MLPClassifier):
         (LogisticRegression(), "got LogisticRegression"),
         (MLPClassifier, "got the class MLPClassifier. Give an instance"),
         (Subclass(), "may predict in a way of its own"),
-        (FeedForwardClassifier(), "got FeedForwardClassifier"),
+        (FeedForwardClassifier(), "got FeedForwardClassifier, which is of this package already"),
         (None, "got NoneType"),
     ],
     ids=case,

@@ -224,6 +224,36 @@ def test_missing_values_are_refused_as_scikit_learn_does(kind):
         classifier().fit(X, pl.Series([None, *y[1:].tolist()]))
 
 
+NONE = [None, *LABELS[1:].tolist()]
+MISSING_LABELS = {
+    "list": NONE,
+    "objects": np.array(NONE, dtype=object),
+    "list of Booleans": [None, *(y[1:] == 1).tolist()],
+    "polars String": pl.Series(NONE),
+    "polars Categorical": pl.Series(NONE).cast(pl.Categorical),
+    "polars Boolean": pl.Series([None, *(y[1:] == 1).tolist()]),
+    "polars frame": pl.DataFrame({"y": NONE}),
+    "pandas object": pd.Series(NONE, dtype=object),
+    "pandas string": pd.Series(NONE, dtype="string"),
+    "pandas datetime": pd.Series([pd.NaT, *pd.to_datetime(y[1:])]),
+    "pyarrow": pa.array(NONE),
+}
+
+
+@pytest.mark.parametrize("kind", MISSING_LABELS)
+def test_missing_label_is_refused_by_name(kind):
+    labels, model = MISSING_LABELS[kind], classifier().fit(X, LABELS)
+    for call in (
+        lambda: model.fit(X, labels),
+        lambda: classifier().partial_fit(X, labels, classes=np.unique(LABELS)),
+        lambda: model.score(X, labels),
+    ):
+        with pytest.raises(ValueError, match="^Input y contains N(one|A|aT), a missing value"):
+            call()
+    with pytest.raises(ValueError, match="y_val cannot be used.*Input y_val contains N"):
+        model.fit(X, LABELS, X_val=X, y_val=labels)
+
+
 @pytest.mark.parametrize("library", ["polars", "narwhals"])
 def test_lazy_frame_is_refused_and_the_way_out_is_named(library):
     lazy = polars(X).lazy()
@@ -263,6 +293,8 @@ def test_column_of_text_is_named_in_the_error(kind):
     for call in (model.predict, lambda rows: classifier().fit(rows, y)):
         with pytest.raises(ValueError, match=match):
             call(TEXT[kind])
+    with pytest.raises(ValueError, match="X_val cannot be used.*Columns of X_val that hold .*'c'"):
+        model.fit(polars(X), y, X_val=TEXT[kind], y_val=y)
 
 
 def test_many_columns_of_text_are_named_in_part():

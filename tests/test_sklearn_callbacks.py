@@ -483,3 +483,18 @@ def test_progress_bar_ends_after_an_error():
     with pytest.raises(LookupError, match="broken"):
         classifier(bar, Acting(fail)).fit(X_IRIS, NAMES)
     assert bar._listener_handles == {}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"solver": "lbfgs"}, {"early_stopping": True, "scoring": "accuracy"}],
+    ids=str,
+)
+def test_monitor_of_a_frame_does_not_warn_of_its_names(parameters):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X_IRIS, columns=list("abcd"))
+    monitor = ScoringMonitor(scoring="accuracy")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="X ")
+        estimator = classifier(monitor, **parameters).fit(frame, NAMES)
+    assert list(estimator.feature_names_in_) == list("abcd")

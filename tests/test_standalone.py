@@ -141,6 +141,19 @@ def test_users_frozen_parameters_stay_frozen():
     assert model.module_.linear0.weight.requires_grad
 
 
+def test_module_of_the_user_in_two_layers_stays_in_both():
+    shared = nn.PReLU()
+    model, rows = fitted({"activation": lambda: shared})
+    module = model.module_
+    assert module.activation0 is module.activation1
+    with torch.no_grad():
+        proba = torch.softmax(module(rows), 1)
+    np.testing.assert_allclose(proba, model.predict_proba(rows), rtol=1e-10)
+    part = model.net_.module_[1:4]
+    assert [name for name, _ in part.named_parameters()][0] == "activation0.weight"
+    assert len(part) == 3
+
+
 def test_training_goes_on_in_torch():
     model, rows = fitted({})
     labels = torch.from_numpy(TARGETS["multiclass"][1])
