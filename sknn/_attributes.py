@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from sknn._fitted import STOCHASTIC_ATTRIBUTES
+from sknn._plain import ARRAYS
 
 _OF_ALL = (
     *("n_features_in_", "coefs_", "intercepts_", "module_state_", "loss_", "n_iter_", "t_"),
@@ -117,7 +118,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_array(value: Any, kinds: str, shape: tuple[int, ...]) -> bool:
-    return type(value) is np.ndarray and value.dtype.kind in kinds and value.shape == shape
+    return type(value) in ARRAYS and value.dtype.kind in kinds and value.shape == shape
 
 
 def _check_layers(attributes: dict[str, Any]) -> tuple[int, ...]:
@@ -146,7 +147,7 @@ def _check_arrays(
     expected = f"a list of arrays of numbers, of the shapes {shapes!r:.300}"
     found = arrays
     if is_list:
-        found = [(a.dtype.str, a.shape) if type(a) is np.ndarray else type(a) for a in arrays]
+        found = [(a.dtype.str, a.shape) if type(a) in ARRAYS else type(a) for a in arrays]
     _require(is_sound, name, found, expected)
 
 
@@ -197,7 +198,7 @@ def _check_classes(attributes: dict[str, Any], n_outputs: int, out: str) -> None
     y_type, sparse, learned = (binarizer[key] for key in ("y_type", "sparse_input", "classes"))
     _require(type(sparse) is bool, "_label_binarizer", binarizer, expected)
     for name, classes in (("classes_", attributes["classes_"]), ("_label_binarizer", learned)):
-        is_array = type(classes) is np.ndarray and classes.ndim == 1 and len(classes) > 0
+        is_array = type(classes) in ARRAYS and classes.ndim == 1 and len(classes) > 0
         is_array = is_array and classes.dtype.kind in "biufUMO"
         is_array = is_array and _is_increasing(classes)
         _require(is_array, name, classes, "an array of labels, sorted")

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+# What is an array: joblib's load(..., mmap_mode="r") leaves maps of a file.
+ARRAYS = (np.ndarray, np.memmap)
 # From so many scalars on, a list is a column.
 MIN_COLUMN = 16
 _INT64 = range(-(2**63), 2**63)
@@ -178,6 +180,8 @@ class Codec:
         for name, kind in self._kinds.items():
             if isinstance(value, kind.type):
                 return {"$" + name: self.encode(kind.plain(value), arrays)}
+        if type(value) is np.memmap:
+            value = np.asarray(value)
         if type(value) is np.ndarray and not value.dtype.hasobject:
             arrays.append(value.copy(order="K"))
             return {"$array": len(arrays) - 1}

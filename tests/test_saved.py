@@ -12,6 +12,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -684,3 +685,14 @@ def test_missing_directory_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such directory") as caught:
         FeedForwardClassifier().save(path)
     assert caught.value.filename == str(path.parent)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_memory_mapped_model_can_be_saved(solver, tmp_path):
+    X, y = TARGETS["multiclass"]
+    model = FeedForwardClassifier(solver=solver, max_iter=5, random_state=0).fit(X, y)
+    joblib.dump(model, tmp_path / "model.joblib")
+    mapped = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
+    assert type(mapped.coefs_[0]) is np.memmap
+    mapped.save(tmp_path / "model.safetensors")
+    assert_bit_equal(sknn.load(tmp_path / "model.safetensors"), model)
