@@ -184,3 +184,9 @@ def test_planted_fault_in_a_style_is_found(site, css, fault):
 
 def test_site_that_is_not_there_is_a_failure(tmp_path):
     assert check_links.main(tmp_path) == 1
+
+
+def test_pages_that_a_docstring_names_are_links_to_pages_that_are_there():
+    lines = ["See docs/guide/losses.md.", "No page: docs.py"]
+    public_api.link_pages(None, "function", "name", None, None, lines)
+    assert lines == ["See :doc:`/guide/losses`.", "No page: docs.py"]

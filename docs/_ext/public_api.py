@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,13 @@ def _write_pages(app, config) -> None:
     stage(pages(sknn), Path(app.srcdir) / "api")
 
 
+def link_pages(app, what, name, thing, options, lines: list[str]) -> None:
+    """Make links of the pages that a docstring names, such as docs/persistence.md."""
+    lines[:] = [re.sub(r"\bdocs/([a-z_/]+)\.md\b", r":doc:`/\1`", line) for line in lines]
+
+
 def setup(app) -> dict[str, bool]:
     """Write the pages before Sphinx looks for pages."""
     app.connect("config-inited", _write_pages)
+    app.connect("autodoc-process-docstring", link_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
