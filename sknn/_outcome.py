@@ -141,14 +141,15 @@ def check_finite(trained: State, problem: Problem, settings: SimpleNamespace) ->
 def _overflows(problem: Problem, trained: State) -> bool:
     """Whether outputs for the rows learned from are beyond the dtype: one epoch from divergence.
 
-    The last step may have gone there, of which the loss does not tell. Only huge weights, or a loss
-    that overflows, are worth a look at the rows.
+    The last step may have gone there, of which the loss does not tell. Only huge weights, a loss
+    that overflows, or outputs that are exponentials, are worth a look at the rows.
     """
     largest = [max(coef.max(), -coef.min()) for coef in trained.coefs]
     # Where sums of products could come near the end of the range, for rows of its square root.
     with np.errstate(over="ignore"):
         gain = np.prod([len(c) * float(m) for c, m in zip(trained.coefs, largest, strict=True)])
-    if gain <= np.sqrt(np.finfo(problem.dtype).max) and np.isfinite(trained.loss):
+    is_moderate = gain <= np.sqrt(np.finfo(problem.dtype).max) and np.isfinite(trained.loss)
+    if is_moderate and problem.loss.output_activation != "exp":
         return False  # in all processes: they have the same weights and loss
     overflows = False
     if problem.X.shape[0]:

@@ -330,6 +330,23 @@ def test_last_step_to_where_outputs_overflow_is_an_error(kind):
     assert not hasattr(model, "coefs_")
 
 
+@pytest.mark.parametrize("loss", ["poisson", "gamma"])
+def test_last_step_to_where_exponentials_overflow_is_an_error(loss):
+    # Weights of hundreds are enough.
+    rows, y = np.array([[3.0], [-1], [-1], [-2], [2]]), np.array([0.55, 1.17, 0.24, 2.11, 0.04])
+    model = FeedForwardRegressor(loss, hidden_layer_sizes=(), solver="sgd", random_state=0)
+    n_refused = 0
+    for rate in (0.01, 1.0, 100.0):
+        for max_iter in (1, 2):
+            model.set_params(learning_rate_init=rate, max_iter=max_iter)
+            try:
+                assert np.isfinite(model.fit(rows, y).predict(rows)).all()
+            except ValueError as error:
+                assert "non-finite" in str(error)
+                n_refused += 1
+    assert 0 < n_refused < 6
+
+
 @pytest.mark.parametrize("kind", [FeedForwardClassifier, FeedForwardRegressor])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_early_stopping_under_divergence_keeps_a_sound_model(kind, dtype):
