@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.transforms import Bbox
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -72,7 +73,10 @@ def test_images_and_their_titles_do_not_overlap_and_stay_inside_of_the_axes(mode
     display.figure_.canvas.draw()
     assert display.ax_ is axes
     outer = axes.get_window_extent()
-    boxes = [inner.get_tightbbox() for inner in display.axes_]
+    boxes = [
+        Bbox.union([inner.get_window_extent(), inner.title.get_window_extent()])
+        for inner in display.axes_
+    ]
     for i, box in enumerate(boxes):
         assert outer.x0 - 1 <= box.x0 < box.x1 <= outer.x1 + 1
         assert outer.y0 - 1 <= box.y0 < box.y1 <= outer.y1 + 1
