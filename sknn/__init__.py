@@ -1,11 +1,11 @@
 """The feedforward network for scikit-learn users."""
 
 from sknn._classifier import FeedForwardClassifier
-from sknn._exchange import from_sklearn
-from sknn._exports import register_onnx
+from sknn._exports._exchange import from_sklearn
+from sknn._exports._saved import load
 from sknn._loss_curve_display import LossCurveDisplay
 from sknn._regressor import FeedForwardRegressor
-from sknn._saved import load
+from sknn._ways_out import register_onnx
 from sknn._weights_display import WeightsDisplay
 
 __all__ = [

@@ -27,25 +27,23 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.metaestimators import available_if
 
-from sknn import (
-    _checks,
-    _fork,  # noqa: F401  from the start: it notes whether torch was there before a fork
-    _targets,
-)
 from sknn._description import DescribedNetwork
-from sknn._exports import Exports
 from sknn._fitted import FittedNetwork
-from sknn._input import CheckedInput, targets_of
-from sknn._sklearn_compat import (
+from sknn._input import _parameter_checks, _targets
+from sknn._input._data_checks import CheckedInput, targets_of
+from sknn._input._parameter_checks import hidden_units
+from sknn._platform import _fork  # noqa: F401  from the start: it notes whether torch was there before a fork
+from sknn._platform._sklearn_compat import (
     CallbackSupportMixin,
     is_sklearn_callback,
     with_callbacks,
 )
+from sknn._ways_out import Exports
 
 if TYPE_CHECKING:
-    from sknn._losses import Loss
-    from sknn._problem import Problem, State, ValidationSet
-    from sknn._shards import Shards
+    from sknn._data._shards import Shards
+    from sknn._network._losses import Loss
+    from sknn._training._problem import Problem, State, ValidationSet
 
 # What may differ between the processes that train one network.
 _OF_EACH_PROCESS = (
@@ -93,7 +91,9 @@ class BaseFeedForward(
             Interval(Integral, 1, None, closed="left"),
         ],
         "activation": [
-            StrOptions({*_checks.SKLEARN_ACTIVATIONS, *_checks.ADDED_ACTIVATIONS}),
+            StrOptions(
+                {*_parameter_checks.SKLEARN_ACTIVATIONS, *_parameter_checks.ADDED_ACTIVATIONS}
+            ),
             "array-like",
             callable,
         ],
@@ -252,7 +252,7 @@ class BaseFeedForward(
         """
         tasks = None
         if hasattr(self, "_skl_callbacks"):
-            from sknn._reporting import FitTasks
+            from sknn._training._reporting import FitTasks
 
             tasks = FitTasks(self, X, y, sample_weight)
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), tasks=tasks)
@@ -286,9 +286,9 @@ class BaseFeedForward(
         tasks=None,
     ):
         """Validate, encode, split, train, publish."""
-        from sknn._devices import check_device
-        from sknn._processes import agreement, processes_of
-        from sknn._training import train
+        from sknn._data._processes import agreement, processes_of
+        from sknn._platform._devices import check_device
+        from sknn._training._train import train
 
         processes = processes_of(self.process_group, self.device)
         with agreement(processes):
@@ -297,11 +297,11 @@ class BaseFeedForward(
             if incremental:
                 self._check_partial_fit(y, targets_of(classes, "classes"))
             else:
-                _checks.check_checkpoint(self)
+                _parameter_checks.check_checkpoint(self)
             first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
             X, labels, sample_weight, dtype = self._check_data(X, y, sample_weight, first_pass)
             check_device(self.device, dtype)
-            _checks.check_representable(self, dtype)
+            _parameter_checks.check_representable(self, dtype)
         shards = None
         if processes is not None:
             shards = self._shards(processes, X, labels, dtype, validation, incremental)
@@ -310,7 +310,11 @@ class BaseFeedForward(
             sample_weight, labels, incremental, dtype, shards
         )
         network = self._network(
-            (X.shape[1], *_checks.hidden_units(self.hidden_layer_sizes), self._n_outputs(y))
+            (
+                X.shape[1],
+                *hidden_units(self.hidden_layer_sizes),
+                self._n_outputs(y),
+            )
         )
         random_state = check_random_state(self.random_state)
         if processes is not None:
@@ -342,18 +346,18 @@ class BaseFeedForward(
         """What the table of constraints cannot say, before any work."""
         if self.process_group is not None:
             super()._validate_params()
-        n_hidden = len(_checks.hidden_units(self.hidden_layer_sizes))
-        _checks.layer_activations(self.activation, n_hidden)
-        _checks.dropout_rates(self.dropout, n_hidden)
-        _checks.check_schedule(self.learning_rate, self.warmup_fraction)
-        _checks.check_solver(self.solver)
-        _checks.check_validation_pair(X_val, y_val, sample_weight_val)
-        _checks.check_lbfgs(self, X_val)
-        _checks.check_scoring_of_processes(self.scoring, self.process_group)
+        n_hidden = len(hidden_units(self.hidden_layer_sizes))
+        _parameter_checks.layer_activations(self.activation, n_hidden)
+        _parameter_checks.dropout_rates(self.dropout, n_hidden)
+        _parameter_checks.check_schedule(self.learning_rate, self.warmup_fraction)
+        _parameter_checks.check_solver(self.solver)
+        _parameter_checks.check_validation_pair(X_val, y_val, sample_weight_val)
+        _parameter_checks.check_lbfgs(self, X_val)
+        _parameter_checks.check_scoring_of_processes(self.scoring, self.process_group)
 
     def _shards(self, processes, X, labels, dtype, validation, incremental) -> Shards:
         """Who has which rows, once all processes have told that theirs go together."""
-        from sknn._shards import Shards
+        from sknn._data._shards import Shards
 
         facts = {
             f"the parameter {name}": re.sub(r" at 0x\w+", "", repr(getattr(self, name)))
@@ -391,7 +395,7 @@ class BaseFeedForward(
 
     def _problem(self, X, dtype, y, labels, sample_weight, network, shards, tasks) -> Problem:
         """What is to be learned, from all rows."""
-        from sknn._problem import Problem
+        from sknn._training._problem import Problem
 
         scorer = self.scoring
         if scorer is not None and scorer != "loss":
@@ -426,8 +430,8 @@ class BaseFeedForward(
 
     def _split(self, problem: Problem, random_state, incremental) -> Problem:
         """Set validation rows aside."""
-        from sknn._batches import split_rows
-        from sknn._problem import ValidationSet
+        from sknn._data._batches import split_rows
+        from sknn._training._problem import ValidationSet
 
         if incremental:
             raise ValueError("partial_fit does not support early_stopping=True")

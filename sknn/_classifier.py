@@ -13,10 +13,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from sknn import _targets
 from sknn._base import BaseFeedForward, partial_fit_available
 from sknn._docs import document
-from sknn._input import targets_of
+from sknn._input import _targets
+from sknn._input._data_checks import targets_of
 
 
 @document
@@ -289,7 +289,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         return self._label_binarizer.y_type_ == "multiclass"
 
     def _make_loss(self, smoothed):
-        from sknn._losses import classification_loss
+        from sknn._network._losses import classification_loss
 
         return classification_loss(
             self.loss,
@@ -323,7 +323,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             Labels of the dtype of `classes_`; zeros and ones for a multilabel target.
         """
-        from sknn._inference import link
+        from sknn._network._inference import link
 
         now = self._as_it_is()
         return _targets.decode_labels(now._outputs(X, link), now._label_binarizer)
@@ -342,7 +342,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
             In the order of `classes_` and the dtype of the weights, never exactly zero. The rows
             sum to one, except for a multilabel target.
         """
-        from sknn._inference import probabilities
+        from sknn._network._inference import probabilities
 
         return self._as_it_is()._outputs(X, probabilities)
 
@@ -360,7 +360,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
             In the order of `classes_`; from log-softmax, so it is finite also where a probability
             is too small for the dtype.
         """
-        from sknn._inference import log_probabilities
+        from sknn._network._inference import log_probabilities
 
         return self._as_it_is()._outputs(X, log_probabilities)
 

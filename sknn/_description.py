@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 from sklearn.utils.metaestimators import available_if
 
-from sknn import _sklearn_compat
+from sknn._platform import _sklearn_compat
 
 # Public attributes that are no stored ones: properties that copy the weights and import torch.
 _MADE_WHEN_READ = ("net_", "module_")
@@ -83,7 +83,7 @@ class DescribedNetwork:
         validation loss   ...; in epoch ...
         validation score  ...; in epoch ...
         """
-        from sknn._summary import facts_of, text_of
+        from sknn._display._summary import facts_of, text_of
 
         return text_of(facts_of(self))
 
@@ -99,7 +99,7 @@ class DescribedNetwork:
     # None is public. A version that has other names draws its plain box.
 
     def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
-        from sknn._html import network_html
+        from sknn._display._html import network_html
 
         table = super()._get_params_html(*args, **kwargs)
         return _sklearn_compat.with_html_before(table, partial(network_html, self))
@@ -111,6 +111,6 @@ class DescribedNetwork:
 
     @available_if(lambda self: _sklearn_compat.has_captions())
     def _sk_visual_block_(self) -> Any:
-        from sknn._html import caption_of
+        from sknn._display._html import caption_of
 
         return _sklearn_compat.captioned_block(self, caption_of(self))

@@ -57,7 +57,7 @@ def device_names() -> list[str]:
     """The devices that torch can use here."""
     import torch
 
-    from sknn._devices import is_present
+    from sknn._platform._devices import is_present
 
     names = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())), "mps"]
     return [name for name in names if is_present(name)]
@@ -67,7 +67,7 @@ def devices() -> dict[str, str]:
     """For each device that is there, what it is and in which precisions it computes."""
     import torch
 
-    from sknn._compat import has_bfloat16_unit
+    from sknn._platform._compat import has_bfloat16_unit
 
     found = {}
     for name in device_names():

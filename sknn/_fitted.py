@@ -11,14 +11,14 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sknn import _checks, _frames, _targets
-from sknn._alignment import aligned
-from sknn._mapped import check_mapped, must_convert
-from sknn._tensors import check_there, is_tensor, rows_of
+from sknn._input import _frames, _parameter_checks, _targets
+from sknn._input._memory_maps import check_mapped, must_convert
+from sknn._input._tensors import check_there, is_tensor, rows_of
+from sknn._platform._alignment import aligned
 
 if TYPE_CHECKING:
-    from sknn._net import FeedForwardNet
-    from sknn._problem import Network, Problem, State
+    from sknn._training._net import FeedForwardNet
+    from sknn._training._problem import Network, Problem, State
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Values of an array whose validation, beside the network's work, is worth saving.
@@ -41,22 +41,22 @@ class FittedNetwork:
 
     def _network(self, layer_units: tuple[int, ...]) -> Network:
         """What the parameters say of the layers."""
-        from sknn._problem import Network
+        from sknn._training._problem import Network
 
         n_hidden = len(layer_units) - 2
         return Network(
             layer_units,
-            _checks.layer_activations(self.activation, n_hidden),
+            _parameter_checks.layer_activations(self.activation, n_hidden),
             self.normalization,
-            _checks.dropout_rates(self.dropout, n_hidden),
+            _parameter_checks.dropout_rates(self.dropout, n_hidden),
             float(self.input_dropout),
         )
 
     def _state(self, network, random_state, first_pass, dtype) -> State:
         """Where training starts: new weights, or the model that is there."""
-        from sknn._module import initial_parameters
-        from sknn._problem import State
-        from sknn._stopping import Progress
+        from sknn._network._module import initial_parameters
+        from sknn._training._problem import State
+        from sknn._training._stopping import Progress
 
         if first_pass:
             activations = (
@@ -128,15 +128,15 @@ class FittedNetwork:
         return np.float32 if np.asarray(self.coefs_[0]).dtype == np.float32 else np.float64
 
     def _outputs(self, X, of: Callable) -> np.ndarray:
-        """What a function of `sknn._inference` makes of the network's outputs for rows.
+        """What a function of `sknn._network._inference` makes of the network's outputs for rows.
 
         Called on what `_as_it_is` gives.
         """
         if not hasattr(self, "coefs_"):
             check_is_fitted(self)
-        from sknn._compat import as_tensor
-        from sknn._devices import is_present
-        from sknn._inference import Layers, forward_of, outputs_of
+        from sknn._network._inference import Layers, forward_of, outputs_of
+        from sknn._platform._compat import as_tensor
+        from sknn._platform._devices import is_present
 
         dtype = self._model_dtype()
         device = self.device_ if is_present(self.device_) else "cpu"
@@ -157,7 +157,7 @@ class FittedNetwork:
         if is_usual and not self.module_state_:
             forward = Layers(*parameters(), (self.activation,) * (len(units) - 2))
             return outputs_of(X, forward, of(self.out_activation_))
-        from sknn._surroundings import usual_settings
+        from sknn._platform._torch_settings import usual_settings
 
         with usual_settings(device):
             forward = forward_of(*parameters(), self.module_state_, self._network(units))
@@ -220,8 +220,8 @@ class FittedNetwork:
             Before the first `fit`.
         """
         check_is_fitted(self)
-        from sknn._net import net_of
-        from sknn._threads import threads_for
+        from sknn._platform._threads import threads_for
+        from sknn._training._net import net_of
 
         now = self._as_it_is()
         with threads_for(0.0):
@@ -260,7 +260,7 @@ class FittedNetwork:
 
         .. versionadded:: 0.1
         """
-        from sknn._saved import save
+        from sknn._exports._saved import save
 
         save(self, path)
 
@@ -281,7 +281,7 @@ class FittedNetwork:
             state = {**state, "coefs_": coefs}
         super().__setstate__(state)
         if getattr(self, "device_", "cpu") != "cpu":
-            from sknn._devices import is_present
+            from sknn._platform._devices import is_present
 
             if not is_present(self.device_):
                 self.device_ = "cpu"

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sknn._curves import best_epoch_of, curves_of, network_in
-from sknn._plotting import (
+from sknn._display._curves import best_epoch_of, curves_of, network_in
+from sknn._display._plotting import (
     COLORS,
     MARKERS,
     add_legend_above,

@@ -11,10 +11,10 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sknn import _checks, _targets
 from sknn._base import BaseFeedForward, partial_fit_available
 from sknn._docs import document
-from sknn._input import targets_of
+from sknn._input import _parameter_checks, _targets
+from sknn._input._data_checks import targets_of
 
 
 @document
@@ -199,14 +199,14 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         return encoded
 
     def _levels(self):
-        return _checks.quantile_levels(self.quantile)
+        return _parameter_checks.quantile_levels(self.quantile)
 
     def _predicts_levels(self):
         """Whether there is a column for each of several levels."""
         return self.loss == "quantile" and not isinstance(self.quantile, Real)
 
     def _make_loss(self, smoothed):
-        from sknn._losses import regression_loss
+        from sknn._network._losses import regression_loss
 
         return regression_loss(self.loss, huber_delta=self.huber_delta, quantile=self._levels())
 
@@ -235,7 +235,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
             In the dtype of the weights; with a list as `quantile`, a column for each level, none
             smaller than the one before.
         """
-        from sknn._inference import link
+        from sknn._network._inference import link
 
         prediction = self._as_it_is()._outputs(X, link)
         is_flat = prediction.shape[1] == 1 and not self._predicts_levels()

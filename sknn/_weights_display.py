@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sknn._curves import network_in
-from sknn._plotting import axes_for
+from sknn._display._curves import network_in
+from sknn._display._plotting import axes_for
 
 # From this many on, not every row or column has its name beside it.
 _MOST_LABELS = 20

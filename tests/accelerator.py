@@ -13,7 +13,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sknn import _dropout, _training, _transfers
+from sknn._data import _transfers
+from sknn._network import _dropout
+from sknn._training import _train
 
 META = torch.device("meta")
 _SCALARS = {"item": 1.0, "_local_scalar_dense": 1.0, "is_nonzero": True}
@@ -78,7 +80,7 @@ class Copies:
 
 def stand_in(monkeypatch) -> None:
     """Let every `fit` compute on `META`, which copies as CUDA does."""
-    monkeypatch.setattr(_training, "resolve_device", lambda *_: META)
+    monkeypatch.setattr(_train, "resolve_device", lambda *_: META)
     monkeypatch.setattr(
         _transfers, "copies_of", lambda device: Copies() if device == META else None
     )

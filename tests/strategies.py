@@ -16,7 +16,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from torch.optim import lr_scheduler
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
-from sknn._checks import ADDED_ACTIVATIONS, SKLEARN_ACTIVATIONS, hidden_units
+from sknn._input._parameter_checks import ADDED_ACTIVATIONS, SKLEARN_ACTIVATIONS, hidden_units
 
 LARGEST = float(np.finfo(np.float64).max)
 LEAST = 5e-324

@@ -42,7 +42,7 @@ from skorch.callbacks import Callback
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
-from sknn._threads import PARALLEL_FROM
+from sknn._platform._threads import PARALLEL_FROM
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

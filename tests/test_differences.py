@@ -10,7 +10,7 @@ from conftest import TARGETS
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
-from sknn._steps import ClosedFormStep
+from sknn._network._steps import ClosedFormStep
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning", "ignore::RuntimeWarning"

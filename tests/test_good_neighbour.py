@@ -19,10 +19,10 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-import sknn._net
-import sknn._stopping
-import sknn._training
-import sknn._validation
+import sknn._training._net
+import sknn._training._stopping
+import sknn._training._train
+import sknn._training._validation
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -141,7 +141,7 @@ class Broken(Exception):
 
 def break_step(monkeypatch, error, at):
     """Raise in the `at`-th step of the next fits, counted from 1."""
-    step = sknn._training.ClosedFormStep
+    step = sknn._training._train.ClosedFormStep
     call = step.__call__
     n_calls = 0
 
@@ -534,7 +534,7 @@ RULES = [
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 def test_interrupt_at_the_end_of_an_epoch_keeps_a_whole_one(monkeypatch, where, before, parameters):
     X, y = TARGETS["one output"]
-    rule = getattr(sknn._stopping, where)
+    rule = getattr(sknn._training._stopping, where)
     on_epoch_end = rule.on_epoch_end
     n_calls = 0
 
@@ -561,7 +561,7 @@ def test_interrupt_at_the_end_of_an_epoch_keeps_a_whole_one(monkeypatch, where, 
 def test_interrupt_while_scoring_keeps_the_last_finished_epoch(monkeypatch, target):
     X, y = TARGETS[target]
     finished = ours_for(target, early_stopping=True, max_iter=2).fit(X, y)
-    outputs_of = sknn._validation.outputs_of
+    outputs_of = sknn._training._validation.outputs_of
     n_calls = 0
 
     def interrupted_call(*arguments):
@@ -572,7 +572,7 @@ def test_interrupt_while_scoring_keeps_the_last_finished_epoch(monkeypatch, targ
         return outputs_of(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sknn._validation, "outputs_of", interrupted_call)
+        patch.setattr(sknn._training._validation, "outputs_of", interrupted_call)
         interrupted = fit_interrupted(ours_for(target, early_stopping=True, max_iter=50), X, y)
     assert_bit_equal(interrupted, finished)
 
@@ -651,7 +651,7 @@ def test_interrupt_outside_the_epochs_leaves_the_old_model(monkeypatch):
     def interrupt(*arguments, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sknn._training, "published", interrupt)
+    monkeypatch.setattr(sknn._training._train, "published", interrupt)
     with state_is_kept(), pytest.raises(KeyboardInterrupt):
         estimator.set_params(alpha=1.0).fit(X, y)
     assert repr(fitted_state(estimator)) == before

@@ -18,8 +18,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sknn import FeedForwardClassifier, LossCurveDisplay
-from sknn._curves import best_epoch_of
-from sknn._plotting import COLORS, MARKERS
+from sknn._display._curves import best_epoch_of
+from sknn._display._plotting import COLORS, MARKERS
 
 RNG = np.random.RandomState(0)
 X = RNG.randn(120, 3)

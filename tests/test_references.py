@@ -18,7 +18,8 @@ from sklearn.linear_model import (
 from sklearn.metrics import accuracy_score, mean_pinball_loss, r2_score
 from sklearn.model_selection import train_test_split
 
-from sknn import FeedForwardClassifier, FeedForwardRegressor, _targets
+from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn._input import _targets
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

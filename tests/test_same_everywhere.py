@@ -26,8 +26,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from torch.optim.lr_scheduler import StepLR
 
-from sknn import FeedForwardClassifier, FeedForwardRegressor, _training
-from sknn._products import TorchProducts
+from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn._network._products import TorchProducts
+from sknn._training import _train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -261,7 +262,7 @@ def test_results_do_not_depend_on_what_the_caller_has_set(name, target, setting)
 @pytest.mark.parametrize("name", ["adam", "adam, float32", "dropout"])
 def test_settings_do_not_matter_to_torchs_own_products(name, setting, monkeypatch):
     # Those of large networks on many threads.
-    monkeypatch.setattr(_training, "products_of", lambda *_: TorchProducts)
+    monkeypatch.setattr(_train, "products_of", lambda *_: TorchProducts)
     X, y = TARGETS["multiclass"]
     estimators = []
     for context in (nullcontext, SETTINGS[setting]):

@@ -14,12 +14,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
-from sknn._activations import ACTIVATIONS
-from sknn._inference import log_probabilities, probabilities
-from sknn._loss_functions import Constants
-from sknn._losses import OUTPUT_ACTIVATIONS, classification_loss, regression_loss
-from sknn._solvers import clip_gradient_
-from sknn._stopping import inverse_scaling
+from sknn._network._activations import ACTIVATIONS
+from sknn._network._inference import log_probabilities, probabilities
+from sknn._network._loss_functions import Constants
+from sknn._network._losses import OUTPUT_ACTIVATIONS, classification_loss, regression_loss
+from sknn._network._solvers import clip_gradient_
+from sknn._training._stopping import inverse_scaling
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),

@@ -17,8 +17,8 @@ from skorch.callbacks import Callback
 
 from examples.benchmarks._peers import Network, estimator
 from examples.benchmarks._timing import Options, seconds, summarize
-from sknn._checkpoint import CheckpointFile, snapshot
-from sknn._fingerprint import _Description
+from sknn._training._checkpoint import CheckpointFile, snapshot
+from sknn._training._fingerprint import _Description
 
 CASES = [  # network, rows, share of values that are set
     (Network((4, 100, 3), 150), 150, 1.0),

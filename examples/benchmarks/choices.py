@@ -6,9 +6,9 @@
   the data a row, or one a column (feature-major, as sknn holds them). Plain torch.
 - *threads*: sknn's own step on one thread and on all, by the number of operations of a step (the
   products alone have several, on a machine of two cores):
-  `sknn._threads.PARALLEL_FROM` lies where all become faster.
+  `sknn._platform._threads.PARALLEL_FROM` lies where all become faster.
 - *density*: sknn's own step on sparse rows and on the same rows made dense, by the share of
-  values that are set: `sknn._batches.DENSE_FROM` lies where dense becomes faster.
+  values that are set: `sknn._data._batches.DENSE_FROM` lies where dense becomes faster.
 - *who*: sknn's own step by NumPy's products and by torch's, at every size.
 - *sparse products*: by SciPy, as sknn computes them, and by torch's CSR tensors.
 - *products*: the matrix products of a layer by torch and by NumPy: the limit of large steps.
@@ -29,16 +29,16 @@ from threadpoolctl import threadpool_limits
 
 from examples.benchmarks._timing import SPINNING, microseconds
 from sknn import FeedForwardClassifier
-from sknn._activations import ACTIVATIONS
-from sknn._batches import DENSE_FROM, Batches
-from sknn._losses import LOSSES
-from sknn._meter import LossMeter
-from sknn._module import initial_parameters
-from sknn._parameters import FlatParameters
-from sknn._products import NumPyProducts, TorchProducts
-from sknn._solvers import Adam
-from sknn._steps import ClosedFormStep, flops_per_step
-from sknn._threads import is_worth_sharing
+from sknn._data._batches import DENSE_FROM, Batches
+from sknn._network._activations import ACTIVATIONS
+from sknn._network._losses import LOSSES
+from sknn._network._meter import LossMeter
+from sknn._network._module import initial_parameters
+from sknn._network._parameters import FlatParameters
+from sknn._network._products import NumPyProducts, TorchProducts
+from sknn._network._solvers import Adam
+from sknn._network._steps import ClosedFormStep, flops_per_step
+from sknn._platform._threads import is_worth_sharing
 
 SHAPES = [
     ((4, 100, 3), 150),

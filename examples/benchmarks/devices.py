@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from examples.benchmarks._peers import Network, estimator, has_bfloat16
 from examples.benchmarks._timing import Options, seconds, take_turns
-from sknn._devices import is_present
+from sknn._platform._devices import is_present
 
 ACCELERATORS = ("cuda", "mps")
 # Networks, full batches in an epoch, and epochs that are timed beyond the first.
@@ -37,7 +37,7 @@ def step_time(network: Network, data, batches: int, epochs: int, device: str, wh
     def fit(max_iter: int) -> None:
         estimator("sknn", network, max_iter, device=device).fit(*data)
 
-    with nullcontext() if whole else patch("sknn._rows.fits", lambda n_bytes, device: False):
+    with nullcontext() if whole else patch("sknn._data._rows.fits", lambda n_bytes, device: False):
         fit(1)
         short = seconds(fit, 1)
         return 1e6 * (seconds(fit, 1 + epochs) - short) / (epochs * batches)

@@ -23,7 +23,7 @@ import torch.distributed as dist
 from examples.benchmarks._peers import Network, estimator
 from examples.benchmarks._team import team
 from examples.benchmarks._timing import Options, compared, seconds, take_turns
-from sknn._processes import Processes
+from sknn._data._processes import Processes
 
 CASES = [  # network, batches an epoch, epochs beyond the first
     (Network((4, 100, 3), 150), 1, 300),

@@ -1,0 +1,280 @@
+"""What the attributes of a fitted estimator are, and how they go with each other.
+
+A file may come from a stranger, who can put anything in the place of an attribute. What passes here
+is a model that a fit could have left, as far as predicting and going on with it are concerned: the
+values are its own affair, the types, shapes and numbers of things are not.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import reprlib
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from sknn._files._plain import ARRAYS
+from sknn._fitted import STOCHASTIC_ATTRIBUTES
+
+_OF_ALL = (
+    *("n_features_in_", "coefs_", "intercepts_", "module_state_", "loss_", "n_iter_", "t_"),
+    *("n_layers_", "n_outputs_", "out_activation_", "device_", "_history"),
+)
+_OF_CLASSIFIERS = ("classes_", "_label_binarizer")
+_OF_REGRESSORS = ("_n_targets",)
+_OF_STOCHASTIC_SOLVERS = (*STOCHASTIC_ATTRIBUTES, "_solver_state")
+# Attributes that there may be, and that a file holds in a form of its own, or leaves out.
+NOT_AS_THEY_ARE = ("callbacks_", "_metadata_request")
+
+_OUTPUTS = {True: ("logistic", "softmax"), False: ("identity", "exp", "sort")}
+_DEVICE = re.compile(r"[a-z]{1,20}(:[0-9]{1,3})?", re.ASCII)
+_NORMALIZED = ("weight", "bias")
+_BATCH_NORMALIZED = (*_NORMALIZED, "running_mean", "running_var", "num_batches_tracked")
+_SLOTS = {"adam": 2, "adamw": 2, "sgd": 1}
+_NUMBERS = {
+    "adam": ("beta_1", "beta_2", "epsilon"),
+    "adamw": ("beta_1", "beta_2", "epsilon", "alpha"),
+    "sgd": ("momentum", "nesterovs_momentum", "power_t", "learning_rate"),
+}
+# Where they lie. A float counts up to 2 ** 53.
+_RANGES = {
+    "lr": (0.0, math.inf),
+    "learning_rate_init": (0.0, math.inf),
+    "beta_1": (0.0, 1.0),
+    "beta_2": (0.0, 1.0),
+    "epsilon": (0.0, math.inf),
+    "alpha": (0.0, math.inf),
+    "momentum": (0.0, math.inf),
+    "power_t": (0.0, math.inf),
+    "n_updates": (0, 2**53),
+}
+
+
+def allowed(is_classifier: bool) -> tuple[str, ...]:
+    """The names of the attributes that a fit sets."""
+    own = _OF_CLASSIFIERS if is_classifier else _OF_REGRESSORS
+    return (*_OF_ALL, *own, *_OF_STOCHASTIC_SOLVERS, "feature_names_in_")
+
+
+def numbers_of(solver: str) -> tuple[str, ...]:
+    """The names of what a solver remembers beside arrays; none of one that has no name here."""
+    own = _NUMBERS.get(solver)
+    return () if own is None else ("lr", "learning_rate_init", "n_updates", *own)
+
+
+def check(attributes: dict[str, Any], is_classifier: bool) -> None:
+    """Refuse what no fit has left. No attributes at all are those of an unfitted estimator.
+
+    Raises
+    ------
+    ValueError
+        That names the attribute.
+    """
+    if not attributes:
+        return
+    unknown = [name for name in attributes if name not in allowed(is_classifier)]
+    if unknown:
+        raise ValueError(f"there are attributes that are not its own: {unknown!r:.200}")
+    needed = [*_OF_ALL, *(_OF_CLASSIFIERS if is_classifier else _OF_REGRESSORS)]
+    if any(name in attributes for name in _OF_STOCHASTIC_SOLVERS):
+        needed += _OF_STOCHASTIC_SOLVERS
+    for name in needed:
+        _require(name in attributes, name, None, "there", "missing")
+    units = _check_layers(attributes)
+    _check_counts(attributes)
+    _check_modules(attributes["module_state_"], units[1:-1])
+    outputs = _OUTPUTS[is_classifier]
+    out = attributes["out_activation_"]
+    _require(out in outputs, "out_activation_", out, f"one of {outputs}")
+    if is_classifier:
+        _check_classes(attributes, units[-1], out)
+    else:
+        n = attributes["_n_targets"]
+        _require(_is_count(n, 1) and n in (1, units[-1]), "_n_targets", n, f"1 or {units[-1]}")
+        _require(out == "sort" or n == units[-1], "_n_targets", n, f"{units[-1]}")
+    if "_solver_state" in attributes:
+        _check_progress(attributes)
+        _check_solver(attributes["_solver_state"], units, bool(attributes["module_state_"]))
+    history = attributes["_history"]
+    is_history = type(history) is list and all(type(record) is dict for record in history)
+    _require(is_history, "_history", history, "a list of dicts")
+
+
+def _require(holds: Any, name: str, value: Any, expected: str, found: str = "") -> None:
+    if not holds:
+        found = found or reprlib.repr(value)
+        raise ValueError(f"its attribute {name} is {found}, where it must be {expected}")
+
+
+def _is_count(value: Any, least: int = 0) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_array(value: Any, kinds: str, shape: tuple[int, ...]) -> bool:
+    return type(value) in ARRAYS and value.dtype.kind in kinds and value.shape == shape
+
+
+def _check_layers(attributes: dict[str, Any]) -> tuple[int, ...]:
+    """Whether the shapes of the layers are those of a chain; returns their numbers of units."""
+    coefs, intercepts = attributes["coefs_"], attributes["intercepts_"]
+    for name, arrays in (("coefs_", coefs), ("intercepts_", intercepts)):
+        is_list = isinstance(arrays, list | tuple) and arrays
+        _require(is_list, name, arrays, "a list of arrays, one for each layer")
+    shapes = [np.shape(intercept) for intercept in intercepts]
+    n_features = attributes["n_features_in_"]
+    _require(_is_count(n_features, 1), "n_features_in_", n_features, "an int of at least 1")
+    is_chain = all(len(shape) == 1 and shape[0] > 0 for shape in shapes)
+    _require(is_chain, "intercepts_", None, "of shapes (n_units,)", f"of shapes {shapes!r:.200}")
+    units = (int(n_features), *(shape[0] for shape in shapes))
+    _check_arrays("coefs_", coefs, list(pairwise(units)))
+    _check_arrays("intercepts_", intercepts, shapes)
+    return units
+
+
+def _check_arrays(
+    name: str, arrays: Any, shapes: list[tuple[int, ...]], kinds: str = "fiu"
+) -> None:
+    """Whether they are arrays of numbers, of these shapes."""
+    is_list = isinstance(arrays, list | tuple) and len(arrays) == len(shapes)
+    is_sound = is_list and all(map(_is_array, arrays, [kinds] * len(shapes), shapes))
+    expected = f"a list of arrays of numbers, of the shapes {shapes!r:.300}"
+    found = arrays
+    if is_list:
+        found = [(a.dtype.str, a.shape) if type(a) in ARRAYS else type(a) for a in arrays]
+    _require(is_sound, name, found, expected)
+
+
+def _check_counts(attributes: dict[str, Any]) -> None:
+    n_features, n_layers = attributes["n_features_in_"], len(attributes["coefs_"]) + 1
+    n_outputs = len(attributes["intercepts_"][-1])
+    for name, expected in (("n_layers_", n_layers), ("n_outputs_", n_outputs)):
+        value = attributes[name]
+        _require(_is_count(value) and value == expected, name, value, str(expected))
+    for name in ("n_iter_", "t_"):
+        value = attributes[name]
+        _require(_is_count(value) and value < 2**62, name, value, "an int of at least 0")
+    _require(_is_number(attributes["loss_"]), "loss_", attributes["loss_"], "a float")
+    device = attributes["device_"]
+    is_device = type(device) is str and _DEVICE.fullmatch(device)
+    _require(is_device, "device_", device, "a device string of torch")
+    if "feature_names_in_" in attributes:
+        names = attributes["feature_names_in_"]
+        is_sound = _is_array(names, "O", (n_features,)) and all(type(n) is str for n in names)
+        _require(is_sound, "feature_names_in_", names, f"an array of {n_features} strings")
+
+
+def _check_modules(state: Any, hidden_units: tuple[int, ...]) -> None:
+    """Whether it is that of a normalization, or of none."""
+    _require(type(state) is dict, "module_state_", state, "a dict")
+    if not state:
+        return
+    names = _BATCH_NORMALIZED if "normalization0.running_mean" in state else _NORMALIZED
+    shapes = {
+        f"normalization{i}.{name}": () if name == "num_batches_tracked" else (n_units,)
+        for i, n_units in enumerate(hidden_units)
+        for name in names
+    }
+    expected = "a dict of the arrays of normalization='layer' or 'batch', or empty"
+    _require(set(state) == set(shapes), "module_state_", None, expected, f"{list(state)!r:.300}")
+    for name, shape in shapes.items():
+        kinds = "fiu" if shape else "iu"
+        is_sound = _is_array(state[name], kinds, shape)
+        _require(is_sound, f"module_state_[{name!r}]", state[name], f"an array of shape {shape}")
+
+
+def _check_classes(attributes: dict[str, Any], n_outputs: int, out: str) -> None:
+    binarizer = attributes["_label_binarizer"]
+    expected = "what a LabelBinarizer has learned"
+    keys = {"y_type", "sparse_input", "classes"}
+    is_dict = type(binarizer) is dict and set(binarizer) == keys
+    _require(is_dict, "_label_binarizer", binarizer, expected)
+    y_type, sparse, learned = (binarizer[key] for key in ("y_type", "sparse_input", "classes"))
+    _require(type(sparse) is bool, "_label_binarizer", binarizer, expected)
+    for name, classes in (("classes_", attributes["classes_"]), ("_label_binarizer", learned)):
+        is_array = type(classes) in ARRAYS and classes.ndim == 1 and len(classes) > 0
+        is_array = is_array and classes.dtype.kind in "biufUMO"
+        is_array = is_array and _is_increasing(classes)
+        _require(is_array, name, classes, "an array of labels, sorted")
+    classes = attributes["classes_"]
+    is_same = len(learned) == len(classes) and bool((learned == classes).all())
+    _require(is_same, "_label_binarizer", learned, f"of the classes {reprlib.repr(classes)}")
+    n_classes = len(classes)
+    is_sound = {
+        "binary": n_outputs == 1 and n_classes <= 2 and out == "logistic",
+        "multiclass": n_outputs == n_classes > 2 and out == "softmax",
+        "multilabel-indicator": n_outputs == n_classes and out == "logistic",
+    }
+    expected = f"of a kind with {n_classes} classes, {n_outputs} outputs and {out!r}"
+    is_kind = type(y_type) is str and is_sound.get(y_type, False)
+    _require(is_kind, "_label_binarizer", y_type, expected)
+
+
+def _is_increasing(classes: np.ndarray) -> bool:
+    try:
+        return all(a < b for a, b in pairwise(classes.tolist())) and classes[0] == classes[0]
+    except TypeError:  # labels that cannot be compared
+        return False
+
+
+def _check_progress(attributes: dict[str, Any]) -> None:
+    for name in ("loss_curve_", "learning_rate_curve_"):
+        curve = attributes[name]
+        is_curve = type(curve) is list and all(map(_is_number, curve))
+        _require(is_curve, name, curve, "a list of floats")
+    for name in ("validation_scores_", "validation_loss_curve_"):
+        curve = attributes[name]
+        is_curve = curve is None or type(curve) is list and all(map(_is_number, curve))
+        _require(is_curve, name, curve, "a list of floats, or None")
+    for name in ("best_loss_", "best_validation_score_"):
+        value = attributes[name]
+        _require(value is None or _is_number(value), name, value, "a float, or None")
+    count, watched = attributes["_no_improvement_count"], attributes["_watched"]
+    _require(_is_count(count), "_no_improvement_count", count, "an int of at least 0")
+    _require(type(watched) is str, "_watched", watched, "a string")
+
+
+def _check_solver(state: Any, units: tuple[int, ...], is_normalized: bool) -> None:
+    """Whether it is of one of the solvers that have a name, or empty."""
+    name = "_solver_state"
+    _require(type(state) is dict, name, state, "a dict")
+    if not state:
+        return
+    keys = {"name", "numbers", "slots", "n_calls", "scheduler"}
+    _require(set(state) == keys, name, list(state), f"a dict of {keys}")
+    solver, slots = state["name"], state["slots"]
+    is_known = type(solver) is str and solver in _SLOTS
+    _require(is_known, f"{name}['name']", solver, f"one of {tuple(_SLOTS)}")
+    _require(_is_count(state["n_calls"]), f"{name}['n_calls']", state["n_calls"], "an int")
+    _require(state["scheduler"] is None, f"{name}['scheduler']", state["scheduler"], "None")
+    numbers, expected = state["numbers"], numbers_of(solver)
+    is_dict = type(numbers) is dict and set(numbers) == set(expected)
+    _require(is_dict, f"{name}['numbers']", numbers, f"a dict of {expected}")
+    for key, value in numbers.items():
+        where = f"{name}['numbers'][{key!r}]"
+        if key == "nesterovs_momentum":
+            _require(isinstance(value, bool | np.bool_), where, value, "a bool")
+        elif key == "learning_rate":
+            _require(type(value) is str, where, value, "a string")
+        else:
+            low, high = _RANGES[key]
+            is_sound = _is_count(value) if key == "n_updates" else _is_number(value)
+            is_sound = is_sound and low <= value <= high and math.isfinite(value)
+            is_sound = is_sound and not (key in ("beta_1", "beta_2") and value == 1)
+            # Torch takes an int for one of 64 bits.
+            is_sound = is_sound and not (isinstance(value, Integral) and value > 2**53)
+            _require(is_sound, where, value, f"a number from {low} to {high}")
+    is_list = type(slots) is list and len(slots) == _SLOTS[solver]
+    is_list = is_list and all(type(slot) is tuple and len(slot) == 3 for slot in slots)
+    _require(is_list, f"{name}['slots']", slots, f"a list of {_SLOTS[solver]} tuples")
+    biases = [(n_units,) for n_units in units[1:]]
+    extras = [(n_units,) for n_units in units[1:-1] for _ in _NORMALIZED] if is_normalized else []
+    for slot in slots:
+        for arrays, shapes in zip(slot, (list(pairwise(units)), biases, extras), strict=True):
+            _check_arrays(f"{name}['slots']", arrays, shapes, "f")

@@ -1,0 +1,285 @@
+"""Networks in ONNX, through the hooks that skl2onnx looks for on an estimator.
+
+skl2onnx asks three things of an estimator: which outputs it has (`parser_of`), what their types and
+shapes are (`set_shapes`), and the nodes that compute them (`convert`). Options, searches and
+ensembles it looks up by class instead, in a registry. The first of the hooks makes the class known
+there, so that the first conversion of a process is like all later ones.
+
+Numbers are computed in the type of the input, as skl2onnx's own converters do: double for double,
+float for everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+try:
+    from onnx import TensorProto
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common.data_types import (
+        DictionaryType,
+        DoubleTensorType,
+        FloatTensorType,
+        Int64TensorType,
+        SequenceType,
+        StringTensorType,
+    )
+except ImportError as error:
+    raise ImportError(
+        f"Conversion to ONNX needs skl2onnx, which cannot be imported: {error}. Install the extra:"
+        ' pip install "sknn[onnx]".'
+    ) from error
+
+from sknn._exports._folding import folded
+from sknn._exports._onnx_nodes import (
+    ACTIVATIONS,
+    Nodes,
+    layer_normalized,
+    predictions,
+    probabilities,
+)
+
+if TYPE_CHECKING:
+    from skl2onnx.common._container import ModelComponentContainer
+    from skl2onnx.common._topology import Operator, Scope, Variable
+
+    from sknn._base import BaseFeedForward
+
+LOWEST_OPSET = 11
+# Those of skl2onnx for MLPClassifier.
+_OPTIONS = {
+    "zipmap": [True, False, "columns"],
+    "nocl": [True, False],
+    "output_class_labels": [True, False],
+}
+
+
+def register() -> None:
+    """The work of `sknn.register_onnx`."""
+    from sknn._classifier import FeedForwardClassifier
+    from sknn._regressor import FeedForwardRegressor
+
+    for kind in (FeedForwardClassifier, FeedForwardRegressor):
+        _register(kind)
+
+
+def _register(kind: type[BaseFeedForward]) -> None:
+    update_registered_converter(
+        kind,
+        f"Sknn{kind.__name__}",
+        set_shapes,
+        convert,
+        parser=_parse,
+        options=None if kind._numeric_targets else dict(_OPTIONS),
+    )
+
+
+def parser_of(model: BaseFeedForward) -> Callable[[Scope, list[Variable]], list[Variable]]:
+    """What skl2onnx calls for an estimator whose class it does not know yet."""
+
+    def parser(scope: Scope, inputs: list[Variable]) -> list[Variable]:
+        if type(model) not in scope.registered_models["aliases"]:
+            _register(type(model))
+        return _outputs(scope, model, inputs)
+
+    return parser
+
+
+def _parse(scope: Scope, model: Any, inputs: list[Variable], custom_parsers: Any = None) -> Any:
+    """What skl2onnx calls for a class that it knows."""
+    operator = scope.declare_local_operator(f"Sknn{type(model).__name__}", model)
+    operator.inputs = inputs
+    for variable in _outputs(scope, model, inputs):
+        operator.outputs.append(variable)
+    return operator.outputs
+
+
+def _outputs(scope: Scope, model: BaseFeedForward, inputs: list[Variable]) -> list[Variable]:
+    """The outputs that the options ask for, under the names that skl2onnx gives them."""
+    check_is_fitted(model)
+    number = _number_type(inputs)
+    declare = scope.declare_local_variable
+    if model._numeric_targets:
+        return [declare("variable", number())]
+    options = _options(scope, model)
+    label = _label_type(_labels(model, options))
+    if options["zipmap"] and options["output_class_labels"]:
+        raise ValueError(
+            "The option output_class_labels is for zipmap=False, got"
+            f" zipmap={options['zipmap']!r}. Set one of them."
+        )
+    if options["zipmap"] == "columns":
+        prefix = "s" if label is StringTensorType else "i"
+        names = [f"{prefix}{name}" for name in _labels(model, options)]
+        return [declare("output_label", label()), *(declare(name, number()) for name in names)]
+    if options["zipmap"]:
+        maps = SequenceType(DictionaryType(label([None]), FloatTensorType()))
+        return [declare("output_label", label()), declare("output_probability", maps)]
+    outputs = [declare("label", label()), declare("probabilities", number())]
+    if options["output_class_labels"]:
+        outputs.append(declare("class_labels", label()))
+    return outputs
+
+
+def _options(scope: Scope, model: BaseFeedForward) -> dict[str, Any]:
+    return scope.get_options(model, {"zipmap": True, "nocl": False, "output_class_labels": False})
+
+
+def _number_type(inputs: list[Variable]) -> type:
+    is_double = any(isinstance(variable.type, DoubleTensorType) for variable in inputs)
+    return DoubleTensorType if is_double else FloatTensorType
+
+
+def _label_type(labels: np.ndarray) -> type:
+    return StringTensorType if labels.dtype.kind in "OUS" else Int64TensorType
+
+
+def _labels(model: BaseFeedForward, options: dict[str, Any]) -> np.ndarray:
+    """The classes as ONNX has them: strings or int64.
+
+    Raises
+    ------
+    ValueError
+        If they are neither, nor bools, nor whole numbers.
+    """
+    classes = model.classes_
+    if options.get("nocl"):
+        return np.arange(len(classes))
+    if all(isinstance(label, str) for label in classes.tolist()):
+        return classes
+    try:
+        with np.errstate(invalid="ignore"):  # an infinity
+            labels = classes.astype(np.int64)
+        is_exact = bool((labels == classes).all())
+    except (TypeError, ValueError, OverflowError):
+        is_exact = False
+    if not is_exact:
+        raise ValueError(
+            f"The labels {classes} cannot be written in ONNX, which has strings and int64: encode"
+            " them as such before fit, or convert with the option nocl=True for their places in"
+            " classes_."
+        )
+    return labels
+
+
+def set_shapes(operator: Operator) -> None:
+    """Set types and shapes of an operator's outputs."""
+    model, outputs = operator.raw_operator, operator.outputs
+    n_rows = operator.inputs[0].get_first_dimension()
+    if model._numeric_targets:
+        outputs[0].type.shape = [n_rows, model.n_outputs_]
+        return
+    options = _options(operator.scope_inst, model)
+    labels = _labels(model, options)
+    is_multilabel = model._label_binarizer.y_type_.startswith("multilabel")
+    shape = [n_rows, len(labels)]
+    outputs[0].set_type(_label_type(labels)(shape if is_multilabel else [n_rows]))
+    if _is_in_columns(options, outputs):
+        for column in outputs[1:]:
+            column.type.shape = [n_rows]
+    elif not isinstance(outputs[1].type, SequenceType):
+        outputs[1].type.shape = shape
+        for class_labels in outputs[2:]:
+            class_labels.type.shape = [len(labels)]
+
+
+def convert(scope: Scope, operator: Operator, container: ModelComponentContainer) -> None:
+    """Add the nodes of a network.
+
+    Raises
+    ------
+    ValueError
+        If ONNX cannot express it, or the target opset is too low.
+    """
+    model = operator.raw_operator
+    check_is_fitted(model)
+    network = model._checked_network()
+    _refuse_what_onnx_lacks(model, network, container.target_opset)
+    is_double = _number_type(operator.inputs) is DoubleTensorType
+    nodes = Nodes(scope, container, np.float64 if is_double else np.float32)
+    columns = [nodes.cast(variable.full_name, nodes.proto) for variable in operator.inputs]
+    x = columns[0] if len(columns) == 1 else nodes.add("Concat", *columns, axis=1)
+    coefs, intercepts = folded(model.coefs_, model.intercepts_, model.module_state_, np.float64)
+    n_hidden = len(network.activations)
+    for i, (coef, intercept) in enumerate(zip(coefs, intercepts, strict=True)):
+        x = nodes.linear(x, coef, intercept)
+        if i < n_hidden:
+            if network.normalization == "layer":
+                parts = (model.module_state_[f"normalization{i}.{k}"] for k in ("weight", "bias"))
+                x = layer_normalized(nodes, x, *parts)
+            x = ACTIVATIONS[network.activations[i]](nodes, x)
+    n_outputs = len(intercepts[-1])
+    if model._numeric_targets:
+        result = predictions(nodes, x, model.out_activation_, n_outputs)
+        nodes.add("Identity", result, output=operator.outputs[0].full_name)
+        return
+    p = probabilities(nodes, x, model.out_activation_, n_outputs)
+    _write_classification(nodes, model, operator, p)
+
+
+def _is_in_columns(options: dict[str, Any], outputs: list[Variable]) -> bool:
+    """Whether each class has an output of its own. An ensemble asks for one with all of them."""
+    return options["zipmap"] == "columns" and len(outputs) > 2
+
+
+def _refuse_what_onnx_lacks(model: BaseFeedForward, network: Any, opset: int) -> None:
+    lacking = []
+    own = [a for a in network.activations if not isinstance(a, str)]
+    if own:
+        names = ", ".join(dict.fromkeys(getattr(a, "__qualname__", repr(a)) for a in own))
+        lacking.append(
+            f"modules of your own as activation ({names}): export module_ by torch.onnx instead"
+        )
+    if not model._numeric_targets and len(model.classes_) == 1:
+        lacking.append(f"a single class ({model.classes_[0]!r}), which needs no network")
+    if opset < LOWEST_OPSET:
+        lacking.append(f"target_opset={opset}: choose one from {LOWEST_OPSET} on")
+    if lacking:
+        raise ValueError(
+            f"This {type(model).__name__} cannot be converted to ONNX: {'; '.join(lacking)}."
+        )
+
+
+def _write_classification(nodes: Nodes, model: BaseFeedForward, operator: Operator, p: str) -> None:
+    """Labels and probabilities, in the form that the outputs of the operator have."""
+    outputs, options = operator.outputs, _options(nodes.scope, model)
+    labels = _labels(model, options)
+    kind = str if _label_type(labels) is StringTensorType else np.int64
+    label = outputs[0].full_name
+    if model._label_binarizer.y_type_.startswith("multilabel"):
+        is_there = nodes.add("Greater", p, nodes.constant(0.5))
+        nodes.cast(is_there, TensorProto.INT64, output=label)
+    else:
+        place = nodes.add("ArgMax", p, axis=1, keepdims=0)
+        nodes.add("Gather", nodes.constant(labels, kind), place, axis=0, output=label)
+    if isinstance(outputs[1].type, SequenceType):
+        name = "classlabels_strings" if kind is str else "classlabels_int64s"
+        keys = {name: labels.tolist()}
+        p = nodes.cast(p, TensorProto.FLOAT)  # the only type that ZipMap takes
+        nodes.add("ZipMap", p, output=outputs[1].full_name, domain="ai.onnx.ml", **keys)
+        _join_identity(nodes.container)
+    elif _is_in_columns(options, outputs):
+        for i, column in enumerate(outputs[1:]):
+            place = nodes.constant(i, np.int64)
+            nodes.add("Gather", p, place, axis=1, output=column.full_name)
+    else:
+        nodes.add("Identity", p, output=outputs[1].full_name)
+        for class_labels in outputs[2:]:
+            nodes.add("Identity", nodes.constant(labels, kind), output=class_labels.full_name)
+
+
+def _join_identity(container: ModelComponentContainer) -> None:
+    """Let the last node write where an Identity would take its output to.
+
+    A search has put one behind the outputs of its best estimator. onnxruntime has none for maps.
+    """
+    last = container.nodes[-1]
+    for node in container.nodes:
+        if node.op_type == "Identity" and node.input[0] == last.output[0]:
+            last.output[0] = node.output[0]
+            container.nodes.remove(node)
+            return

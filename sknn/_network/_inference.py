@@ -1,0 +1,321 @@
+"""Rows to outputs, chunk by chunk, without a gradient."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import nn
+
+from sknn._data._rows import Rows, open_rows
+from sknn._network._activations import ACTIVATIONS
+from sknn._network._losses import OUTPUT_ACTIVATIONS
+from sknn._network._module import FeedForwardModule, modules_between
+from sknn._network._steps import flops_per_step
+from sknn._platform._alignment import ALIGNMENT
+from sknn._platform._threads import threads_for
+from sknn._platform._torch_settings import exact_products
+from sknn._training._problem import Network
+
+# The values of all layers for one chunk. They should stay in the second-level cache, and be many
+# beside what a chunk costs in Python.
+CHUNK_BYTES = 2**21
+MIN_CHUNK_ROWS = 256
+# On a device many rows are few waits of the host for their outputs.
+DEVICE_CHUNK_BYTES = 2**26
+
+# Torch's softmax adds up in float32, whose sums are off by up to 1e-6 for so many classes, by 5e-6
+# for 1,000 and by more than 1e-5 for 10,000. With more, they are made again in float64.
+EXACT_CLASSES = 100
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+Outputs = Callable[[torch.Tensor], torch.Tensor]
+Room = Sequence["torch.Tensor | None"]
+
+
+def link(output_activation: str) -> Outputs:
+    """The output activation, in place on raw outputs (n_outputs, n_rows)."""
+    return OUTPUT_ACTIVATIONS[output_activation].apply_
+
+
+def probabilities(output_activation: str) -> Outputs:
+    """Raw outputs (n_outputs, n_rows) to the probabilities of all classes, none of them zero.
+
+    The two of a single logistic output are taken from inputs of both signs: 1 - p would be zero
+    from p = 1 - 1e-16 on. What rounds to zero all the same becomes the least normal number, so
+    that the logarithm is finite, as it is in `log_probabilities`.
+    """
+    apply_ = link(output_activation)
+
+    def of_both_or_all(z: torch.Tensor) -> torch.Tensor:
+        p = apply_(torch.cat([-z, z]) if _is_binary(output_activation, z) else z)
+        if output_activation == "softmax" and p.shape[0] > EXACT_CLASSES:
+            p.div_(p.sum(0, dtype=torch.float64))
+        return p.clamp_(min=torch.finfo(p.dtype).tiny)
+
+    return of_both_or_all
+
+
+def log_probabilities(output_activation: str) -> Outputs:
+    """Raw outputs (n_outputs, n_rows) to the logarithms of all classes' probabilities.
+
+    From log-softmax, or log-sigmoid of both signs: finite where the probability rounds to zero.
+    """
+    log = OUTPUT_ACTIVATIONS[output_activation].log
+
+    def of_both_or_all(z: torch.Tensor) -> torch.Tensor:
+        log_p = log(torch.cat([-z, z]) if _is_binary(output_activation, z) else z)
+        if output_activation == "softmax" and log_p.shape[0] > EXACT_CLASSES:
+            log_p.sub_(log_p.exp().sum(0, dtype=torch.float64).log_())
+        return log_p
+
+    return of_both_or_all
+
+
+def _is_binary(output_activation: str, z: torch.Tensor) -> bool:
+    return output_activation == "logistic" and z.shape[0] == 1
+
+
+class Layers:
+    """The network as layers, feature-major, for activations that are known by name.
+
+    Parameters
+    ----------
+    weights : sequence of torch.Tensor of shape (n_out, n_in)
+    biases : sequence of torch.Tensor of shape (n_out,)
+    activations : sequence of str
+        One for each hidden layer.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[torch.Tensor],
+        biases: Sequence[torch.Tensor],
+        activations: Sequence[str],
+    ) -> None:
+        self.weights, self.biases = weights, biases
+        self.units = (weights[0].shape[1], *(bias.shape[0] for bias in biases))
+        self.device, self.dtype = biases[0].device, biases[0].dtype
+        self._apply = [ACTIVATIONS[name].apply_ for name in activations]
+
+    evaluating = staticmethod(nullcontext)
+
+    def room(self, n_rows: int) -> Room:
+        """Where the outputs of each layer go, for chunks of so many rows."""
+        return [bias.new_empty(len(bias), n_rows) for bias in self.biases]
+
+    def __call__(
+        self, X: torch.Tensor | scipy.sparse.csr_matrix, room: Room | None = None
+    ) -> torch.Tensor:
+        """Raw outputs (n_outputs, n_rows). In `room`, if that has as many rows."""
+        weights, biases = self.weights, self.biases
+        if room is None or room[0].shape[1] != X.shape[0]:
+            room = [None] * len(weights)
+        if isinstance(X, torch.Tensor):
+            z = torch.addmm(biases[0].unsqueeze(1), weights[0], X.t(), out=room[0])
+        else:
+            z = _sparse_product(X, weights[0]).t() + biases[0].unsqueeze(1)
+        for apply_, weight, bias, out in zip(
+            self._apply, weights[1:], biases[1:], room[1:], strict=True
+        ):
+            apply_(z)
+            z = torch.addmm(bias.unsqueeze(1), weight, z, out=out)
+        return z
+
+
+class Modules:
+    """The network as a torch module, for what has no place in `Layers`.
+
+    Parameters
+    ----------
+    module : FeedForwardModule
+    units : tuple of int
+    """
+
+    def __init__(self, module: FeedForwardModule, units: tuple[int, ...]) -> None:
+        self.module = module
+        self.units = units
+        self._linear = module.linear0
+        self.device, self.dtype = self._linear.weight.device, self._linear.weight.dtype
+        modules = list(module)
+        self._rest = nn.Sequential(*modules[modules.index(self._linear) + 1 :])
+
+    def room(self, n_rows: int) -> None:
+        """Modules make their own."""
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Run the body with the modules as in prediction, in whatever thread."""
+        was_training = self.module.training
+        self.module.eval()
+        try:
+            yield
+        finally:
+            self.module.train(was_training)
+
+    def __call__(
+        self, X: torch.Tensor | scipy.sparse.csr_matrix, room: None = None
+    ) -> torch.Tensor:
+        """Raw outputs (n_outputs, n_rows)."""
+        if isinstance(X, torch.Tensor):
+            return self.module(X).t()
+        z = _sparse_product(X, self._linear.weight.detach()) + self._linear.bias
+        return self._rest(z).t()
+
+
+Forward = Layers | Modules
+
+
+def forward_of(
+    weights: Sequence[torch.Tensor],
+    biases: Sequence[torch.Tensor],
+    modules: dict[str, np.ndarray],
+    network: Network,
+) -> Forward:
+    """A fitted network as it predicts: its layers if it can, else its modules, on their device.
+
+    Raises
+    ------
+    ValueError
+        If it has learned modules that `network` has not, or the other way round.
+    """
+    if network.has_closed_form and not modules:
+        return Layers(weights, biases, network.activations)
+    between = modules_between(network)
+    module = FeedForwardModule(weights, biases, network, between)
+    module.to(biases[0].device, biases[0].dtype).eval().load_extras(modules)
+    return Modules(module, network.layer_units)
+
+
+def _sparse_product(X: scipy.sparse.csr_matrix, weight: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(X @ weight.t().numpy())
+
+
+def chunk_size(forward: Forward, values: np.dtype) -> int:
+    """Rows that are sent through the network at once."""
+    n_bytes = CHUNK_BYTES if forward.device.type == "cpu" else DEVICE_CHUNK_BYTES
+    return max(MIN_CHUNK_ROWS, n_bytes // (sum(forward.units) * values.itemsize))
+
+
+def open_for(X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor, forward: Forward) -> Rows:
+    """The rows of `X` as a network takes them."""
+    values = _values(X, forward)
+    return open_rows(X, forward.device, chunk_size(forward, values), values=values)
+
+
+def _values(X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor, forward: Forward) -> np.dtype:
+    """The dtype of rows. Floats are converted by `_cast`, which finds those that do not fit."""
+    if isinstance(X, torch.Tensor):
+        is_kept = X.dtype in (torch.float32, torch.float64)
+        return _FLOATS[(X.dtype if is_kept else forward.dtype) == torch.float64]
+    return X.dtype if X.dtype in _FLOATS else _FLOATS[forward.dtype == torch.float64]
+
+
+def outputs_of(
+    X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor,
+    forward: Forward,
+    outputs: Outputs,
+    rows: np.ndarray | None = None,
+    source: Rows | None = None,
+) -> np.ndarray:
+    """Send rows through the network.
+
+    Parameters
+    ----------
+    X : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
+        Of any real dtype.
+    forward : Forward
+    outputs : callable
+        Raw outputs (n_outputs, n_rows) to what is returned of them; may work in place.
+    rows : ndarray of int or None
+        The rows to take; None for all.
+    source : Rows, default=None
+        What `open_for` makes of `X`, where it is kept.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_columns), C-contiguous
+    """
+    units, device, dtype = forward.units, forward.device, forward.dtype
+    n_rows = X.shape[0] if rows is None else len(rows)
+    values = _values(X, forward)
+    chunk_rows = chunk_size(forward, values)
+    if source is None:
+        source = open_rows(X, device, chunk_rows, values=values)
+
+    def outputs_of_chunk(start: int, room: Room | None = None) -> torch.Tensor:
+        stop = min(start + chunk_rows, n_rows)
+        chunk = source.slice(start, stop) if rows is None else source.take(rows[start:stop])
+        chunk = _cast(chunk, dtype)
+        return outputs(forward(chunk, room)).t().cpu()
+
+    if n_rows <= chunk_rows:
+        flops = flops_per_step(units, n_rows, values)
+        with torch.inference_mode(), exact_products(device), threads_for(flops):
+            return np.ascontiguousarray(outputs_of_chunk(0).numpy())
+
+    # Threads with several chunks each need not wait for each other, as torch's do at the end of
+    # each operation. Rows made dense are memory: one thread makes one chunk of them at a time.
+    starts = range(chunk_rows, n_rows, chunk_rows)
+    n_threads = torch.get_num_threads() if device.type == "cpu" else 1
+    if len(starts) < 2 * n_threads or scipy.sparse.issparse(X) and not source.is_sparse:
+        n_threads = 1
+    flops = flops_per_step(units, chunk_rows, values) if n_threads == 1 else 0.0
+    stop_all = threading.Event()
+
+    def fill(starts: Sequence[int]) -> None:
+        try:
+            with torch.inference_mode():
+                room = forward.room(chunk_rows)
+                for start in starts:
+                    if stop_all.is_set():
+                        return
+                    result[start : start + chunk_rows] = outputs_of_chunk(start, room).numpy()
+        except BaseException:
+            stop_all.set()
+            raise
+
+    with torch.inference_mode(), exact_products(device), threads_for(flops):
+        first = outputs_of_chunk(0)
+        result = np.empty((n_rows, first.shape[1]), first.numpy().dtype)
+        result[:chunk_rows] = first.numpy()
+        if n_threads == 1:
+            fill(starts)
+            return result
+        with ThreadPoolExecutor(n_threads) as pool:
+            try:
+                list(pool.map(fill, (starts[i::n_threads] for i in range(n_threads))))
+            except BaseException:  # Ctrl-C too: the pool waits for its threads
+                stop_all.set()
+                raise
+    return result
+
+
+def _cast(
+    X: torch.Tensor | scipy.sparse.csr_matrix, dtype: torch.dtype
+) -> torch.Tensor | scipy.sparse.csr_matrix:
+    """Rows in the dtype of the weights, in C order; an error if the dtype cannot hold them.
+
+    The order and the alignment decide on how products round: rows of equal values give equal
+    outputs.
+    """
+    if isinstance(X, torch.Tensor):
+        X = X.contiguous()
+    name = "float32" if dtype == torch.float32 else "float64"
+    if X.dtype in (dtype, np.dtype(name)):
+        return X.clone() if isinstance(X, torch.Tensor) and X.data_ptr() % ALIGNMENT else X
+    with np.errstate(over="ignore"):
+        X = X.to(dtype) if isinstance(X, torch.Tensor) else X.astype(name)
+    values = X if isinstance(X, torch.Tensor) else torch.from_numpy(X.data)
+    if not torch.isfinite(values).all():
+        raise ValueError(
+            f"Input X contains infinity or a value too large for dtype('{name}'), the dtype of the"
+            " model. Scale the rows, or fit with dtype='float64'."
+        )
+    return X

@@ -1,0 +1,131 @@
+"""The loss of an epoch: where steps write what it is made of, and how it is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from sknn._data._batches import Batch
+from sknn._network._products import Operand
+
+if TYPE_CHECKING:
+    from sknn._network._steps import AutogradStep, ClosedFormStep
+
+
+class Slot(NamedTuple):
+    """Where a step writes what `LossMeter` makes the loss of.
+
+    Attributes
+    ----------
+    terms : torch.Tensor of shape (n_outputs, n_rows) or (1, n_rows)
+        The terms of the loss, but for what the step leaves to its `finish_`.
+    norm : operand of shape ()
+        The squared norm of the weights.
+    """
+
+    terms: torch.Tensor
+    norm: Operand
+    factors: torch.Tensor
+
+
+class LossMeter:
+    """The loss of an epoch, as scikit-learn reports it, read from the device once.
+
+    The reported loss of a batch is the loss's scale times its weighted mean of terms (over
+    outputs too, where the loss says so) plus the penalty alpha / (2 n) |W|^2; that of an epoch
+    is their mean by number of rows.
+
+    Parameters
+    ----------
+    step : ClosedFormStep or AutogradStep
+    n_samples, batch_size : int
+        Rows of an epoch and of a batch. The terms of as many batches as `MAX_TERMS` and
+        `MAX_BATCHES` allow are kept apart before they are summed.
+    """
+
+    MAX_TERMS = 2**16
+    MAX_BATCHES = 256
+
+    def __init__(
+        self, step: ClosedFormStep | AutogradStep, n_samples: int, batch_size: int
+    ) -> None:
+        loss, n_outputs = step.loss, step.parameters.layer_units[-1]
+        new_ones = step.parameters.storage.new_ones
+        self._finish_ = step.finish_
+        self._operand, self._multiply = step.products.operand, step.products.multiply
+        self._terms_scale = loss.reported_scale(n_outputs)
+        self._norm_scale = 0.5 * step.alpha
+        self._n_terms = 1 if loss.has_one_term else n_outputs  # of a row
+        n_rows = max(batch_size, min(n_samples, self.MAX_TERMS // self._n_terms))
+        self._terms = new_ones(self._n_terms * n_rows)
+        self._factors = new_ones(self._n_terms * n_rows)
+        # The sum of the terms, then the norm of each batch.
+        self._values = new_ones(1 + min(-(-n_samples // batch_size), self.MAX_BATCHES))
+        self._sum = self._operand(self._values[0])
+        # Views, made once: in a small network's epoch, each costs as much as an operation.
+        self._slots: dict[tuple[int, int, int], Slot] = {}
+        self._filled: dict[int, tuple[torch.Tensor, Operand, Operand]] = {}
+        # Rows and weight of each batch; the batch itself would keep its gathered rows alive.
+        self._batches: list[tuple[int, float]] = []
+        self._n_filled = 0
+        self._full: list[tuple[torch.Tensor, list[tuple[int, float]]]] = []
+
+    def slot(self, batch: Batch) -> Slot:
+        """Where the step of this batch writes."""
+        n_terms = self._n_terms * batch.n_rows
+        if 1 + len(self._batches) == len(self._values) or (
+            self._n_filled + n_terms > len(self._terms)
+        ):
+            self._full.append((self._summed().clone(), self._batches))
+            self._batches, self._n_filled = [], 0
+        key = (len(self._batches), self._n_filled, n_terms)
+        slot = self._slots.get(key)
+        if slot is None:
+            slot = self._slots[key] = self._make_slot(*key)
+        if batch.factors is not None:
+            slot.factors.copy_(batch.factors)
+        self._n_filled += n_terms
+        self._batches.append((batch.n_rows, batch.weight_sum))
+        return slot
+
+    def batch_loss(self, batch: Batch, slot: Slot) -> float:
+        """The reported loss of the batch whose slot was filled last. Waits for the device."""
+        terms = slot.terms.clone()
+        self._finish_(terms)
+        terms = terms.sum(0)
+        mean = terms.mean() if batch.weight is None else torch.dot(terms, batch.weight)
+        penalty = self._norm_scale * float(slot.norm) / batch.weight_sum
+        return self._terms_scale * mean.item() + penalty
+
+    def _make_slot(self, n_batches: int, start: int, n_terms: int) -> Slot:
+        terms, factors = (
+            row[start : start + n_terms].view(self._n_terms, -1)
+            for row in (self._terms, self._factors)
+        )
+        return Slot(terms, self._operand(self._values[1 + n_batches]), factors)
+
+    def _summed(self) -> torch.Tensor:
+        """Sum the terms that are there."""
+        n = self._n_filled
+        if n not in self._filled:
+            terms, factors = self._terms[:n], self._factors[:n]
+            self._filled[n] = (terms, self._operand(terms), self._operand(factors))
+        terms, terms_operand, factors_operand = self._filled[n]
+        self._finish_(terms)
+        self._multiply(terms_operand, factors_operand, out=self._sum)
+        return self._values
+
+    def read(self) -> float:
+        """The mean by rows since the last reading. Waits for the device, as nothing else does."""
+        total, n_rows = 0.0, 0
+        filled = [*self._full, (self._summed(), self._batches)]
+        values = [values for values, _ in filled]
+        rows = torch.stack(values).tolist() if self._full else [values[0].tolist()]
+        for (terms, *norms), (_, batches) in zip(rows, filled, strict=True):
+            total += self._terms_scale * terms
+            for norm, (n_batch_rows, weight_sum) in zip(norms, batches, strict=False):
+                total += self._norm_scale * norm * n_batch_rows / weight_sum
+                n_rows += n_batch_rows
+        self._full, self._batches, self._n_filled = [], [], 0
+        return total / n_rows

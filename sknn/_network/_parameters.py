@@ -1,0 +1,204 @@
+"""All parameters of a network in one flat tensor, with the solver's state beside them.
+
+Layout. Row 0 of `storage` holds the parameters, the rows below it what the solver remembers of
+each of them (Adam: two moments, SGD: a velocity). A row is the weights of all layers, then
+their biases, then the parameters of other modules (of normalization, of the user's activations). So
+a solver updates whole vectors, the penalty is one product of the leading part of
+a row with itself, and a checkpoint of everything is one copy (and one of each module's buffers, the
+running statistics, if there are any).
+
+The weights of a layer are held (n_out, n_in), as `torch.nn.Linear` has them: together with
+feature-major activations this is the layout in which the products of narrow layers are fastest
+(about half the time; `examples/benchmarks/choices.py` measures it). The one exception is a first
+layer that multiplies sparse rows: there a row's products read whole rows of the transpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from sknn._platform import _compat
+
+Arrays = list[np.ndarray]
+
+
+class Row(NamedTuple):
+    """One row of `FlatParameters.storage`: a value for each parameter.
+
+    Attributes
+    ----------
+    coefs : list of ndarray of shape (n_in, n_out)
+    intercepts : list of ndarray of shape (n_out,)
+    extras : list of ndarray
+        Of the parameters of other modules than the linear layers.
+    """
+
+    coefs: Arrays
+    intercepts: Arrays
+    extras: Arrays
+
+
+class Checkpoint(NamedTuple):
+    """Copies of some rows of `storage` and of the buffers."""
+
+    rows: torch.Tensor
+    buffers: list[torch.Tensor]
+
+
+class FlatParameters:
+    """Weights and biases of every layer, and what else is learned, as views of one vector.
+
+    Parameters
+    ----------
+    layer_units : sequence of int
+        Number of features, of units in each hidden layer, and of outputs.
+    n_slots : int
+        Number of values that the solver keeps for each parameter.
+    dtype : torch.dtype
+    device : torch.device
+    input_major : bool
+        Whether the first layer's weights are held (n_in, n_out).
+    modules : sequence of torch.nn.Module
+        Their parameters become views of the vector, their values kept; their buffers belong to
+        every checkpoint.
+
+    Attributes
+    ----------
+    device : torch.device
+        As it was named: "cuda" stays "cuda".
+    vector : torch.Tensor of shape (n_parameters,)
+        The parameters, with `grad` as its gradient: what a `torch.optim.Optimizer` is given.
+    gradient : torch.Tensor of shape (n_parameters,)
+    message : torch.Tensor of shape (n_parameters + 1,)
+        The gradient and, behind it, room for the loss: what processes sum.
+    slots : torch.Tensor of shape (n_slots, n_parameters)
+    penalized, penalized_gradient : torch.Tensor of shape (n_weights,)
+        The weights of all layers, on which the L2 penalty acts, and their gradient.
+    weights, weight_gradients : list of torch.Tensor of shape (n_out, n_in)
+    biases, bias_gradients : list of torch.Tensor of shape (n_out,)
+    extras : list of torch.nn.Parameter
+    buffers : list of torch.Tensor
+    """
+
+    def __init__(
+        self,
+        layer_units: Sequence[int],
+        n_slots: int = 0,
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str = "cpu",
+        input_major: bool = False,
+        modules: Sequence[nn.Module] = (),
+    ) -> None:
+        self.layer_units = tuple(layer_units)
+        self.input_major = input_major
+        self.device = torch.device(device)
+        for module in modules:
+            module.to(device, dtype)
+        # A module that stands in several layers has its parameters once.
+        self.extras = list({id(p): p for m in modules for p in m.parameters()}.values())
+        self.buffers = list({id(b): b for m in modules for b in m.buffers()}.values())
+        n_weights = sum(n_in * n_out for n_in, n_out in pairwise(self.layer_units))
+        n_parameters = n_weights + sum(self.layer_units[1:]) + sum(p.numel() for p in self.extras)
+        self.storage = torch.zeros(1 + n_slots, n_parameters, dtype=dtype, device=device)
+        self.message = torch.zeros(n_parameters + 1, dtype=dtype, device=device)
+        self.gradient = self.message[:-1]
+        self._saved: Checkpoint | None = None
+        self.slots = self.storage[1:]
+        self.vector = torch.nn.Parameter(self.storage[0])
+        self.vector.grad = self.gradient
+        self.penalized = self.storage[0, :n_weights]
+        self.penalized_gradient = self.gradient[:n_weights]
+        self.weights, self.biases, extras = self.views(self.storage[0])
+        self.weight_gradients, self.bias_gradients, extra_gradients = self.views(self.gradient)
+        for parameter, view, gradient in zip(self.extras, extras, extra_gradients, strict=True):
+            parameter.data = view.copy_(parameter.detach())
+            parameter.grad = gradient
+
+    def views(
+        self, row: torch.Tensor
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
+        """One row as the weights (n_out, n_in) and the biases of each layer, and the extras."""
+        shapes = list(pairwise(self.layer_units))
+        sizes = [n_in * n_out for n_in, n_out in shapes]
+        units = list(self.layer_units[1:])
+        parts = list(row.split([*sizes, *units, *(p.numel() for p in self.extras)]))
+        n = len(shapes)
+        weights = [w.view(n_out, n_in) for w, (n_in, n_out) in zip(parts, shapes, strict=False)]
+        if self.input_major:
+            weights[0] = parts[0].view(shapes[0]).t()
+        extras = [e.view(p.shape) for e, p in zip(parts[2 * n :], self.extras, strict=True)]
+        return weights, parts[n : 2 * n], extras
+
+    def read(self, row: int = 0) -> Row:
+        """One row of `storage` as NumPy arrays. On the CPU they share its memory."""
+        weights, biases, extras = self.views(self.storage[row])
+        return Row(
+            [w.t().cpu().numpy() for w in weights],
+            [b.cpu().numpy() for b in biases],
+            [e.cpu().numpy() for e in extras],
+        )
+
+    def write(
+        self, coefs: Sequence, intercepts: Sequence, extras: Sequence | None = None, row: int = 0
+    ) -> None:
+        """Copy arrays into one row of `storage`; without `extras`, these stay as they are."""
+        weights, biases, others = self.views(self.storage[row])
+        for view, array in zip(weights, coefs, strict=True):
+            view.copy_(_compat.as_tensor(np.asarray(array)).t())
+        for view, array in zip(biases, intercepts, strict=True):
+            view.copy_(_compat.as_tensor(np.asarray(array)))
+        if extras is not None:
+            for view, array in zip(others, extras, strict=True):
+                view.copy_(_compat.as_tensor(np.asarray(array)))
+
+    def attach_gradients(self, module: nn.Module) -> None:
+        """Let the gradients of a module's linear layers be those of the vector, too."""
+        linear = (m for name, m in module.named_children() if name.startswith("linear"))
+        for layer, weight, bias in zip(
+            linear, self.weight_gradients, self.bias_gradients, strict=True
+        ):
+            layer.weight.grad, layer.bias.grad = weight, bias
+
+    def checkpoint(self) -> Checkpoint:
+        """A copy of the parameters, without what the solver remembers."""
+        return Checkpoint(self.storage[0].clone(), [b.clone() for b in self.buffers])
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to what `checkpoint` gave."""
+        self.storage[0].copy_(checkpoint.rows)
+        for buffer, saved in zip(self.buffers, checkpoint.buffers, strict=True):
+            buffer.copy_(saved)
+
+    @contextmanager
+    def holding(self, checkpoint: Checkpoint) -> Iterator[None]:
+        """Run the body with the parameters of a checkpoint."""
+        now = self.checkpoint()
+        self.restore(checkpoint)
+        try:
+            yield
+        finally:
+            self.restore(now)
+
+    def save(self) -> None:
+        """Keep a copy of everything for `revert`."""
+        if self._saved is None:
+            empty = [torch.empty_like(b) for b in self.buffers]
+            self._saved = Checkpoint(torch.empty_like(self.storage), empty)
+        self._saved.rows.copy_(self.storage)
+        if self.buffers:
+            for saved, buffer in zip(self._saved.buffers, self.buffers, strict=True):
+                saved.copy_(buffer)
+
+    def revert(self) -> None:
+        """Go back to the last `save`."""
+        self.storage.copy_(self._saved.rows)
+        for buffer, saved in zip(self.buffers, self._saved.buffers, strict=True):
+            buffer.copy_(saved)

@@ -1,0 +1,401 @@
+"""From a gradient vector to a new parameter vector: scikit-learn's formulas on one flat tensor.
+
+Each stochastic solver is a `torch.optim.Optimizer` over the one vector of `FlatParameters`; what it
+remembers of each parameter lives in the rows of `FlatParameters.slots`, and `numbers` /
+`restore` move the few values beside it. `TorchSolver` is an optimizer of torch, or of the user.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from sknn._network._parameters import FlatParameters
+from sknn._platform import _compat
+from sknn._platform._torch_settings import has_usual_dtype, usual_dtype
+
+
+class Solver(torch.optim.Optimizer):
+    """A first-order update of one flat vector.
+
+    Subclasses say in `n_slots` how many values they keep for each parameter and implement `update`.
+    `update` is what the training loop calls: torch wraps every `step` in a profiler's record,
+    which costs as much as the update of a small network.
+    """
+
+    n_slots: ClassVar[int]
+
+    def __init__(self, parameters: FlatParameters, learning_rate_init: float, **defaults: Any):
+        # Looked up once: in a small network's step, a view costs as much as an operation.
+        self._vector, self._gradient = parameters.storage[0], parameters.gradient
+        self._slots = list(parameters.slots)
+        self.n_updates = 0
+        _compat.mark_as_stepped(self)
+        super().__init__(
+            [parameters.vector],
+            {"lr": learning_rate_init, "learning_rate_init": learning_rate_init, **defaults},
+        )
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take the one group. Torch's own method imports its compiler, which takes a second."""
+        group = {**self.defaults, **param_group}
+        self.param_groups.append({**group, "params": list(group["params"])})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Torch's name for `update`; the gradient is the vector's `grad`."""
+        value = None
+        if closure is not None:
+            with torch.enable_grad():
+                value = closure()
+        self.update()
+        return value
+
+    def update(self) -> None:
+        """Change the vector by its gradient."""
+        raise NotImplementedError
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """What schedulers and callbacks are given."""
+        return self
+
+    def mark(self) -> dict[str, Any]:
+        """What, beside the slots, an interrupted epoch may have changed."""
+        return {"lr": self.param_groups[0]["lr"], "n_updates": self.n_updates}
+
+    def numbers(self) -> dict[str, Any]:
+        """What, beside the slots, a later `partial_fit` needs to go on."""
+        group = {k: v for k, v in self.param_groups[0].items() if k != "params"}
+        return {**group, "n_updates": self.n_updates}
+
+    def restore(self, numbers: dict[str, Any]) -> None:
+        """Take up what `numbers` or `mark` gave: the hyperparameters of the first call, too."""
+        numbers = dict(numbers)
+        self.n_updates = numbers.pop("n_updates")
+        self.param_groups[0].update(numbers)
+
+
+class SGD(Solver):
+    """Stochastic gradient descent with momentum, by scikit-learn's formulas.
+
+    With velocity v, rate r and momentum m: v <- m v - r g, then w <- w + v; with Nesterov's
+    momentum the velocity is applied once more: w <- w + m v - r g (Sutskever et al., 2013).
+    """
+
+    n_slots = 1
+
+    def __init__(
+        self,
+        parameters: FlatParameters,
+        learning_rate_init: float = 0.001,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        learning_rate: str = "constant",
+        power_t: float = 0.5,
+    ) -> None:
+        # The schedule is kept here, as it outlives one call of partial_fit; `_stopping` applies it.
+        super().__init__(
+            parameters,
+            learning_rate_init,
+            momentum=momentum,
+            nesterovs_momentum=nesterovs_momentum,
+            learning_rate=learning_rate,
+            power_t=power_t,
+        )
+
+    def update(self) -> None:
+        group = self.param_groups[0]
+        rate, momentum = group["lr"], group["momentum"]
+        (velocity,) = self._slots
+        velocity.mul_(momentum).add_(self._gradient, alpha=-rate)
+        if group["nesterovs_momentum"]:
+            self._vector.add_(velocity, alpha=momentum).add_(self._gradient, alpha=-rate)
+        else:
+            self._vector.add_(velocity)
+        self.n_updates += 1
+
+
+class Adam(Solver):
+    """Adam (Kingma and Ba, 2014) in scikit-learn's form.
+
+    With moments m, v and step t: w <- w - r_t m / (sqrt(v) + epsilon) with the rate
+    r_t = r sqrt(1 - beta_2^t) / (1 - beta_1^t). So epsilon meets the root *before* its bias is
+    corrected. Torch adds its own after: dividing ours by sqrt(1 - beta_2^t) gives the same
+    update, and lets torch's fused kernel, one pass over memory, do the work.
+    """
+
+    n_slots = 2
+
+    def __init__(
+        self,
+        parameters: FlatParameters,
+        learning_rate_init: float = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
+        super().__init__(
+            parameters, learning_rate_init, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon
+        )
+        device = parameters.vector.device
+        self._fused = _compat.has_adam_kernel(device.type)
+        self._step_count = torch.zeros((), dtype=torch.float32, device=device)
+
+    def update(self) -> None:
+        group = self.param_groups[0]
+        beta_1, beta_2, epsilon = group["beta_1"], group["beta_2"], group["epsilon"]
+        vector, gradient = self._vector, self._gradient
+        mean, square = self._slots
+        self.n_updates += 1
+        t = self.n_updates
+        root = math.sqrt(1 - beta_2**t)
+        if self._fused:
+            _compat.adam_step_(
+                vector,
+                gradient,
+                mean,
+                square,
+                self._step_count.fill_(t),
+                lr=group["lr"],
+                beta_1=beta_1,
+                beta_2=beta_2,
+                epsilon=epsilon / root,
+            )
+            return
+        mean.mul_(beta_1).add_(gradient, alpha=1 - beta_1)
+        square.mul_(beta_2).addcmul_(gradient, gradient, value=1 - beta_2)
+        rate = group["lr"] * root / (1 - beta_1**t)
+        vector.addcdiv_(mean, square.sqrt().add_(epsilon), value=-rate)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+
+    Before the update of Adam, every weight is multiplied by 1 - r alpha, with the rate r of the
+    step. Biases are not, and the loss and its gradient hold no penalty.
+    """
+
+    def __init__(
+        self,
+        parameters: FlatParameters,
+        learning_rate_init: float = 0.001,
+        *,
+        alpha: float = 0.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(parameters, learning_rate_init, **options)
+        self.param_groups[0]["alpha"] = alpha
+        self._penalized = parameters.penalized
+
+    def update(self) -> None:
+        group = self.param_groups[0]
+        self._penalized.mul_(1 - group["lr"] * group["alpha"])
+        super().update()
+
+
+SOLVERS: dict[str, type[Solver]] = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
+
+# The optimizers of torch that treat every value by itself: one flat vector is all the same to them.
+# Any other gets the tensors of the layers.
+_ELEMENTWISE = frozenset(
+    getattr(torch.optim, name)
+    for name in (
+        "ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax",
+        "NAdam", "RAdam", "RMSprop", "Rprop", "SGD",
+    )
+)  # fmt: skip
+
+
+class TorchSolver:
+    """An optimizer of torch, or of the user, as the training loop calls it.
+
+    Parameters
+    ----------
+    solver : type of torch.optim.Optimizer, or functools.partial of one
+    parameters : FlatParameters
+    module : torch.nn.Module
+        Its parameters go to an optimizer that depends on their shapes.
+    learning_rate_init : float
+
+    Raises
+    ------
+    ValueError
+        If the optimizer refuses its options or the shapes of the parameters.
+    """
+
+    def __init__(
+        self,
+        solver: type | partial,
+        parameters: FlatParameters,
+        module: nn.Module,
+        learning_rate_init: float,
+    ) -> None:
+        optimizer_class = solver.func if isinstance(solver, partial) else solver
+        if optimizer_class in _ELEMENTWISE:
+            self._vector = parameters.vector
+            tensors = [parameters.vector]
+        else:
+            self._vector = None
+            parameters.attach_gradients(module)
+            tensors = list(module.parameters())
+        try:
+            with usual_dtype():
+                self.optimizer = solver(tensors, lr=learning_rate_init)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"The 'solver' parameter is {optimizer_class.__name__}, which refused its options"
+                f" (lr={learning_rate_init}, of learning_rate_init, among them), or parameters of"
+                f" the shapes {[tuple(t.shape) for t in tensors]}: {error}"
+            ) from error
+        if any("lr" not in group for group in self.optimizer.param_groups):
+            raise ValueError(
+                f"The 'solver' parameter is {optimizer_class.__name__}, whose param_groups hold no"
+                " 'lr'. An optimizer must take its rate as lr and keep it there, as those of"
+                " torch.optim do."
+            )
+        _compat.mark_as_stepped(self.optimizer)
+        self._step = self.optimizer.step if has_usual_dtype() else self._step_as_usual
+
+    def _step_as_usual(self) -> None:
+        with usual_dtype():
+            self.optimizer.step()
+
+    def update(self) -> None:
+        """Change the parameters by their gradients."""
+        try:
+            self._step()
+        except RuntimeError as error:
+            if "without overflow" not in str(error):
+                raise
+            # Of torch, for a number that is too large for the dtype of the parameters.
+            raise ValueError(
+                f"The 'solver' parameter is {type(self.optimizer).__name__}, whose step is beyond"
+                f" the range of {self.param_groups[0]['params'][0].dtype}: {error}. Lower"
+                " learning_rate_init or the options of the optimizer, or use dtype='float64'."
+            ) from error
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return self.optimizer.param_groups
+
+    def mark(self) -> dict[str, Any]:
+        """A copy of the optimizer's state."""
+        return _map_leaves(
+            lambda v: v.clone() if isinstance(v, torch.Tensor) else v, self.optimizer.state_dict()
+        )
+
+    def numbers(self) -> dict[str, Any]:
+        """The optimizer's state, its tensors as arrays."""
+        return _map_leaves(
+            lambda v: v.detach().cpu().numpy().copy() if isinstance(v, torch.Tensor) else v,
+            self.optimizer.state_dict(),
+        )
+
+    def restore(self, numbers: dict[str, Any]) -> None:
+        """Take up what `numbers` or `mark` gave."""
+        tensors = _map_leaves(
+            lambda v: torch.from_numpy(v.copy()) if isinstance(v, np.ndarray) else v, numbers
+        )
+        groups = self.optimizer.param_groups
+        if self._vector is not None:
+            _refuse_other_shapes(tensors["state"], self._vector.shape)
+        self.optimizer.load_state_dict(tensors)
+        # Torch makes new groups. The old ones are those that schedules hold.
+        for group, loaded in zip(groups, self.optimizer.param_groups, strict=True):
+            group.update(loaded)
+        self.optimizer.param_groups = groups
+        # And it gives what is kept of a parameter the parameter's dtype, which is right for vectors
+        # (the dtype may be another than before), but NAdam keeps a float32 number beside them.
+        vectors = dict(enumerate(vector for group in groups for vector in group["params"]))
+        for index, state in tensors["state"].items():
+            kept = self.optimizer.state[vectors.get(index, index)]
+            for name, saved in state.items():
+                is_number = isinstance(saved, torch.Tensor) and not saved.dim()
+                if is_number and saved.dtype != kept[name].dtype:
+                    kept[name] = saved.to(kept[name].device)
+
+
+def _refuse_other_shapes(states: dict[int, dict[str, Any]], shape: torch.Size) -> None:
+    """Torch's fused kernels would read and write beyond a tensor that is too small."""
+    for state in states.values():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape not in ((), shape):
+                raise ValueError(
+                    f"the solver's state holds {name!r} of shape {tuple(value.shape)} for"
+                    f" parameters of shape {tuple(shape)}"
+                )
+
+
+def _map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply a function to everything in dicts, lists and tuples."""
+    if isinstance(tree, dict):
+        return {key: _map_leaves(function, value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(_map_leaves(function, value) for value in tree)
+    return function(tree)
+
+
+def clip_gradient_(gradient: torch.Tensor, max_norm: float) -> None:
+    """Scale a gradient down to a norm of `max_norm`, if it is larger (Pascanu et al., 2013).
+
+    On a CPU the norm can be read; elsewhere the host would have to wait for it.
+    """
+    if gradient.device.type == "cpu":
+        array = gradient.numpy()
+        with np.errstate(over="ignore", invalid="ignore"):
+            square = float(np.dot(array, array))
+            if math.isinf(square):  # of float32
+                square = float(np.square(array, dtype=np.float64).sum())
+            if math.isinf(square):  # of float64
+                largest = float(np.abs(array).max())
+                root = math.sqrt(np.square(array / largest).sum())
+                if largest * root > max_norm:
+                    gradient.div_(largest).mul_(max_norm / root)
+                return
+        if square > max_norm * max_norm:
+            gradient.mul_(max_norm / math.sqrt(square))
+        return
+    norm = torch.linalg.vector_norm(gradient)
+    gradient.mul_(torch.clamp(max_norm / norm, max=1.0))
+
+
+def solver_name(solver: str | type | partial) -> str:
+    """What a solver is called in the state that outlives a training."""
+    if isinstance(solver, str):
+        return solver
+    optimizer_class = solver.func if isinstance(solver, partial) else solver
+    return f"{optimizer_class.__module__}.{optimizer_class.__qualname__}"
+
+
+def make_solver(
+    parameters: FlatParameters,
+    module: nn.Module,
+    settings: SimpleNamespace,
+    resumed: dict[str, Any] | None = None,
+) -> Solver | TorchSolver:
+    """The solver that an estimator's parameters name, new or as the call before left it."""
+    if settings.solver not in SOLVERS:
+        solver = TorchSolver(settings.solver, parameters, module, settings.learning_rate_init)
+    else:
+        options = {
+            "adam": ("beta_1", "beta_2", "epsilon"),
+            "adamw": ("beta_1", "beta_2", "epsilon", "alpha"),
+            "sgd": ("momentum", "nesterovs_momentum", "power_t"),
+        }[settings.solver]
+        chosen = {name: getattr(settings, name) for name in options}
+        if settings.solver == "sgd" and isinstance(settings.learning_rate, str):
+            chosen["learning_rate"] = settings.learning_rate
+        solver = SOLVERS[settings.solver](parameters, settings.learning_rate_init, **chosen)
+    if resumed is not None:
+        solver.restore(resumed["numbers"])
+        for row, arrays in enumerate(resumed["slots"], 1):
+            parameters.write(*arrays, row=row)
+    return solver

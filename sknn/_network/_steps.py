@@ -1,0 +1,370 @@
+"""One batch to a loss and a gradient.
+
+`ClosedFormStep` is the hot path: the textbook's back-propagation, written into buffers made once.
+`AutogradStep` differentiates whatever torch can, and is the reference that the closed form is
+tested against. Both fill the gradient of the same `FlatParameters` and the same `Slot` of the loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from itertools import count, pairwise
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import nn
+
+from sknn._data._batches import Batch
+from sknn._network._activations import ACTIVATIONS
+from sknn._network._dropout import Masks
+from sknn._network._losses import OUTPUT_ACTIVATIONS, Constants, Loss
+from sknn._network._meter import Slot
+from sknn._network._products import OPERANDS, Operand, TorchProducts
+from sknn._training._problem import Network
+
+
+class _HiddenLayer:
+    """What is done to the outputs of one hidden layer, for batches of one size.
+
+    Attributes
+    ----------
+    forward_ : callable
+        `(z)`: the activation in place, then dropout into `passed_on`.
+    backward_ : callable
+        `(delta, a)`: the derivative by `passed_on` to the one by z, in place.
+    passed_on : torch.Tensor of shape (n_units, n_rows)
+        What the next layer multiplies: the activation itself, or what dropout has left of it.
+    """
+
+    def __init__(
+        self,
+        output: torch.Tensor,
+        activation: str,
+        rate: float,
+        masks: Masks | None,
+        new: Callable[[int], torch.Tensor],
+    ) -> None:
+        self._activation = ACTIVATIONS[activation]
+        self._drops = masks is not None and rate > 0
+        self._input = new(len(output)) if self._activation.from_input else None
+        if self._drops:
+            self._factors = new(len(output))
+            self._fill = masks.filler(self._factors, rate)
+        self.passed_on = new(len(output)) if self._drops else output
+        if self._drops or self._activation.from_input:
+            self.forward_: Callable[[torch.Tensor], object] = self._forward_
+            self.backward_: Callable[[torch.Tensor, torch.Tensor], object] = self._backward_
+        else:
+            self.forward_ = self._activation.apply_
+            self.backward_ = self._activation.backward_
+
+    def _forward_(self, z: torch.Tensor) -> None:
+        if self._input is not None:
+            self._input.copy_(z)
+        self._activation.apply_(z)
+        if self._drops:
+            self._fill()
+            torch.mul(z, self._factors, out=self.passed_on)
+
+    def _backward_(self, delta: torch.Tensor, a: torch.Tensor) -> None:
+        if self._drops:
+            delta.mul_(self._factors)
+        self._activation.backward_(delta, a if self._input is None else self._input)
+
+
+class _Memory:
+    """Blocks that the workspaces for batches of all sizes share: a step uses one of them.
+
+    Where processes share a batch, each has another number of its rows in every step.
+
+    Parameters
+    ----------
+    n_most : int
+        Rows of the largest batch.
+    like : torch.Tensor
+        On the device.
+    dtype : torch.dtype
+    """
+
+    def __init__(self, n_most: int, like: torch.Tensor, dtype: torch.dtype) -> None:
+        self._n_most = n_most
+        self._new_empty = partial(like.new_empty, dtype=dtype)
+        self._blocks: list[torch.Tensor] = []
+
+    def room(self, n_rows: int) -> Callable[[int], torch.Tensor]:
+        """What makes one workspace's buffers: a number of units to (n_units, n_rows)."""
+        numbers = count()
+
+        def new(n_units: int) -> torch.Tensor:
+            number, size = next(numbers), n_units * n_rows
+            if number == len(self._blocks):
+                self._blocks.append(self._new_empty(max(size, n_units * self._n_most)))
+            elif size > len(self._blocks[number]):
+                self._blocks[number] = self._new_empty(size)
+            return self._blocks[number][:size].view(n_units, n_rows)
+
+        return new
+
+
+class _Workspace:
+    """Buffers for batches of one size, feature-major: a column is a row of the data.
+
+    Layer i gives `outputs[i]`; `deltas[i]` is the derivative of the loss by its input, and the last
+    delta takes the place of the last output. `forward` and `backward` list what each layer's
+    operations read and write, as tensors and as operands, so that a step looks nothing up.
+    `last` is what the loss sees: the last output, or its copy in the dtype of the parameters.
+    `rows` and `row_factors` are room for what dropout leaves of dense rows.
+    """
+
+    def __init__(
+        self,
+        products: TorchProducts,
+        network: Network,
+        masks: Masks | None,
+        n_rows: int,
+        memory: _Memory,
+    ) -> None:
+        parameters, operand = products.parameters, products.operand
+        units = network.layer_units[1:]
+        new = memory.room(n_rows)
+        outputs = [new(n) for n in units]
+        deltas = [*(new(n) for n in units[:-1]), outputs[-1]]
+        hidden = [
+            _HiddenLayer(outputs[i], activation, network.dropout_after(i), masks, new)
+            for i, activation in enumerate(network.activations)
+        ]
+        self.raw = outputs[-1]
+        self.last = parameters.storage.new_empty(self.raw.shape)
+        if self.last.dtype == self.raw.dtype:
+            self.last = self.raw
+        ones = torch.ones_like(self.last[:1])
+        self.constants = Constants(ones, -ones, torch.empty_like(self.last))
+        self.equal_shares = ones[0] / n_rows
+        self.ones = operand(torch.ones_like(self.raw[0]))
+        self.first_output, self.first_output_operand = outputs[0], operand(outputs[0])
+        self.first_delta, self.first_delta_operand = deltas[0], operand(deltas[0])
+        self.last_bias = parameters.biases[-1].unsqueeze(1)
+        self.rows: torch.Tensor | None = None
+        self.row_factors: torch.Tensor | None = None
+        self.forward = [
+            (
+                outputs[i - 1],
+                products.biases[i - 1].unsqueeze(1),
+                hidden[i - 1].forward_,
+                operand(hidden[i - 1].passed_on),
+                products.weights[i],
+                operand(outputs[i]),
+            )
+            for i in range(1, len(units))
+        ]
+        self.backward = [
+            (
+                operand(deltas[i]),
+                products.bias_gradients[i],
+                products.weight_gradients[i],
+                products.weights[i].T,
+                hidden[i - 1].backward_,
+                outputs[i - 1],
+                operand(hidden[i - 1].passed_on).T,
+                deltas[i - 1],
+                operand(deltas[i - 1]),
+            )
+            for i in range(len(units) - 1, 0, -1)
+        ]
+
+
+class ClosedFormStep:
+    """Forward pass, loss and gradient by the closed form.
+
+    With a_0 the rows, a_i = m_i * f_i(W_i a_{i-1} + b_i), m_i dropout's factors (or 1), n the sum
+    of the sample weights s and all of a, delta holding one column a row (Rumelhart, Hinton and
+    Williams, 1986):
+
+        delta_L = s / n * d loss / d z        (s (p - y) / n for canonical pairs, see `_losses`)
+        delta_i = (W_{i+1}^T delta_{i+1}) * m_i * f_i'
+        dW_i = delta_i a_{i-1}^T + alpha / n W_i
+        db_i = sum of the columns of delta_i
+
+    Parameters
+    ----------
+    products : TorchProducts
+        Who multiplies; holds the parameters.
+    network : Network
+        Without normalization, its activations given by name.
+    loss : Loss
+    alpha : float
+        Strength of the L2 penalty alpha / (2 n) |W|^2.
+    masks : Masks, default=None
+        Draws what dropout leaves out; None for none.
+    n_most : int, default=0
+        Rows of the largest batch; by default those of the first one.
+    """
+
+    grad_mode = torch.inference_mode
+
+    def __init__(
+        self,
+        products: TorchProducts,
+        network: Network,
+        loss: Loss,
+        alpha: float,
+        masks: Masks | None = None,
+        n_most: int = 0,
+    ) -> None:
+        self.products = products
+        self.parameters = products.parameters
+        self._memory = _Memory(n_most, self.parameters.storage, products.dtype)
+        self.network = network
+        self.loss = loss
+        self.alpha = alpha
+        self.masks = masks
+        self.finish_ = loss.finish_
+        self._multiply, self._sum_rows = products.multiply, products.sum_rows
+        self._apply_output_ = loss.in_training_ or OUTPUT_ACTIVATIONS[loss.output_activation].apply_
+        self._penalized = products.operand(self.parameters.penalized)
+        self._drops_inputs = masks is not None and network.input_dropout > 0
+        self._workspaces: dict[int, _Workspace] = {}
+
+    def __call__(self, batch: Batch, slot: Slot) -> None:
+        """Fill the gradient, and the slot of the loss."""
+        work = self._workspaces.get(batch.n_rows)
+        if work is None:
+            work = _Workspace(self.products, self.network, self.masks, batch.n_rows, self._memory)
+            self._workspaces[batch.n_rows] = work
+        parameters, products = self.parameters, self.products
+        X = self._drop_inputs(batch.X, work) if self._drops_inputs else batch.X
+        products.refresh()
+        self._forward(X, work)
+        self.loss.backward_(work.last, batch.y, slot.terms, work.constants)
+        work.last.mul_(work.equal_shares if batch.weight is None else batch.weight)
+        self._backward(X, work)
+        products.collect()
+        if self.alpha:
+            decay = decay_of(self.alpha, batch.weight_sum, parameters.storage.dtype)
+            parameters.penalized_gradient.add_(parameters.penalized, alpha=decay)
+            self._multiply(self._penalized, self._penalized, out=slot.norm)
+
+    def _drop_inputs(
+        self, X: Operand | scipy.sparse.csr_matrix, work: _Workspace
+    ) -> Operand | scipy.sparse.csr_matrix:
+        """What dropout leaves of the rows. Of sparse ones, only the values set are drawn."""
+        rate = self.network.input_dropout
+        if not isinstance(X, OPERANDS):
+            factors = self.masks.fill_(torch.empty_like(torch.from_numpy(X.data)), rate)
+            return type(X)((X.data * factors.numpy(), X.indices, X.indptr), shape=X.shape)
+        X = torch.as_tensor(X)
+        if work.rows is None:
+            work.rows, work.row_factors = torch.empty_like(X), torch.empty_like(X)
+            work.fill_row_factors = self.masks.filler(work.row_factors, rate)
+            work.rows_operand = self.products.operand(work.rows)
+        work.fill_row_factors()
+        torch.mul(X, work.row_factors, out=work.rows)
+        return work.rows_operand
+
+    def _forward(self, X: Operand | scipy.sparse.csr_matrix, work: _Workspace) -> None:
+        multiply = self._multiply
+        if isinstance(X, OPERANDS):
+            multiply(self.products.weights[0], X.T, out=work.first_output_operand)
+        else:
+            product = X @ self.parameters.weights[0].numpy().T
+            work.first_output.copy_(torch.from_numpy(product).t())
+        for previous, bias, forward_, passed_on, weight, output_operand in work.forward:
+            previous.add_(bias)
+            forward_(previous)
+            multiply(weight, passed_on, out=output_operand)
+        if work.last is not work.raw:
+            work.last.copy_(work.raw)
+        work.last.add_(work.last_bias)
+        self._apply_output_(work.last)
+
+    def _backward(self, X: Operand | scipy.sparse.csr_matrix, work: _Workspace) -> None:
+        multiply, sum_rows = self._multiply, self._sum_rows
+        products, ones = self.products, work.ones
+        if work.last is not work.raw:
+            work.raw.copy_(work.last)
+        for (
+            delta, bias_gradient, gradient, weight_t, backward_,
+            previous, passed_on_t, previous_delta, previous_delta_operand,
+        ) in work.backward:  # fmt: skip
+            sum_rows(delta, ones, out=bias_gradient)
+            multiply(delta, passed_on_t, out=gradient)
+            multiply(weight_t, delta, out=previous_delta_operand)
+            backward_(previous_delta, previous)
+        sum_rows(work.first_delta_operand, ones, out=products.bias_gradients[0])
+        if isinstance(X, OPERANDS):
+            multiply(work.first_delta_operand, X, out=products.weight_gradients[0])
+        else:
+            delta_t = work.first_delta.to(self.parameters.storage.dtype).numpy().T
+            product = X.T @ np.ascontiguousarray(delta_t)
+            torch.as_tensor(products.weight_gradients[0]).copy_(torch.from_numpy(product).t())
+
+
+class AutogradStep:
+    """The same by torch's automatic differentiation, for anything that torch can differentiate.
+
+    Parameters
+    ----------
+    products : TorchProducts
+        Holds the parameters; torch itself multiplies, in the dtype of `products`.
+    module : FeedForwardModule
+        Rows to raw outputs; its parameters are views of the parameters.
+    loss : Loss
+    alpha : float
+    """
+
+    grad_mode = torch.no_grad
+
+    def __init__(
+        self, products: TorchProducts, module: nn.Module, loss: Loss, alpha: float
+    ) -> None:
+        self.products = products
+        self.parameters = products.parameters
+        self.module = module
+        self.loss = loss
+        self.alpha = alpha
+        self.parameters.attach_gradients(module)
+
+    def finish_(self, terms: torch.Tensor) -> None:
+        """Nothing: the terms are complete."""
+
+    def __call__(self, batch: Batch, slot: Slot) -> None:
+        """Fill the gradient, and the slot of the loss."""
+        parameters, dtype = self.parameters, self.products.dtype
+        parameters.gradient.zero_()
+        X = torch.as_tensor(batch.X if isinstance(batch.X, OPERANDS) else batch.X.toarray())
+        is_mixed = dtype != parameters.storage.dtype
+        with torch.enable_grad():
+            with torch.autocast(X.device.type, dtype) if is_mixed else nullcontext():
+                raw = self.module(X).to(parameters.storage.dtype)
+            if is_mixed:  # else the weights of this step, inside of another autocast
+                torch.clear_autocast_cache()
+            terms = self.loss.terms(raw.t(), batch.y)
+            share = 1 / batch.n_rows if batch.weight is None else batch.weight
+            ((terms * share).sum() * self.loss.scale).backward()
+        slot.terms.copy_(terms.detach())
+        if self.alpha:
+            penalized = parameters.penalized
+            decay = decay_of(self.alpha, batch.weight_sum, parameters.storage.dtype)
+            parameters.penalized_gradient.add_(penalized, alpha=decay)
+            torch.as_tensor(slot.norm).copy_(torch.dot(penalized, penalized))
+
+
+# Torch takes no larger number beside a tensor.
+_LARGEST = {dtype: torch.finfo(dtype).max for dtype in (torch.float32, torch.float64)}
+
+
+def decay_of(alpha: float, weight_sum: float, dtype: torch.dtype) -> float:
+    """What the weights add to their gradient: tiny sample weights may take it beyond the dtype."""
+    return min(alpha / weight_sum, _LARGEST[dtype])
+
+
+def flops_per_step(layer_units: tuple[int, ...], n_rows: int, dtype: np.dtype = np.float32) -> int:
+    """Operations in the three products of each layer: forward, and two backward.
+
+    In units of a float32 operation: one in float64 takes the time of two.
+    """
+    size = np.dtype(dtype).itemsize // np.dtype(np.float32).itemsize
+    return size * 6 * n_rows * sum(n_in * n_out for n_in, n_out in pairwise(layer_units))

@@ -1,0 +1,417 @@
+"""Differences between supported versions, and private operators, each behind one small function.
+
+Nothing else in the package asks for a version or calls a private operator of torch. Every
+function here that uses a private operator has a public fallback of equal result, which the
+tests exercise.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+import scipy
+import torch
+from sklearn.utils.fixes import parse_version
+
+from sknn._platform._fork import in_each_child
+
+_SCIPY_VERSION = parse_version(scipy.__version__)
+_ADAM_KERNEL = getattr(torch, "_fused_adam_", None)
+
+
+class _Writable:
+    """An array's memory, declared writable, through NumPy's array interface."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        address, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
+        self._owner = array  # keeps the memory alive
+
+
+def as_tensor(array: np.ndarray) -> torch.Tensor:
+    """View an array as a tensor on the CPU, without a copy where torch allows.
+
+    `torch.from_numpy` warns about read-only memory (memory maps that joblib hands to its workers,
+    frames of pandas 3). The tensor is only read here, so the flag is lifted instead of silencing a
+    warning, which would change the process-wide filters. Negative strides, which torch has
+    not, are copied.
+
+    What lies in C order gets C's strides also where a dimension is one. NumPy's are anything there,
+    and others after a pickle; torch chooses by them how a product is added up.
+    """
+    if min(array.strides, default=0) < 0:
+        array = array.copy()
+    if not array.flags.writeable:
+        array = np.asarray(_Writable(array))
+    tensor = torch.from_numpy(array)
+    if 1 in array.shape and tensor.is_contiguous():
+        tensor = tensor.view(-1).view(array.shape)
+    return tensor
+
+
+def feature_major(targets: torch.Tensor) -> torch.Tensor:
+    """Targets of shape (n_rows, n_outputs) as (n_outputs, n_rows), without a copy.
+
+    A single column is not transposed but reshaped, to strides of (n_rows, 1): torch 2.5's `gather`
+    takes an index with strides of (1, 1) for an expanded one, and gives wrong values without a word
+    (pytorch's #129093).
+    """
+    return targets.reshape(1, -1) if targets.shape[1] == 1 else targets.t()
+
+
+def mps_memory() -> float:
+    """Bytes that Apple's GPU should not go beyond; infinite with torch 2.4, which does not say."""
+    limit = getattr(torch.mps, "recommended_max_memory", None)
+    return math.inf if limit is None else limit()
+
+
+# In Linux's list of a processor's features: x86's two, and Arm's.
+_BFLOAT16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16"}
+
+
+@cache
+def _public_has_bfloat16_cpu(features_file: str = "/proc/cpuinfo") -> bool:
+    try:
+        with open(features_file) as lines:
+            return any(
+                not _BFLOAT16_FEATURES.isdisjoint(line.split())
+                for line in lines
+                if line.lower().startswith(("flags", "features"))
+            )
+    except OSError:  # not Linux
+        return False
+
+
+def _torch_has_bfloat16_cpu() -> bool | None:
+    """What torch knows of the processor, or None."""
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    queries = [query for name in names if (query := getattr(torch.cpu, name, None)) is not None]
+    return any(query() for query in queries) if queries else None
+
+
+def has_bfloat16_unit(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 matrices faster than float32 ones."""
+    if device.type == "cuda":
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        return bool(_torch_has_bfloat16_cpu()) or _public_has_bfloat16_cpu()
+    return True
+
+
+def has_adam_kernel(device_type: str) -> bool:
+    """Whether torch offers its fused Adam kernel on this type of device."""
+    return _ADAM_KERNEL is not None and device_type in ("cpu", "cuda")
+
+
+def adam_step_(
+    vector: torch.Tensor,
+    gradient: torch.Tensor,
+    mean: torch.Tensor,
+    square: torch.Tensor,
+    step_count: torch.Tensor,
+    *,
+    lr: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None:
+    """Torch's own Adam update, in place, by its fused kernel.
+
+    `epsilon` is added to the bias-corrected root, as torch does. `step_count` is the number
+    of this step, from 1, as a tensor of one float32 on the device.
+    """
+    _ADAM_KERNEL(
+        [vector],
+        [gradient],
+        [mean],
+        [square],
+        [],
+        [step_count],
+        lr=lr,
+        beta1=beta_1,
+        beta2=beta_2,
+        weight_decay=0.0,
+        eps=epsilon,
+        amsgrad=False,
+        maximize=False,
+    )
+
+
+# How float32 matrices are multiplied on a CPU, of what torch calls precisions: as they are.
+EXACT = ("ieee", "none", "highest")
+_precision_getter = getattr(torch._C, "_get_fp32_precision_getter", None)
+_precision_setter = getattr(torch._C, "_set_fp32_precision_setter", None)
+
+
+def _public_cpu_product_precision() -> str:
+    return torch.get_float32_matmul_precision()
+
+
+def _public_set_cpu_product_precision(precision: str) -> None:
+    torch.set_float32_matmul_precision("highest" if precision in EXACT else precision)
+
+
+def cpu_product_precision() -> str:
+    """What torch makes of float32 products on a CPU: one of `EXACT`, or less."""
+    if _precision_getter is None:
+        return _public_cpu_product_precision()
+    return _precision_getter("mkldnn", "matmul")
+
+
+def set_cpu_product_precision(precision: str) -> None:
+    """Set what `cpu_product_precision` gives, for the process.
+
+    Before torch 2.9 there is one setting for all devices.
+    """
+    if _precision_setter is None:
+        _public_set_cpu_product_precision(precision)
+        return
+    # One that was taken over from the setting for everything is left to that again.
+    _precision_setter("mkldnn", "matmul", "none")
+    if _precision_getter("mkldnn", "matmul") != precision:
+        _precision_setter("mkldnn", "matmul", precision)
+
+
+_generator_lock = threading.RLock()
+
+
+def _free_generator() -> None:
+    """In a forked child, where the thread that had it may be missing."""
+    global _generator_lock
+    _generator_lock = threading.RLock()
+
+
+in_each_child(_free_generator)
+
+
+class GlobalGenerators:
+    """Torch's global generators for the CPU and for a device."""
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        kind = "cpu" if device is None else device.type
+        self._devices = [torch.device("cpu")]
+        if kind != "cpu" and hasattr(getattr(torch, kind, None), "get_rng_state"):
+            self._devices.append(device)
+
+    def state(self) -> list[np.ndarray]:
+        """What the next draws depend on."""
+        return [_of_generator("get", device).numpy() for device in self._devices]
+
+    def restore(self, state: list[np.ndarray]) -> None:
+        """Take up what `state` gave."""
+        for device, its_state in zip(self._devices, state, strict=True):
+            _of_generator("set", device, torch.from_numpy(its_state))
+
+    def seed(self, seed: int) -> None:
+        """Begin anew. `torch.manual_seed` would do so on all devices of the machine."""
+        self.restore(
+            [torch.Generator(d).manual_seed(seed).get_state().numpy() for d in self._devices]
+        )
+
+
+def _of_generator(verb: str, device: torch.device, *state: torch.Tensor) -> torch.Tensor:
+    """Get or set the state of a device's global generator, which each type of device has."""
+    module = torch if device.type == "cpu" else getattr(torch, device.type)
+    where = () if device.type in ("cpu", "mps") else (device,)
+    return getattr(module, f"{verb}_rng_state")(*state, *where)
+
+
+@contextmanager
+def borrowed_generator(device: torch.device | None = None) -> Iterator[GlobalGenerators]:
+    """Run the body with torch's global generators, and put them back.
+
+    The process has one for the CPU, so bodies in several threads wait for each other.
+    """
+    generators = GlobalGenerators(device)
+    with _generator_lock:
+        before = generators.state()
+        try:
+            try:
+                yield generators
+            finally:
+                generators.restore(before)
+        finally:  # again, for where a signal's handler has raised amid the first
+            generators.restore(before)
+
+
+def mark_as_stepped(optimizer: torch.optim.Optimizer) -> None:
+    """Tell torch's schedulers that an optimizer makes its steps before theirs.
+
+    They watch `step`, which `Solver.update` goes past, and would warn of a wrong order.
+    """
+    optimizer._opt_called = True
+
+
+def _public_relu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    delta.masked_fill_(output == 0, 0.0)
+
+
+def _public_tanh_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    delta.mul_(1 - output.square())
+
+
+def _public_logistic_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    delta.mul_(output * (1 - output))
+
+
+def _public_leaky_relu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    delta.copy_(torch.where(output > 0, delta, _SLOPE * delta))
+
+
+def _public_elu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    delta.copy_(torch.where(output > 0, delta, delta * (output + 1)))
+
+
+def _public_selu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    below = output + _SELU_SCALE * _SELU_ALPHA
+    delta.mul_(torch.where(output > 0, torch.full_like(output, _SELU_SCALE), below))
+
+
+def _public_gelu_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
+    density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
+    delta.mul_(torch.special.ndtr(z) + z * density)
+
+
+def _public_silu_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
+    p = torch.sigmoid(z)
+    delta.mul_(p * (1 + z * (1 - p)))
+
+
+def _public_mish_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
+    t = torch.tanh(torch.nn.functional.softplus(z))
+    delta.mul_(t + z * torch.sigmoid(z) * (1 - t.square()))
+
+
+def _public_softplus_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
+    delta.mul_(torch.where(z > _SOFTPLUS_LINEAR_FROM, torch.ones_like(z), torch.sigmoid(z)))
+
+
+def _kernel(name: str, overload: str) -> Any:
+    """An operator of torch, called past the Python around it where that is known."""
+    kernel = getattr(getattr(torch.ops.aten, name, None), overload, None)
+    return getattr(kernel, "_op", kernel)
+
+
+# Constants of torch.nn's activations: the slope of leaky_relu, alpha and scale of selu (Klambauer
+# et al., 2017, section 2), and where softplus is taken for linear.
+_SLOPE = 0.01
+_SELU_ALPHA = 1.6732632423543772848170429916717
+_SELU_SCALE = 1.0507009873554804934193349852946
+_SOFTPLUS_LINEAR_FROM = 20
+
+_relu_kernel = _kernel("threshold_backward", "grad_input")
+_tanh_kernel = _kernel("tanh_backward", "grad_input")
+_logistic_kernel = _kernel("sigmoid_backward", "grad_input")
+_leaky_relu_kernel = _kernel("leaky_relu_backward", "grad_input")
+_elu_kernel = _kernel("elu_backward", "grad_input")
+_gelu_kernel = _kernel("gelu_backward", "grad_input")
+_silu_kernel = _kernel("silu_backward", "grad_input")
+_mish_kernel = _kernel("mish_backward", "default")
+_softplus_kernel = _kernel("softplus_backward", "grad_input")
+
+
+def relu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of relu, taken from its output."""
+    if _relu_kernel is None:
+        _public_relu_backward_(delta, output)
+    else:
+        _relu_kernel(delta, output, 0, grad_input=delta)
+
+
+def tanh_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of tanh, taken from its output."""
+    if _tanh_kernel is None:
+        _public_tanh_backward_(delta, output)
+    else:
+        _tanh_kernel(delta, output, grad_input=delta)
+
+
+def logistic_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of the logistic, taken from its output."""
+    if _logistic_kernel is None:
+        _public_logistic_backward_(delta, output)
+    else:
+        _logistic_kernel(delta, output, grad_input=delta)
+
+
+def leaky_relu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of leaky_relu, taken from its output."""
+    if _leaky_relu_kernel is None:
+        _public_leaky_relu_backward_(delta, output)
+    else:
+        _leaky_relu_kernel(delta, output, _SLOPE, True, grad_input=delta)
+
+
+def elu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of elu, taken from its output."""
+    if _elu_kernel is None:
+        _public_elu_backward_(delta, output)
+    else:
+        _elu_kernel(delta, 1, 1, 1, True, output, grad_input=delta)
+
+
+def selu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of selu, taken from its output."""
+    if _elu_kernel is None:
+        _public_selu_backward_(delta, output)
+    else:
+        _elu_kernel(delta, _SELU_ALPHA, _SELU_SCALE, 1, True, output, grad_input=delta)
+
+
+def gelu_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of gelu, taken from its input."""
+    if _gelu_kernel is None:
+        _public_gelu_backward_(delta, z)
+    else:
+        _gelu_kernel(delta, z, grad_input=delta)
+
+
+def silu_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of silu, taken from its input."""
+    if _silu_kernel is None:
+        _public_silu_backward_(delta, z)
+    else:
+        _silu_kernel(delta, z, grad_input=delta)
+
+
+def mish_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of mish, taken from its input."""
+    if _mish_kernel is None:
+        _public_mish_backward_(delta, z)
+    else:
+        delta.copy_(_mish_kernel(delta, z))
+
+
+def softplus_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
+    """Multiply `delta` in place by the derivative of softplus, taken from its input."""
+    if _softplus_kernel is None:
+        _public_softplus_backward_(delta, z)
+    else:
+        _softplus_kernel(delta, z, 1, _SOFTPLUS_LINEAR_FROM, grad_input=delta)
+
+
+@contextmanager
+def lent_to_scipy(function: Callable) -> Iterator[Callable]:
+    """A function for an optimizer of SciPy, which holds nothing once the body has ended.
+
+    SciPy 1.9 leaves it in a cycle of objects, which would keep the rows and the network, on a
+    device too, until the garbage collector comes by.
+    """
+    held = [function]
+    try:
+        yield lambda *arguments: held[0](*arguments)
+    finally:
+        held.clear()
+
+
+def lbfgs_print_options(verbose: bool) -> dict[str, int]:
+    """SciPy's option for printing the progress of L-BFGS-B, which SciPy 1.15 gave up."""
+    if _SCIPY_VERSION >= parse_version("1.15"):
+        return {}
+    return {"iprint": 1 if verbose else -1}

@@ -1,0 +1,162 @@
+"""What a training has come to: warnings of how it ended, and the network, in NumPy."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from sknn._network._inference import forward_of, outputs_of
+from sknn._network._solvers import solver_name
+from sknn._platform import _compat
+from sknn._training._callbacks import without_training_state
+from sknn._training._net import FeedForwardNet, plain_records
+from sknn._training._problem import Problem, State
+from sknn._training._schedules import STEP_SCHEDULES
+from sknn._training._validation import raw_and_linked
+
+if TYPE_CHECKING:
+    from sknn._training._train import Run
+
+
+def warn_of_the_end(net: FeedForwardNet, run: Run) -> None:
+    settings, schedule = run.settings, net.trainer.schedule
+    if net.interrupted_:
+        warnings.warn("Training interrupted by user.", stacklevel=2)
+    elif net.stopped_ is not None:
+        if net.stopped_.diverged and settings.early_stopping:
+            warnings.warn(
+                f"Training diverged in epoch {len(net.records_)}: the validation score is NaN, as"
+                " the network's outputs are not finite. The weights of the best validation score"
+                " are restored. Scale the data, or lower learning_rate_init"
+                f" (it is {settings.learning_rate_init}).",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+    elif not run.incremental:
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({settings.max_iter}) "
+            "reached and the optimization hasn't converged yet.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    elif settings.learning_rate in STEP_SCHEDULES and schedule.n_epochs_done > settings.max_iter:
+        warnings.warn(
+            f"partial_fit was called more than max_iter={settings.max_iter} times, which is the"
+            f" horizon of learning_rate={settings.learning_rate!r}: the rate stays at its end,"
+            f" {net.trainer.first_rate:.3g}. Raise max_iter to the number of calls.",
+            stacklevel=2,
+        )
+
+
+def model_of(net: FeedForwardNet) -> State:
+    """The network that the net is now, in NumPy, without the solver's state.
+
+    On the CPU the arrays of the linear layers share the net's memory.
+    """
+    progress = net.progress
+    row = net.parameters.read()
+    return State(
+        row.coefs,
+        row.intercepts,
+        modules={k: v.cpu().numpy().copy() for k, v in net.module_.extras().items()},
+        solver={},
+        progress=progress,
+        n_iter=len(net.records_),
+        loss=progress.loss_curve[-1] if progress.loss_curve else np.nan,
+        device=net.device,
+    )
+
+
+def model_if_stopped(net: FeedForwardNet, run: Run) -> State:
+    """A copy of the network that training would end with, if this epoch were the last one."""
+    with net.parameters.holding(net.best_) if run.settings.early_stopping else nullcontext():
+        model = copy_of(model_of(net))
+    history = run.state.history + plain_records(net.records_, len(run.state.history))
+    return replace(model, history=history)
+
+
+def copy_of(model: State) -> State:
+    """A model that the user may keep, or change, while training goes on."""
+    progress = model.progress
+    return replace(
+        model,
+        coefs=[coef.copy(order="K") for coef in model.coefs],
+        intercepts=[intercept.copy() for intercept in model.intercepts],
+        progress=replace(
+            progress, **{k: list(v) for k, v in vars(progress).items() if isinstance(v, list)}
+        ),
+    )
+
+
+def published(net: FeedForwardNet, run: Run) -> State:
+    """What the net has become, in NumPy."""
+    state, settings = run.state, run.settings
+    parameters, trainer = net.parameters, net.trainer
+    schedule, scheduler = trainer.schedule, trainer.scheduler
+    model = model_of(net)
+    return replace(
+        model,
+        solver={
+            "name": solver_name(settings.solver),
+            "numbers": trainer.solver.numbers(),
+            "slots": [tuple(parameters.read(i)) for i in range(1, len(parameters.storage))],
+            # The horizon of partial_fit is a number of its own calls.
+            "n_calls": schedule.n_epochs_done if run.incremental and schedule is not None else 0,
+            "scheduler": None if scheduler is None else scheduler.state(),
+        },
+        history=state.history + plain_records(net.records_, len(state.history)),
+        loss=model.loss if net.records_ else state.loss,
+        callbacks=without_training_state(net.user_callbacks),
+    )
+
+
+def check_finite(trained: State, problem: Problem, settings: SimpleNamespace) -> None:
+    """Refuse a model that predicts nothing.
+
+    Raises
+    ------
+    ValueError
+        If weights, or the outputs for the rows learned from, are not finite.
+    """
+    arrays = (*trained.coefs, *trained.intercepts, *trained.modules.values())
+    if not all(np.isfinite(a).all() for a in arrays):
+        what = "Solver produced non-finite parameter weights."
+    elif _overflows(problem, trained):
+        what = "Solver produced parameter weights with which the outputs are non-finite."
+    else:
+        return
+    raise ValueError(
+        f"{what} The input data may contain large values and need to be preprocessed."
+        " Scale the features (for instance with StandardScaler) and a regression target, or lower"
+        f" learning_rate_init (it is {settings.learning_rate_init}) or alpha ({settings.alpha})."
+    )
+
+
+def _overflows(problem: Problem, trained: State) -> bool:
+    """Whether outputs for the rows learned from are beyond the dtype: one epoch from divergence.
+
+    The last step may have gone there, of which the loss does not tell. Only huge weights, a loss
+    that overflows, or outputs that are exponentials, are worth a look at the rows.
+    """
+    largest = [max(coef.max(), -coef.min()) for coef in trained.coefs]
+    # Where sums of products could come near the end of the range, for rows of its square root.
+    with np.errstate(over="ignore"):
+        gain = np.prod([len(c) * float(m) for c, m in zip(trained.coefs, largest, strict=True)])
+    is_moderate = gain <= np.sqrt(np.finfo(problem.dtype).max) and np.isfinite(trained.loss)
+    if is_moderate and problem.loss.output_activation != "exp":
+        return False  # in all processes: they have the same weights and loss
+    overflows = False
+    if problem.X.shape[0]:
+        weights = [_compat.as_tensor(coef.T) for coef in trained.coefs]
+        biases = [_compat.as_tensor(intercept) for intercept in trained.intercepts]
+        forward = forward_of(weights, biases, trained.modules, problem.network)
+        outputs = outputs_of(problem.X, forward, raw_and_linked(problem.loss))
+        overflows = not np.isfinite(outputs).all()
+    shards = problem.shards
+    return overflows if shards is None else shards.processes.any(overflows)

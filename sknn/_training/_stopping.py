@@ -1,0 +1,299 @@
+"""When to stop, slow down or remember the best: scikit-learn's rules.
+
+The rules are the pure functions at the top; the skorch callbacks below apply them at the end of
+each epoch to `Progress`, the part of the history that outlives one call of `fit`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from skorch.callbacks import Callback
+
+if TYPE_CHECKING:
+    from sknn._data._processes import Processes
+
+
+def score_improves(score: float, best: float, tol: float) -> bool:
+    """Whether a validation score counts as better. A NaN does, as in scikit-learn."""
+    return not score < best + tol
+
+
+def loss_improves(loss: float, best: float, tol: float) -> bool:
+    """Whether a training loss counts as better. A NaN does, as in scikit-learn."""
+    return not loss > best - tol
+
+
+def inverse_scaling(learning_rate_init: float, n_samples_seen: int, power_t: float) -> float:
+    """The rate after so many *samples* (not steps), by scikit-learn's "invscaling"."""
+    try:
+        return learning_rate_init / float(n_samples_seen + 1) ** power_t
+    except OverflowError:  # Python's, where IEEE 754 has an infinity
+        return 0.0
+
+
+def slowed(rate: float) -> float | None:
+    """The next rate of the "adaptive" schedule, or None when the rate is too small to go on."""
+    return None if rate <= 1e-6 else rate / 5.0
+
+
+class StopTraining(Exception):
+    """Ends the epochs. skorch would take a KeyboardInterrupt for it: that one is the user's."""
+
+    def __init__(self, diverged: bool = False, is_amid_epoch: bool = False) -> None:
+        super().__init__()
+        self.diverged = diverged
+        self.is_amid_epoch = is_amid_epoch
+
+
+_CURVES = ("loss_curve", "learning_rate_curve", "validation_scores", "validation_loss_curve")
+
+
+@dataclass
+class Progress:
+    """What the rules remember from call to call.
+
+    Attributes
+    ----------
+    loss_curve : list of float
+        Training loss of every epoch.
+    learning_rate_curve : list of float
+        Rate at the first step of every epoch.
+    validation_scores, validation_loss_curve : list of float or None
+        None without validation data.
+    best_loss : float or None
+        None with early stopping.
+    best_validation_score : float or None
+        None without validation data.
+    no_improvement_count : int
+    n_samples_seen : int
+    watched : str
+        What the validation scores are of; scores of anything else do not compare with them.
+    """
+
+    loss_curve: list[float] = field(default_factory=list)
+    learning_rate_curve: list[float] = field(default_factory=list)
+    validation_scores: list[float] | None = None
+    validation_loss_curve: list[float] | None = None
+    best_loss: float | None = np.inf
+    best_validation_score: float | None = None
+    no_improvement_count: int = 0
+    n_samples_seen: int = 0
+    watched: str = ""
+
+    def copy(
+        self, early_stopping: bool, has_validation: bool, watched: str = "", is_other: bool = False
+    ) -> Progress:
+        """The record to go on with; starts that of scores, or of losses, where there is none.
+
+        Scores of something else than `watched` are left behind. The best one is, too, if the
+        validation rows may be others (`is_other`).
+        """
+        scores, losses = self.validation_scores, self.validation_loss_curve
+        best_score = self.best_validation_score
+        if has_validation and watched != self.watched:
+            scores = losses = best_score = None
+        # Scores that were only recorded have left no best weights to go back to.
+        was_recorded = early_stopping and self.best_loss is not None
+        if best_score is None or was_recorded or early_stopping and is_other:
+            best_score = -np.inf
+        best_loss = np.inf if self.best_loss is None else self.best_loss
+        return Progress(
+            list(self.loss_curve),
+            list(self.learning_rate_curve),
+            list(scores or []) if has_validation else None,
+            list(losses or []) if has_validation else None,
+            None if early_stopping else best_loss,
+            best_score if has_validation else None,
+            self.no_improvement_count,
+            self.n_samples_seen,
+            watched if has_validation else self.watched,
+        )
+
+    def watch_loss(self, loss: float, tol: float) -> None:
+        """Take in an epoch's training loss, as what stopping watches."""
+        improves = loss_improves(loss, self.best_loss, tol)
+        self.no_improvement_count = 0 if improves else self.no_improvement_count + 1
+        self.best_loss = min(self.best_loss, loss)  # keeps the best beside a NaN
+
+    def watch_score(self, score: float, tol: float) -> None:
+        """Count an epoch's validation score, as what stopping watches."""
+        improves = score_improves(score, self.best_validation_score, tol)
+        self.no_improvement_count = 0 if improves else self.no_improvement_count + 1
+
+    def add_score(self, score: float) -> bool:
+        """Take in an epoch's validation score; returns whether it is the best."""
+        self.validation_scores.append(score)
+        is_best = score > self.best_validation_score
+        if is_best:
+            self.best_validation_score = score
+        return is_best
+
+    def mark(self) -> dict[str, Any]:
+        """All but the lists, of which only the lengths are kept: cheap enough for every epoch."""
+        mark = vars(self).copy()
+        for name in _CURVES:
+            if mark[name] is not None:
+                mark[name] = len(mark[name])
+        return mark
+
+    def rewind(self, mark: dict[str, Any]) -> None:
+        """Go back to what `mark` gave."""
+        for name, value in mark.items():
+            kept = getattr(self, name)
+            setattr(self, name, kept[:value] if isinstance(kept, list) else value)
+
+
+class TrackProgress(Callback):
+    """Takes the epoch's record into `progress`, prints it, and remembers the best weights.
+
+    With early stopping the validation score is what stopping watches, and the weights of the best
+    one are remembered; else it is the training loss, and scores are only recorded.
+    """
+
+    def __init__(self, progress: Progress, tol: float, verbose: bool, early_stopping: bool) -> None:
+        self.progress = progress
+        self.tol = tol
+        self.verbose = verbose
+        self.early_stopping = early_stopping
+        self.least_loss = self.least_valid_loss = np.inf
+
+    def on_train_begin(self, net, **kwargs) -> None:
+        for record in net.records_:  # of a training that goes on
+            self.least_loss = min(self.least_loss, record["train_loss"])
+            self.least_valid_loss = min(self.least_valid_loss, record.get("valid_loss", np.inf))
+
+    def on_epoch_end(self, net, **kwargs) -> None:
+        record, progress = net.record_, self.progress
+        loss, score = record["train_loss"], record.get("valid_score")
+        progress.n_samples_seen += net.trainer.batches.n_samples
+        progress.loss_curve.append(loss)
+        progress.learning_rate_curve.append(net.trainer.first_rate)
+        # The names are those that skorch's callbacks look for.
+        record["train_loss_best"] = loss < self.least_loss
+        self.least_loss = min(self.least_loss, loss)
+        if self.verbose:
+            print(f"Iteration {record['epoch']}, loss = {loss:.8f}")
+        if score is None:
+            progress.watch_loss(loss, self.tol)
+            return
+        if self.verbose:
+            print(f"Validation score: {score:f}")
+        valid_loss = record["valid_loss"]
+        progress.validation_loss_curve.append(valid_loss)
+        record["valid_loss_best"] = valid_loss < self.least_valid_loss
+        self.least_valid_loss = min(self.least_valid_loss, valid_loss)
+        if self.early_stopping:
+            progress.watch_score(score, self.tol)
+        else:
+            progress.watch_loss(loss, self.tol)
+        record["valid_score_best"] = progress.add_score(score)
+        if self.early_stopping and record["valid_score_best"]:
+            net.remember_best()
+
+
+class StopOnDivergence(Callback):
+    """Ends training that cannot recover: non-finite weights, or a validation score of NaN."""
+
+    def __init__(self, early_stopping: bool) -> None:
+        self.early_stopping = early_stopping
+
+    def on_epoch_end(self, net, **kwargs) -> None:
+        record = net.record_
+        if self.early_stopping:
+            diverged = math.isnan(record["valid_score"])
+        else:
+            diverged = not math.isfinite(record["train_loss"]) and not net.is_finite()
+        if diverged:
+            raise StopTraining(diverged=True)
+
+
+class AgreeOnEpoch(Callback):
+    """Gives every process the first one's numbers of an epoch, which decide how training goes on.
+
+    They are equal but for rounding, which differs between kinds of processors.
+    """
+
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+
+    def on_epoch_end(self, net, **kwargs) -> None:
+        record = net.record_
+        names = [n for n in ("train_loss", "valid_score", "valid_loss") if n in record]
+        numbers = self.processes.first_numbers([record[name] for name in names])
+        record.update(zip(names, numbers, strict=True))
+
+
+class InverseScaling(Callback):
+    """Sets the rate where the solver's schedule is "invscaling"."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def on_epoch_end(self, net, **kwargs) -> None:
+        group = net.optimizer_.param_groups[0]
+        if group.get("learning_rate") != "invscaling":
+            return
+        group["lr"] = inverse_scaling(
+            group["learning_rate_init"], self.progress.n_samples_seen, group["power_t"]
+        )
+
+
+class StopOnPlateau(Callback):
+    """Ends training, or slows an adaptive rate, after more than `n_iter_no_change` bad epochs."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        tol: float,
+        n_iter_no_change: float,
+        verbose: bool,
+        early_stopping: bool,
+    ) -> None:
+        self.progress = progress
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.verbose = verbose
+        self.watched = "Validation score" if early_stopping else "Training loss"
+
+    def on_epoch_end(self, net, **kwargs) -> None:
+        if self.progress.no_improvement_count <= self.n_iter_no_change:
+            return
+        message = (
+            f"{self.watched} did not improve more than tol={self.tol:f} "
+            f"for {self.n_iter_no_change:d} consecutive epochs."
+        )
+        group = net.optimizer_.param_groups[0]
+        adaptive = group.get("learning_rate") == "adaptive"
+        rate = slowed(group["lr"]) if adaptive else None
+        if rate is None:
+            if self.verbose:
+                print(message + (" Learning rate too small." if adaptive else "") + " Stopping.")
+            raise StopTraining
+        if self.verbose:
+            print(f"{message} Setting learning rate to {rate:f}")
+        group["lr"] = rate
+        self.progress.no_improvement_count = 0
+
+
+class KeepFinishedEpoch(Callback):
+    """Saves the state after each epoch, so that an interrupt in the next one loses only that one.
+
+    The last callback but for the one that saves a checkpoint: the epoch is over when all others
+    have seen it. So it ends training where one of them has asked for that, in whichever process.
+    """
+
+    def __init__(self, processes: Processes | None = None) -> None:
+        self.processes = processes
+
+    def on_train_begin(self, net, **kwargs) -> None:
+        net.save_epoch()
+
+    def on_epoch_end(self, net, **kwargs) -> None:
+        net.save_epoch()
+        is_asked = net.is_asked_to_stop_
+        if is_asked if self.processes is None else self.processes.any(is_asked):
+            raise StopTraining

@@ -1,0 +1,128 @@
+"""What a network makes of its validation rows: a score and a loss, once an epoch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cached_property
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+
+from sknn._network._inference import Forward, open_for, outputs_of
+from sknn._network._losses import OUTPUT_ACTIVATIONS, Loss
+from sknn._platform._compat import as_tensor, feature_major
+from sknn._training._problem import Problem, Scorer, ValidationSet
+
+
+class Validation:
+    """The score and the loss of the validation rows, for the network as it is now.
+
+    Parameters
+    ----------
+    problem : Problem
+        With validation rows.
+    forward : Forward
+        Rows to raw outputs, by the network that is trained.
+    estimator_now : callable
+        Makes an estimator of that network, for the user's scorer.
+    must_stop : bool
+        Whether stopping depends on the score, so that it has to be a number.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        forward: Forward,
+        estimator_now: Callable[[], Any],
+        must_stop: bool,
+    ) -> None:
+        self.problem = problem
+        self.forward = forward
+        self.estimator_now = estimator_now
+        self.must_stop = must_stop
+        data = problem.validation
+        device = forward.device
+        self._y = feature_major(as_tensor(data.y).to(device))
+        weight = data.sample_weight
+        self._shares = None if weight is None else torch.from_numpy(weight / weight.sum())
+        # On a device the rows are kept; the CPU takes them from where they are.
+        self._X, self._rows, self._source = data.X, data.rows, None
+        if device.type != "cpu":
+            self._X, self._rows = data.X if data.rows is None else data.X[data.rows], None
+            self._source = open_for(self._X, forward)
+
+    @cached_property
+    def shown(self) -> tuple[np.ndarray | scipy.sparse.csr_matrix, np.ndarray]:
+        """Rows and labels for scorers and callbacks of the user."""
+        data = self.problem.validation
+        return data.X if data.rows is None else data.X[data.rows], data.labels
+
+    def __call__(self) -> tuple[float, float]:
+        """The score, and the loss: without penalty and smoothing."""
+        data, loss = self.problem.validation, self.problem.validation_loss
+        with self.forward.evaluating():
+            both = outputs_of(self._X, self.forward, raw_and_linked(loss), self._rows, self._source)
+        if data.n_rows is not None:
+            both = self.problem.shards.processes.concatenate(both, data.n_rows)
+        n_outputs = both.shape[1] // 2
+        raw, prediction = both[:, :n_outputs], both[:, n_outputs:]
+        value = self._loss(loss, raw)
+        scorer = self.problem.scorer
+        if not np.isfinite(both).all():  # a probability may be finite where its input is not
+            score = np.nan
+        elif scorer is None:
+            score = self.problem.score(data.y, np.ascontiguousarray(prediction), data.sample_weight)
+        elif scorer == "loss":
+            score = -value
+        else:
+            score = self._user_score(scorer, data)
+        return score, value
+
+    def _loss(self, loss: Loss, raw: np.ndarray) -> float:
+        z = torch.from_numpy(raw).to(self._y.device).t()
+        # Where outputs are rearranged, it is the rearranged ones that predict.
+        if loss.output_activation == "sort":
+            OUTPUT_ACTIVATIONS[loss.output_activation].apply_(z)
+        with torch.no_grad():
+            terms = loss.terms(z, self._y).sum(0).cpu()
+        mean = terms.mean() if self._shares is None else torch.dot(terms, self._shares)
+        return mean.item() * loss.reported_scale(len(z))
+
+    def _user_score(self, scorer: Scorer, data: ValidationSet) -> float:
+        weight = {}
+        if data.sample_weight is not None and _takes_weights(scorer):
+            weight["sample_weight"] = data.sample_weight
+        score = scorer(self.estimator_now(), *self.shown, **weight)
+        if hasattr(score, "item"):
+            with suppress(ValueError, RuntimeError):  # of several values
+                score = score.item()
+        if not isinstance(score, Real):
+            raise ValueError(
+                f"The 'scoring' parameter gave {score!r}. It must give one number for an estimator,"
+                " rows and targets: choose a scorer of a single metric."
+            )
+        if self.must_stop and np.isnan(score):
+            raise ValueError(
+                "The 'scoring' parameter gave nan for the validation rows although the predictions"
+                " are finite, so early stopping has nothing to watch. The metric may not be defined"
+                " for these rows (a class may be missing): choose another, or other rows."
+            )
+        return float(score)
+
+
+def raw_and_linked(loss: Loss) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Raw outputs to themselves, above what the output activation makes of them."""
+    apply_ = OUTPUT_ACTIVATIONS[loss.output_activation].apply_
+    return lambda z: torch.cat([z, apply_(z.clone())])
+
+
+def _takes_weights(scorer: Scorer) -> bool:
+    """Whether a scorer, or the metric in one of scikit-learn's, can be given `sample_weight`."""
+    function = getattr(scorer, "_score_func", scorer)
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.name == "sample_weight" or p.kind is p.VAR_KEYWORD for p in parameters)

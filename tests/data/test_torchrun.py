@@ -1,0 +1,200 @@
+"""Processes that are started by torchrun; checkpoints of several processes; the example."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import assert_bit_equal
+from processes import Team
+from test_processes import data, estimator
+
+import sknn
+from sknn._training._stopping import KeepFinishedEpoch
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "train_in_processes.py"
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    team = Team(2, tmp_path_factory.mktemp("pair"))
+    yield team
+    team.close()
+
+
+class Cut(Exception):
+    pass
+
+
+@contextmanager
+def cut_after(epoch):
+    """Let trainings end by an error before the end of an epoch."""
+    original = KeepFinishedEpoch.on_epoch_end
+
+    def cut(rule, net, **kwargs):
+        if len(net.history) == epoch:
+            raise Cut
+        original(rule, net, **kwargs)
+
+    KeepFinishedEpoch.on_epoch_end = cut
+    try:
+        yield
+    except Cut:
+        pass
+    finally:
+        KeepFinishedEpoch.on_epoch_end = original
+
+
+def cut_off(rank, parameters, folder, epochs, sizes=(75, 75)):
+    """A training that is cut off after some epochs, again and again, and then goes to its end."""
+    X, y, _ = data("binary")
+    rows = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
+    parameters = {"max_iter": 12, "checkpoint_every": 2, "process_group": "world"} | parameters
+    # A path is each process's own, and only the first one's counts.
+    parameters["checkpoint_dir"] = folder and f"{folder}{rank or ''}"
+    for epoch in epochs:
+        with cut_after(epoch):
+            estimator("binary", parameters).fit(X[rows], y[rows])
+    left = [path.suffix for path in Path(folder).iterdir()] if epochs else None
+    n_epochs = 0
+    original = KeepFinishedEpoch.on_epoch_end
+
+    def counting(rule, net, **kwargs):
+        nonlocal n_epochs
+        n_epochs += 1
+        original(rule, net, **kwargs)
+
+    KeepFinishedEpoch.on_epoch_end = counting
+    model = estimator("binary", parameters).fit(X[rows], y[rows])
+    KeepFinishedEpoch.on_epoch_end = original
+    return model.set_params(process_group=None, checkpoint_dir=None), n_epochs, left
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"dropout": 0.4, "input_dropout": 0.1},
+        {"early_stopping": True, "n_iter_no_change": 20},
+        {"normalization": "batch", "solver": "sgd", "learning_rate": "adaptive"},
+    ],
+    ids=str,
+)
+def test_training_that_was_cut_off_goes_on_bit_by_bit(pair, tmp_path, parameters):
+    (whole, *_), _ = pair.run(cut_off, parameters, None, [])
+    for model, n_epochs, left in pair.run(cut_off, parameters, str(tmp_path), [5, 10]):
+        assert_bit_equal(model, whole)
+        assert n_epochs == 12 - 8
+        assert left == [".npz"]
+    assert not list(tmp_path.iterdir())
+    assert not tmp_path.with_name(tmp_path.name + "1").exists()
+
+
+def test_rows_that_are_spread_otherwise_are_another_training(pair, tmp_path):
+    for sizes in ((75, 75), (50, 100)):
+        pair.run(cut_short, str(tmp_path), sizes)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def cut_short(rank, folder, sizes):
+    X, y, _ = data("binary")
+    rows = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
+    parameters = {"checkpoint_every": 2, "process_group": "world", "checkpoint_dir": folder}
+    with cut_after(3):
+        estimator("binary", parameters).fit(X[rows], y[rows])
+
+
+ROOT = str(Path(sknn.__file__).resolve().parents[1])
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+
+
+def ended(*commands, **environment):
+    """The outputs of processes that run at the same time, when all have ended well."""
+    options = {"env": {**os.environ, "PYTHONPATH": ROOT, **environment}, "text": True}
+    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command, **options) for command in commands]
+    try:
+        outputs = [process.communicate(timeout=300) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    for process, (_, errors) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, errors
+    return "".join(output for output, _ in outputs)
+
+
+def models(folder):
+    files = [np.load(folder / f"{rank}.npz") for rank in (0, 1)]
+    return [[file[name] for name in file.files] for file in files]
+
+
+SCRIPT = """
+import os, signal, sys, warnings
+import numpy as np
+from sklearn.datasets import load_digits
+from sknn import FeedForwardClassifier
+from sknn._training._stopping import KeepFinishedEpoch
+
+warnings.simplefilter("ignore")
+out, folder = sys.argv[1:]
+rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+original = KeepFinishedEpoch.on_epoch_end
+
+def kill(rule, net, **kwargs):
+    if len(net.history) == 8 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        os.kill(os.getpid(), signal.SIGKILL)
+    original(rule, net, **kwargs)
+
+if rank == 1 and folder:
+    KeepFinishedEpoch.on_epoch_end = kill
+
+X, y = load_digits(return_X_y=True)
+model = FeedForwardClassifier(
+    20, max_iter=12, dropout=0.2, random_state=0, process_group="world", verbose=rank == 0,
+    checkpoint_dir=folder or None, checkpoint_every=3,
+).fit(X[rank::size] / 16, y[rank::size])
+np.savez(f"{out}/{rank}.npz", *model.coefs_, *model.intercepts_, model.loss_curve_)
+"""
+
+
+@pytest.mark.long
+def test_torchrun_starts_again_what_was_killed_and_training_goes_on(tmp_path):
+    script, checkpoints = tmp_path / "script.py", tmp_path / "checkpoints"
+    script.write_text(SCRIPT)
+    folders = [tmp_path / name for name in ("whole", "one agent", "two agents")]
+    for folder in folders:
+        folder.mkdir()
+
+    one = [*TORCHRUN, "--standalone", "--nproc-per-node=2", "--max-restarts=1", script]
+    ended([*one, folders[0], ""])
+    assert "Going on after iteration 6" in ended([*one, folders[1], checkpoints])
+    assert not list(checkpoints.iterdir())
+
+    # As on two machines.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"--rdzv-endpoint=127.0.0.1:{free.getsockname()[1]}"
+    options = ["--nnodes=2", "--nproc-per-node=1", "--max-restarts=1", "--rdzv-backend=c10d"]
+    two = [*TORCHRUN, *options, endpoint, script, folders[2], checkpoints]
+    assert "Going on after iteration 6" in ended(two, two, TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1")
+
+    whole, _ = models(folders[0])
+    for model in (model for folder in folders for model in models(folder)):
+        for left, right in zip(model, whole, strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.long
+def test_example_by_itself_starts_two_processes_and_compares_them_with_one(tmp_path):
+    lines = ended([sys.executable, EXAMPLE, "--checkpoint-dir", tmp_path]).splitlines()
+    assert "Process 0 of 2: 449 rows" in lines and "Process 1 of 2: 1348 rows" in lines
+    assert "Epochs: 30 together, 30 alone" in lines
+    (difference,) = (line.split()[-1] for line in lines if "largest difference" in line)
+    assert float(difference) < 1e-6
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,233 @@
+"""What is known of a network, and the same as text."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neural_network import MLPClassifier
+
+from sknn import FeedForwardClassifier, FeedForwardRegressor, from_sklearn
+from sknn._display._curves import best_epoch_of
+from sknn._display._summary import facts_of
+
+RNG = np.random.RandomState(0)
+X = RNG.randn(60, 5)
+Y = RNG.randint(0, 3, 60)
+
+
+def fitted(estimator, X=X, y=Y, **arguments):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few epochs, and of a processor without bfloat16
+        return estimator.fit(X, y, **arguments)
+
+
+def test_layers_of_a_fitted_network():
+    model = FeedForwardClassifier(
+        (7, 4), ["relu", "tanh"], dropout=[0.25, 0.0], input_dropout=0.1, max_iter=2
+    )
+    layers = facts_of(fitted(model)).layers
+    assert [layer.cells for layer in layers] == [
+        ("input", "5", "-", "-", "0.1", "-"),
+        ("hidden 1", "5 -> 7", "relu", "-", "0.25", "42"),
+        ("hidden 2", "7 -> 4", "tanh", "-", "-", "32"),
+        ("output", "4 -> 3", "softmax", "-", "-", "15"),
+    ]
+
+
+class TwoParameters(torch.nn.Module):
+    """An activation with a parameter of three numbers, another of one, and a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = torch.nn.Parameter(torch.ones(3))
+        self.b = torch.nn.Parameter(torch.ones(()))
+        self.register_buffer("c", torch.ones(100))
+
+    def forward(self, x):
+        return x * self.b + self.a.mean() * self.c[0]
+
+
+@pytest.mark.parametrize("normalization", [None, "layer", "batch"])
+@pytest.mark.parametrize("activation", ["relu", ["gelu", TwoParameters], torch.nn.PReLU])
+def test_parameters_are_counted_as_torch_counts_them(normalization, activation):
+    model = FeedForwardClassifier(
+        (7, 4), activation, normalization=normalization, max_iter=2, random_state=0
+    )
+    facts = facts_of(fitted(model))
+    module = model.net_.module_
+    assert facts.n_parameters == sum(p.numel() for p in module.parameters())
+    for i, layer in enumerate(facts.layers[1:]):
+        parts = [m for name, m in module.named_children() if name.endswith(str(i))]
+        assert layer.n_parameters == sum(p.numel() for m in parts for p in m.parameters())
+
+
+def test_activation_that_stands_in_two_layers_is_counted_once():
+    shared = torch.nn.PReLU()
+    model = fitted(FeedForwardClassifier((7, 4), lambda: shared, max_iter=2))
+    facts = facts_of(model)
+    assert facts.n_parameters == sum(p.numel() for p in model.net_.module_.parameters())
+    assert facts.layers[1].activation == "<lambda>"
+
+
+def test_before_fit_what_the_data_tell_is_unknown():
+    model = FeedForwardRegressor(
+        hidden_layer_sizes=[7, 4, 3], activation=["relu", "relu", TwoParameters]
+    )
+    facts = facts_of(model)
+    assert not facts.is_fitted
+    assert facts.units == ["?", "7", "4", "3", "?"]
+    assert [layer.n_parameters for layer in facts.layers] == [0, None, 32, None, None]
+    assert facts.n_parameters is None
+    assert facts.layers[-1].activation == "?"
+    assert facts.settings == {
+        **{"loss": "squared_error", "solver": "adam", "device": "cpu", "dtype": "auto"},
+        "epochs": "at most 200",
+    }
+
+
+def test_fitted_layers_are_those_of_the_weights_and_not_of_the_parameter():
+    model = fitted(FeedForwardClassifier((7,), normalization="layer", max_iter=2))
+    expected = facts_of(model).layers
+    model.set_params(hidden_layer_sizes=(100,))
+    assert facts_of(model).layers == expected
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error"),
+    [
+        ({"hidden_layer_sizes": (0,)}, ValueError),
+        ({"activation": ["relu", "relu"]}, ValueError),
+        ({"dropout": None}, TypeError),
+    ],
+)
+def test_parameters_of_no_network_are_refused(parameters, error):
+    with pytest.raises(error):
+        FeedForwardClassifier(**parameters).summary()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [("auto", "float64"), ("float32", "float32"), ("bfloat16", "float32, products in bfloat16")],
+)
+def test_dtype_is_that_of_the_weights(dtype, expected):
+    model = fitted(FeedForwardClassifier((4,), dtype=dtype, max_iter=2))
+    assert facts_of(model).settings["dtype"] == expected
+
+
+def test_solver_and_loss_of_the_user_are_named():
+    solver = partial(torch.optim.SGD, momentum=0.5)
+    model = FeedForwardClassifier((4,), solver=solver, loss=torch.nn.BCELoss())
+    settings = facts_of(model).settings
+    assert (settings["solver"], settings["loss"]) == ("SGD", "BCELoss")
+
+
+def test_losses_are_of_the_last_and_of_the_best_epoch():
+    model = FeedForwardClassifier(
+        (8,), early_stopping=True, learning_rate_init=0.1, max_iter=40, random_state=0
+    )
+    settings = facts_of(fitted(model)).settings
+    best = best_epoch_of(model)
+    assert settings["epochs"] == f"{model.n_iter_}; the weights are those of epoch {best}"
+    for name, curve in (
+        ("training loss", model.loss_curve_),
+        ("validation loss", model.validation_loss_curve_),
+        ("validation score", model.validation_scores_),
+    ):
+        assert settings[name] == f"{curve[-1]:.4g}; in epoch {best}: {curve[best - 1]:.4g}"
+
+
+def test_recorded_validation_is_told_without_a_best_epoch():
+    model = fitted(FeedForwardClassifier((4,), max_iter=3), X_val=X[:9], y_val=Y[:9])
+    settings = facts_of(model).settings
+    assert settings["epochs"] == "3"
+    assert settings["validation score"] == f"{model.validation_scores_[-1]:.4g}"
+
+
+def test_epochs_of_several_calls_are_told():
+    model = FeedForwardClassifier((4,))
+    for _ in range(3):
+        model.partial_fit(X, Y, classes=[0, 1, 2])
+    assert facts_of(model).settings["epochs"] == "1 in the last call, 3 in all"
+
+
+def test_lbfgs_has_iterations_and_a_loss():
+    model = fitted(FeedForwardRegressor(hidden_layer_sizes=(), solver="lbfgs"), y=X[:, 0])
+    facts = facts_of(model)
+    assert facts.settings["iterations"] == str(model.n_iter_)
+    assert facts.settings["training loss"] == f"{model.loss_:.4g}"
+    assert [layer.name for layer in facts.layers] == ["input", "output"]
+    assert facts.layers[-1].activation == "identity"
+
+
+def test_text_has_all_cells_and_settings_in_columns():
+    model = fitted(FeedForwardClassifier((700, 40), normalization="batch", max_iter=2))
+    facts, text = facts_of(model), model.summary()
+    lines = text.splitlines()
+    assert lines[0] == "FeedForwardClassifier, fitted"
+    table = lines[1 : lines.index(lines[1], 4) + 3]
+    assert len({len(line) for line in table}) == 1
+    for layer, line in zip(facts.layers, lines[4:8], strict=True):
+        assert line.split() == " ".join(layer.cells).split()
+    assert lines[9].split() == ["total", f"{facts.n_parameters:,}"]
+    for name, value in facts.settings.items():
+        assert any(line.startswith(name) and line.endswith(value) for line in lines[11:])
+
+
+def test_summary_before_fit_imports_no_torch():
+    code = (
+        "import sys, sknn\n"
+        "model = sknn.FeedForwardClassifier((50, 20))\n"
+        "model.summary(), model._repr_html_()\n"
+        "assert not {'matplotlib', 'torch', 'skorch'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_lbfgs_after_epochs_tells_its_own_loss_and_no_epochs_of_before():
+    model = FeedForwardClassifier(
+        (4,), early_stopping=True, warm_start=True, max_iter=8, random_state=0
+    )
+    fitted(fitted(model).set_params(solver="lbfgs", max_iter=20))
+    settings = facts_of(model).settings
+    assert settings["iterations"] == str(model.n_iter_)
+    assert settings["training loss"] == f"{model.loss_:.4g}"
+    assert model.loss_ != model.loss_curve_[-1]
+    assert not {"validation loss", "validation score"} & set(settings)
+
+
+def test_validation_loss_that_was_not_kept_is_not_told():
+    theirs = fitted(MLPClassifier((4,), early_stopping=True, max_iter=5, random_state=0))
+    settings = facts_of(from_sklearn(theirs)).settings
+    assert "validation loss" not in settings
+    assert settings["validation score"].startswith(f"{theirs.validation_scores_[-1]:.4g}")
+
+
+def test_own_activations_are_counted_without_a_copy_of_the_weights(monkeypatch):
+    model = fitted(FeedForwardClassifier((7, 4), torch.nn.PReLU, max_iter=1))
+    monkeypatch.setattr(FeedForwardClassifier, "net_", property(lambda self: 1 / 0))
+    monkeypatch.setattr(FeedForwardClassifier, "module_", property(lambda self: 1 / 0))
+    assert facts_of(model).n_parameters == 5 * 7 + 7 + 1 + 7 * 4 + 4 + 1 + 4 * 3 + 3
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        *({"normalization": True}, {"dtype": np.float32}, {"device": torch.device("cpu")}),
+        *({"activation": None}, {"activation": "sinus"}, {"dropout": 1.5}, {"loss": 3}),
+        *({"solver": "rprop"}, {"max_iter": 0}, {"input_dropout": "much"}),
+    ],
+    ids=str,
+)
+def test_parameters_that_fit_refuses_are_refused_in_its_words(parameters):
+    model = FeedForwardClassifier((4,), **parameters)
+    with pytest.raises(ValueError, match=f"The '{next(iter(parameters))}' parameter of") as told:
+        model.summary()
+    with pytest.raises(ValueError) as expected:
+        model.fit(X, Y)
+    assert str(told.value) == str(expected.value)

@@ -1,0 +1,139 @@
+"""What the guide says of losses, messages and figures is what the code does."""
+
+import ast
+import re
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn._network._losses import classification_loss, regression_loss
+
+ROOT = Path(__file__).resolve().parents[2]
+GUIDE = ROOT / "docs" / "guide"
+code_blocks = runpy.run_path(str(ROOT / ".ci" / "readme_blocks.py"))["code_blocks"]
+
+
+def text_of(node):
+    """A string of the code as the guide quotes it, with dots for each value; None of other nodes.
+
+    Strings that are added up are one.
+    """
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(part) or "..." for part in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        left, right = text_of(node.left), text_of(node.right)
+        return None if left is None or right is None else left + right
+    return None
+
+
+def nodes_of_the_package():
+    for path in sorted((ROOT / "sknn").rglob("*.py")):
+        yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def normal(text):
+    """In one line. A value at the end of a sentence leaves its full stop behind the dots."""
+    return " ".join(text.split()).replace("....", "...")
+
+
+QUOTED = [(line, normal(text)) for line, text in code_blocks("text", GUIDE / "troubleshooting.md")]
+
+
+@pytest.fixture(scope="module")
+def strings():
+    found = (text_of(node) for node in nodes_of_the_package())
+    return [normal(text) for text in found if text]
+
+
+@pytest.mark.parametrize("message", sorted({message for _, message in QUOTED}))
+def test_message_quoted_in_the_guide_is_one_of_the_code(message, strings):
+    assert any(message in text for text in strings)
+
+
+def warnings_of_the_package():
+    """The text of every `warnings.warn` of the package."""
+    return [
+        text_of(node.args[0])
+        for node in nodes_of_the_package()
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "warnings.warn"
+    ]
+
+
+def test_every_warning_of_the_code_is_explained_in_the_guide():
+    given = warnings_of_the_package()
+    assert len(given) > 5
+    lines = (GUIDE / "troubleshooting.md").read_text(encoding="utf-8").splitlines()
+    heading = lines.index("## Warnings, and what they mean")
+    explained = {message for line, message in QUOTED if line > heading}
+    for text in given:
+        assert text is not None
+        assert normal(text) in explained
+
+
+def table_of_losses():
+    """(estimator's table, loss, cells behind it) of each line of the two tables of the page."""
+    page = (GUIDE / "losses.md").read_text(encoding="utf-8")
+    classifier, regressor = page.split("For `FeedForwardRegressor`:")
+    for kind, part in ((FeedForwardClassifier, classifier), (FeedForwardRegressor, regressor)):
+        for name, cells in re.findall(r'^\| `"(\w+)"` \|(.*)\|$', part, re.MULTILINE):
+            yield kind, name, [cell.strip() for cell in cells.split("|")]
+
+
+def test_table_of_losses_has_every_loss_with_its_output_activation():
+    seen = {FeedForwardClassifier: set(), FeedForwardRegressor: set()}
+    for kind, name, (target, output_activation, *_) in table_of_losses():
+        seen[kind].add(name)
+        if kind is FeedForwardRegressor:
+            loss = regression_loss(name, huber_delta=1.0, quantile=(0.5,))
+        else:
+            is_multiclass = target == "more classes"
+            loss = classification_loss(
+                name, is_multiclass=is_multiclass, label_smoothing=0.0, focal_gamma=2.0
+            )
+        assert output_activation == f"`{loss.output_activation}`", (kind, name)
+    for kind, names in seen.items():
+        assert names == kind._parameter_constraints["loss"][0].options
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_table_of_regularization_is_what_its_block_computes():
+    page = GUIDE / "regularization.md"
+    stated = re.findall(
+        r"^\|[^|]*\| (\d\.\d+) \| (\d\.\d+) \| (\d\.\d+) \|$",
+        page.read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    (_, code), *_ = code_blocks("python", page)
+    namespace = {}
+    exec(code, namespace)  # noqa: S102 (our own page)
+    computed = [namespace["plain"], *namespace["table"].values()]
+    # The block takes the line of normalization, the last one, out of its table.
+    assert len(stated) == len(computed) + 1 == len(namespace["means"])
+    for line, row in zip(stated[:-1], computed, strict=True):
+        # Long trainings differ a little between machines.
+        np.testing.assert_allclose(np.array(line, float), row, rtol=0.15, atol=0.02)
+
+
+def test_links_of_the_guide_lead_to_pages_and_headings_that_exist():
+    for page in GUIDE.glob("*.md"):
+        prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+            if target.startswith("http"):
+                continue
+            path, _, anchor = target.partition("#")
+            file = (page.parent / path).resolve() if path else page
+            assert file.is_file(), (page.name, target)
+            if anchor:
+                assert anchor in anchors(file), (page.name, target)
+
+
+def anchors(page):
+    """The names that GitHub and MyST give to headings."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,0 +1,164 @@
+"""Rows to outputs: chunk by chunk, with the same result."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from conftest import TARGETS
+from sklearn.datasets import load_iris
+
+from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn._network import _inference
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture
+def chunks(monkeypatch):
+    """Chunks of sixteen rows; gives the list of the sizes that were computed at once."""
+    sizes = []
+    forward = _inference.Layers.__call__
+
+    def recorded(self, X, *args):
+        sizes.append(X.shape[0])
+        return forward(self, X, *args)
+
+    monkeypatch.setattr(_inference, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(_inference, "MIN_CHUNK_ROWS", 16)
+    monkeypatch.setattr(_inference.Layers, "__call__", recorded)
+    return sizes
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "densified"])
+def test_outputs_of_chunks_are_those_of_all_rows(kind, chunks, monkeypatch):
+    X, y = TARGETS["multiclass"]
+    rows = (
+        X if kind == "dense" else scipy.sparse.csr_matrix(X * (X > (5 if kind == "sparse" else 0)))
+    )
+    model = FeedForwardClassifier(max_iter=5, random_state=0).fit(X, y)
+    chunked = model.predict_proba(rows)
+    assert sum(chunks) == len(X)
+    assert max(chunks) == 16
+    monkeypatch.setattr(_inference, "MIN_CHUNK_ROWS", 10**6)
+    np.testing.assert_allclose(chunked, model.predict_proba(rows), rtol=1e-12)
+    assert chunks[-1] == len(X)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_of_another_dtype_are_cast_by_the_chunk(dtype, chunks, monkeypatch):
+    X, y = TARGETS["one output"]
+    model = FeedForwardRegressor(max_iter=5, random_state=0).fit(X.astype(dtype), y)
+    cast_sizes = []
+    cast = _inference._cast
+
+    def recorded(rows, to):
+        cast_sizes.append(rows.shape[0])
+        return cast(rows, to)
+
+    monkeypatch.setattr(_inference, "_cast", recorded)
+    other = np.float64 if dtype == np.float32 else np.float32
+    prediction = model.predict(X.astype(other))
+    assert prediction.dtype == dtype
+    assert max(cast_sizes) == 16
+    np.testing.assert_allclose(prediction, model.predict(X.astype(dtype)), rtol=1e-4)
+
+
+def test_validation_rows_are_scored_by_the_chunk(chunks):
+    X, y = TARGETS["binary"]
+    FeedForwardClassifier(max_iter=2, early_stopping=True).fit(X, y)
+    assert sum(chunks) == 2 * 57
+    assert max(chunks) == 16
+
+
+@pytest.fixture
+def pools(monkeypatch):
+    """The numbers of threads that chunks were shared among."""
+    sizes = []
+
+    class Pool(_inference.ThreadPoolExecutor):
+        def __init__(self, n_threads):
+            sizes.append(n_threads)
+            super().__init__(n_threads)
+
+    monkeypatch.setattr(_inference, "ThreadPoolExecutor", Pool)
+    return sizes
+
+
+def test_chunks_in_two_threads_are_those_in_one(chunks, pools, two_threads):
+    X, y = TARGETS["multiclass"]
+    model = FeedForwardClassifier(max_iter=5, random_state=0).fit(X, y)
+    in_two = model.predict_proba(X)
+    assert len(chunks) == 10
+    assert pools == [2]
+    torch.set_num_threads(1)
+    np.testing.assert_array_equal(in_two, model.predict_proba(X))
+    assert pools == [2]
+
+
+@pytest.mark.parametrize("kind", ["few chunks", "made dense"])
+def test_few_chunks_or_rows_made_dense_are_not_shared(kind, chunks, pools, two_threads):
+    X, y = TARGETS["multiclass"]
+    model = FeedForwardClassifier(max_iter=2, random_state=0).fit(X, y)
+    rows = X[:60] if kind == "few chunks" else scipy.sparse.csr_matrix(X)
+    np.testing.assert_allclose(model.predict_proba(rows), model.predict_proba(X)[: rows.shape[0]])
+    assert pools == [2]  # of the dense rows, all of them
+    assert chunks[:4] == ([16, 16, 16, 12] if kind == "few chunks" else [16] * 4)
+
+
+def test_error_in_one_thread_ends_the_other_threads_work(chunks, pools, two_threads, monkeypatch):
+    X, y = TARGETS["multiclass"]
+    model = FeedForwardClassifier(max_iter=2).fit(X, y)
+    forward, calls = _inference.Layers.__call__, []
+
+    def failing(*args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return forward(*args)
+
+    monkeypatch.setattr(_inference.Layers, "__call__", failing)
+    with pytest.raises(KeyboardInterrupt):
+        model.predict(np.tile(X, (200, 1)))
+    assert pools == [2]
+    assert len(calls) < 1000
+
+
+def test_error_in_a_chunk_of_another_thread_is_raised(chunks, two_threads):
+    X, y = TARGETS["multiclass"]
+    model = FeedForwardClassifier(max_iter=5).fit(X.astype(np.float32), y)
+    X = X.copy()
+    X[-1, -1] = 1e300
+    with pytest.raises(ValueError, match="too large for dtype"):
+        model.predict(X)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda X: np.where(X == X[3, 1], np.nan, X),
+        lambda X: X[:, :-1],
+        lambda X: X[0],
+        lambda X: X[:0],
+        lambda X: X.astype(object).astype(str).astype(object) + "a",
+        lambda X: X[None],
+    ],
+)
+def test_short_arrays_are_refused_as_long_ones(spoil):
+    X, y = TARGETS["multiclass"]
+    model = FeedForwardClassifier(max_iter=2).fit(X, y)
+    messages = []
+    for repeats in (1, 100):
+        rows = spoil(X if repeats == 1 else np.tile(X, (repeats, 1)))
+        with pytest.raises(ValueError) as error:
+            model.predict(rows)
+        messages.append(str(error.value).replace("15000", "150"))
+    assert messages[0] == messages[1]
+
+
+def test_short_array_without_the_names_of_the_fit_is_warned_of():
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    model = FeedForwardClassifier(max_iter=2).fit(X, y)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        model.predict(X.to_numpy()[:1])

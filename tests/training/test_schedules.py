@@ -1,0 +1,600 @@
+"""Learning rates step by step, against torch's schedulers and training by hand."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from conftest import TARGETS, assert_bit_equal, fitted_state
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from test_solvers import NO_EPSILON, VelocitySGD, torch_adamw
+from test_torch_solvers import (
+    DATA,
+    RATE,
+    NormalizedSGD,
+    assert_same_weights,
+    assert_trained_alike,
+    break_step,
+    network,
+    of_parameters,
+    trained_by_hand,
+)
+from torch.optim import lr_scheduler
+
+import sknn._training._stopping
+from sknn import FeedForwardClassifier
+from sknn._training._schedules import step_factor
+
+# SequentialLR of torch 2.4 and 2.5 calls `step` in a way that torch itself gives up.
+TORCHS_OWN = "The epoch parameter in `scheduler.step"
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings(f"ignore:{TORCHS_OWN}"),
+]
+
+N_BATCHES = 4  # of 150 rows
+
+
+def one_over(epoch):
+    return 1 / (1 + epoch)
+
+
+def two_in_a_row(optimizer):
+    first, second = lr_scheduler.ConstantLR(optimizer, 0.1, 2), one_cycle_by_epoch(optimizer)
+    return lr_scheduler.SequentialLR(optimizer, [first, second], milestones=[2])
+
+
+def one_cycle_by_epoch(optimizer):
+    return lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=20, cycle_momentum=False)
+
+
+SCHEDULERS = {
+    "StepLR": partial(lr_scheduler.StepLR, step_size=2, gamma=0.3),
+    "ExponentialLR": partial(lr_scheduler.ExponentialLR, gamma=0.5),
+    "LambdaLR": partial(lr_scheduler.LambdaLR, lr_lambda=one_over),
+    "LinearLR": partial(lr_scheduler.LinearLR, start_factor=0.25, total_iters=3),
+    "warm restarts": partial(lr_scheduler.CosineAnnealingWarmRestarts, T_0=2),
+    "OneCycleLR": one_cycle_by_epoch,
+    "SequentialLR": two_in_a_row,
+}
+SCHEDULES = {
+    "cosine": {"learning_rate": "cosine"},
+    "one_cycle": {"learning_rate": "one_cycle"},
+    "warm-up": {"warmup_fraction": 0.4},
+    "warm-up, cosine": {"learning_rate": "cosine", "warmup_fraction": 0.3},
+    "warm-up, ExponentialLR": {
+        "learning_rate": SCHEDULERS["ExponentialLR"],
+        "warmup_fraction": 0.5,
+    },
+    **{name: {"learning_rate": make} for name, make in SCHEDULERS.items()},
+}
+
+
+def name_of(value):
+    """What a parametrized test is called by."""
+    return getattr(getattr(value, "func", value), "__name__", str(value))
+
+
+@pytest.fixture(params=list(SCHEDULES))
+def schedule(request):
+    return SCHEDULES[request.param]
+
+
+def torch_rates(make, n, rate=RATE):
+    """The rates that a scheduler of torch gives to so many steps."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate)
+    scheduler = make(optimizer)
+    rates = []
+    for _ in range(n):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def torch_cosine(n, rate=RATE):
+    return torch_rates(partial(lr_scheduler.CosineAnnealingLR, T_max=n), n, rate)
+
+
+def torch_one_cycle(n, rate=RATE):
+    return torch_rates(
+        partial(lr_scheduler.OneCycleLR, max_lr=rate, total_steps=n, cycle_momentum=False), n, rate
+    )
+
+
+def warmth(fraction, n):
+    """What a linear warm-up multiplies the rates of n steps by."""
+    n_warm = max(1, round(fraction * n)) if fraction else 0
+    return [min(1.0, (step + 1) / n_warm) if n_warm else 1.0 for step in range(n)]
+
+
+def expected_rates(n_epochs, learning_rate="constant", warmup_fraction=0.0):
+    """The rate of each step, by torch's schedulers and the warm-up's formula."""
+    n = n_epochs * N_BATCHES
+    factors = warmth(warmup_fraction, n)
+    if callable(learning_rate):
+        rates = np.repeat(torch_rates(learning_rate, n_epochs), N_BATCHES)
+    elif learning_rate == "cosine":
+        n_warm = sum(f < 1 for f in factors) + 1 if warmup_fraction else 0
+        rates = [RATE] * n_warm + torch_cosine(n - n_warm)
+    elif learning_rate == "one_cycle":
+        rates = torch_one_cycle(n)
+    else:
+        rates = [RATE] * n
+    return list(np.multiply(rates, factors))
+
+
+class RecordingSGD(torch.optim.SGD):
+    """Takes down the rate of every step."""
+
+    rates: list[float] = []
+
+    def __init__(self, params, lr=0.1, momentum=0.9):
+        super().__init__(params, lr=lr, momentum=momentum)
+        self.rates.clear()
+
+    def step(self, closure=None):
+        self.rates.append(self.param_groups[0]["lr"])
+        return super().step(closure)
+
+
+# --- the functions ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 3, 4, 5, 6, 7, 10, 11, 33, 100, 1001])
+@pytest.mark.parametrize(
+    ("schedule", "theirs"), [("cosine", torch_cosine), ("one_cycle", torch_one_cycle)]
+)
+def test_factor_of_every_step_equals_torchs(schedule, theirs, n_steps):
+    factors = [step_factor(step, n_steps, schedule, 0.0) for step in range(n_steps)]
+    assert_allclose(factors, theirs(n_steps, rate=1.0), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 10, 40])
+@pytest.mark.parametrize("warmup_fraction", [0.01, 0.1, 0.25, 0.5, 0.99])
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_warm_up_is_linear_over_its_share_of_the_steps(schedule, warmup_fraction, n_steps):
+    n_warm = max(1, round(warmup_fraction * n_steps))
+    factors = [step_factor(i, n_steps, schedule, warmup_fraction) for i in range(n_steps)]
+    assert_allclose(factors[:n_warm], np.arange(1, n_warm + 1) / n_warm)
+    rest = n_steps - n_warm
+    expected = torch_cosine(rest, rate=1.0) if schedule == "cosine" and rest else [1.0] * rest
+    assert_allclose(factors[n_warm:], expected, rtol=1e-9, atol=1e-12)
+
+
+@given(
+    schedule=st.sampled_from(["constant", "cosine", "one_cycle"]),
+    n_steps=st.integers(1, 400),
+    warmup_fraction=st.one_of(st.just(0.0), st.floats(1e-6, 1.0, exclude_max=True)),
+)
+@example(schedule="cosine", n_steps=1, warmup_fraction=0.1)
+@example(schedule="cosine", n_steps=10, warmup_fraction=0.99)
+@example(schedule="one_cycle", n_steps=1, warmup_fraction=0.0)
+def test_factors_rise_to_one_and_fall_without_jumps(schedule, n_steps, warmup_fraction):
+    assume(schedule != "one_cycle" or warmup_fraction == 0.0)
+    # Beyond the horizon too: the rate of a step is set after the step before.
+    factors = np.array(
+        [step_factor(i, n_steps, schedule, warmup_fraction) for i in range(n_steps + 3)]
+    )
+    assert ((factors >= 0) & (factors <= 1)).all()
+    top = int(factors.argmax())
+    assert (np.diff(factors[: top + 1]) >= 0).all()
+    assert (np.diff(factors[top:]) <= 0).all()
+    assert len(set(factors[n_steps:])) == 1
+    # The steepest that half a cosine over the steps of each part can be.
+    n_up = 0.3 * n_steps - 1 if schedule == "one_cycle" else warmup_fraction * n_steps - 0.5
+    n_down = 0.7 * n_steps if schedule == "one_cycle" else n_steps - top - 1
+    rises, falls = np.diff(factors[: top + 1]), -np.diff(factors[top:n_steps])
+    if n_up >= 1:
+        assert rises.max(initial=0.0) <= math.pi / 2 / n_up
+    if n_down >= 1:
+        assert falls.max(initial=0.0) <= math.pi / 2 / n_down
+
+
+# --- through the estimators -------------------------------------------------------------------
+
+
+def test_every_step_has_the_rate_of_torchs_scheduler(schedule):
+    X, y = DATA["multiclass"]
+    model = network("multiclass", solver=RecordingSGD, max_iter=5, **schedule).fit(X, y)
+    expected = expected_rates(5, **schedule)
+    assert_allclose(RecordingSGD.rates, expected, rtol=1e-9)
+    assert_allclose(model.learning_rate_curve_, expected[::N_BATCHES], rtol=1e-9)
+    assert len(set(model.learning_rate_curve_)) > 1
+
+
+@pytest.mark.parametrize("learning_rate", ["cosine", "one_cycle"])
+def test_rate_of_the_last_step_is_almost_zero(learning_rate):
+    X, y = DATA["multiclass"]
+    network("multiclass", solver=RecordingSGD, learning_rate=learning_rate, max_iter=25).fit(X, y)
+    assert len(RecordingSGD.rates) == 100
+    assert 0 < RecordingSGD.rates[-1] < 3e-4 * RATE
+    assert max(RecordingSGD.rates) == pytest.approx(RATE, rel=1e-2)
+
+
+BY_HAND = {
+    "adam": lambda module: torch.optim.Adam(module.parameters(), eps=NO_EPSILON),
+    "adamw": torch_adamw(0.5),
+    "sgd": of_parameters(VelocitySGD),
+    torch.optim.RMSprop: of_parameters(torch.optim.RMSprop),
+    NormalizedSGD: of_parameters(NormalizedSGD),
+}
+
+
+@pytest.mark.parametrize("solver", list(BY_HAND), ids=name_of)
+def test_scheduled_training_equals_one_by_hand(solver, schedule):
+    X, y = DATA["one output"]
+    model = network("one output", solver=solver, epsilon=NO_EPSILON, max_iter=4, **schedule)
+    by_hand = trained_by_hand(
+        model,
+        X,
+        y,
+        BY_HAND[solver],
+        rates=expected_rates(4, **schedule),
+        alpha=0.0 if solver == "adamw" else None,
+    )
+    assert_trained_alike(model.fit(X, y), by_hand)
+    assert_allclose(model.learning_rate_curve_, expected_rates(4, **schedule)[::N_BATCHES])
+
+
+@pytest.mark.parametrize("solver", ["adam", "adamw", torch.optim.SGD], ids=name_of)
+@pytest.mark.parametrize("learning_rate", ["invscaling", "adaptive"])
+def test_schedules_of_scikit_learn_act_with_sgd_only(solver, learning_rate):
+    X, y = DATA["multiclass"]
+    slow = {"tol": 10.0, "n_iter_no_change": 10, "max_iter": 4}
+    model = network("multiclass", solver=solver, learning_rate=learning_rate, **slow).fit(X, y)
+    assert model.learning_rate_curve_ == [RATE] * 4
+    assert_bit_equal(model, network("multiclass", solver=solver, **slow).fit(X, y))
+    slow["n_iter_no_change"] = 1
+    sgd = network("multiclass", solver="sgd", learning_rate=learning_rate, **slow).fit(X, y)
+    assert sgd.learning_rate_curve_[-1] < RATE
+
+
+def test_a_few_steps_are_all_warm_up():
+    # One step in all: it is the warm-up, and nothing is left for the cosine.
+    X, y = DATA["multiclass"]
+    for max_iter, fraction, expected in [(1, 0.1, [RATE]), (2, 0.99, [RATE / 2, RATE])]:
+        model = network(
+            "multiclass",
+            batch_size=150,
+            max_iter=max_iter,
+            learning_rate="cosine",
+            warmup_fraction=fraction,
+        )
+        assert_allclose(model.fit(X, y).learning_rate_curve_, expected)
+
+
+# --- warm-up beside other schedules -----------------------------------------------------------
+
+
+def invscaling(n_epochs):
+    return [RATE / (150 * epoch + 1) ** 0.5 for epoch in range(n_epochs)]
+
+
+def test_warm_up_multiplies_the_rates_of_invscaling():
+    X, y = DATA["one output"]
+    model = network(
+        "one output", solver="sgd", learning_rate="invscaling", warmup_fraction=0.5, max_iter=4
+    )
+    rates = np.multiply(np.repeat(invscaling(4), N_BATCHES), warmth(0.5, 16))
+    by_hand = trained_by_hand(model, X, y, of_parameters(VelocitySGD), rates=list(rates))
+    assert_trained_alike(model.fit(X, y), by_hand)
+    assert_allclose(model.learning_rate_curve_, rates[::N_BATCHES])
+
+
+def test_warm_up_multiplies_the_rates_of_adaptive():
+    X, y = DATA["one output"]
+    # No epoch is an improvement: the rate falls by 5 after epochs 3, 5, 7.
+    never = {"solver": "sgd", "learning_rate": "adaptive", "tol": 100.0, "n_iter_no_change": 1}
+    model = network("one output", warmup_fraction=0.5, max_iter=8, **never)
+    base = RATE / np.array([1, 1, 1, 5, 5, 25, 25, 125])
+    rates = np.repeat(base, N_BATCHES) * warmth(0.5, 32)
+    by_hand = trained_by_hand(model, X, y, of_parameters(VelocitySGD), rates=list(rates))
+    assert_trained_alike(model.fit(X, y), by_hand)
+    assert_allclose(model.learning_rate_curve_, rates[::N_BATCHES])
+
+
+class RecordingStepLR(lr_scheduler.StepLR):
+    """Takes down the rate that it finds at each step."""
+
+    found: list[float] = []
+
+    def step(self, epoch=None):
+        self.found.append(self.optimizer.param_groups[0]["lr"])
+        super().step(epoch)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", torch.optim.SGD], ids=name_of)
+def test_scheduler_finds_rates_without_the_warm_up(solver):
+    X, y = DATA["multiclass"]
+    RecordingStepLR.found.clear()
+    make = partial(RecordingStepLR, step_size=1, gamma=0.5)
+    model = network(
+        "multiclass", solver=solver, learning_rate=make, warmup_fraction=0.7, max_iter=5
+    ).fit(X, y)
+    base = RATE * 0.5 ** np.arange(5)
+    assert_allclose(RecordingStepLR.found, [RATE, *base])  # torch makes a first step by itself
+    assert_allclose(model.learning_rate_curve_, base * warmth(0.7, 20)[::N_BATCHES])
+
+
+@pytest.mark.parametrize("solver", ["adam", "adamw", "sgd", torch.optim.Adam], ids=name_of)
+@pytest.mark.parametrize("learning_rate", ["constant", "cosine", SCHEDULERS["StepLR"]], ids=name_of)
+def test_warm_up_of_no_step_is_none(solver, learning_rate):
+    X, y = DATA["multiclass"]
+    models = [
+        network("multiclass", solver=solver, learning_rate=learning_rate, **p).fit(X, y)
+        for p in ({}, {"warmup_fraction": 0})
+    ]
+    assert_bit_equal(*models)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", torch.optim.SGD], ids=name_of)
+def test_warm_up_of_one_step_is_none_in_effect(solver):
+    # The first step has 1 / 1 of the rate: all that is done for a schedule, and no other result.
+    X, y = DATA["multiclass"]
+    models = [network("multiclass", solver=solver, warmup_fraction=f).fit(X, y) for f in (0, 1e-9)]
+    assert_same_weights(*models)
+
+
+def test_warm_up_before_one_cycle_is_an_error():
+    X, y = DATA["multiclass"]
+    model = network("multiclass").fit(X, y)
+    before = repr(fitted_state(model))
+    model.set_params(learning_rate="one_cycle", warmup_fraction=0.1)
+    for method in ("fit", "partial_fit"):
+        with pytest.raises(ValueError, match="'warmup_fraction'.*0.1.*one_cycle.*rise of its own"):
+            getattr(model, method)(X, y)
+    assert repr(fitted_state(model)) == before
+
+
+# --- schedulers of torch ----------------------------------------------------------------------
+
+
+class RecordingPlateau(lr_scheduler.ReduceLROnPlateau):
+    """Takes down what it is given."""
+
+    given: list[float] = []
+
+    def step(self, metrics, epoch=None):
+        self.given.append(metrics)
+        super().step(metrics)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", torch.optim.SGD], ids=name_of)
+@pytest.mark.parametrize("validation", ["none", "split", "given", "given and stopping"])
+@pytest.mark.parametrize("target", list(DATA))
+def test_plateau_scheduler_is_given_the_validation_loss_or_the_training_loss(
+    target, validation, solver
+):
+    X, y = DATA[target]
+    RecordingPlateau.given.clear()
+    options = {"patience": 0, "threshold": 0.5}
+    model = network(
+        target,
+        solver=solver,
+        learning_rate=partial(RecordingPlateau, **options),
+        early_stopping=validation in ("split", "given and stopping"),
+        max_iter=6,
+    )
+    X_val, y_val = (X[::3], y[::3]) if "given" in validation else (None, None)
+    model.fit(X, y, X_val=X_val, y_val=y_val)
+    watched = model.loss_curve_ if validation == "none" else model.validation_loss_curve_
+    assert watched == RecordingPlateau.given
+    assert len(watched) == 6
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=RATE)
+    theirs = lr_scheduler.ReduceLROnPlateau(optimizer, **options)
+    rates = []
+    for loss in watched:
+        rates.append(optimizer.param_groups[0]["lr"])
+        theirs.step(loss)
+    assert_allclose(model.learning_rate_curve_, rates)
+    assert rates[-1] < RATE
+
+
+def test_class_of_a_scheduler_is_a_callable_too():
+    X, y = DATA["multiclass"]
+    RecordingPlateau.given.clear()
+    model = network("multiclass", learning_rate=RecordingPlateau).fit(X, y)
+    assert model.loss_curve_ == RecordingPlateau.given
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", torch.optim.SGD, NormalizedSGD], ids=name_of)
+def test_schedules_emit_no_warning_of_torch(solver, schedule):
+    # torch would warn of a scheduler that is stepped before its optimizer.
+    X, y = DATA["multiclass"]
+    model = network("multiclass", solver=solver, **schedule)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", TORCHS_OWN)
+        model.fit(X, y)
+        clone(model).partial_fit(X, y, classes=np.unique(y)).partial_fit(X, y)
+    messages = {(w.category.__name__, str(w.message)[:40]) for w in caught}
+    assert messages == {("ConvergenceWarning", "Stochastic Optimizer: Maximum iterations")}
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("solver", ["adam", torch.optim.SGD], ids=name_of)
+@pytest.mark.parametrize(
+    "made",
+    [None, 0.1, lr_scheduler.StepLR, torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])],
+    ids=["None", "number", "class", "optimizer"],
+)
+def test_callable_that_makes_no_scheduler_is_an_error(monkeypatch, made, solver, method):
+    X, y = DATA["multiclass"]
+    model = network("multiclass", solver=solver).fit(X, y)
+    before = repr(fitted_state(model))
+    break_step(monkeypatch, AssertionError("a step was made"), at=1)
+    message = f"'learning_rate'.*callable.*{type(made).__name__}.*torch.optim.lr_scheduler.*StepLR"
+    with pytest.raises(ValueError, match=message):
+        getattr(model.set_params(learning_rate=lambda optimizer: made), method)(X, y)
+    assert repr(fitted_state(model)) == before
+
+
+@pytest.mark.parametrize("learning_rate", ["cosinus", 0.1, None])
+def test_unknown_schedule_is_an_error(learning_rate):
+    X, y = DATA["multiclass"]
+    with pytest.raises(ValueError, match="'learning_rate'.*(one_cycle|cosine).*callable"):
+        network("multiclass", learning_rate=learning_rate).fit(X, y)
+
+
+# --- partial_fit ------------------------------------------------------------------------------
+
+CONTINUED = ["adam", "adamw", "sgd", partial(torch.optim.SGD, momentum=0.9)]
+
+
+@pytest.mark.parametrize("solver", CONTINUED, ids=name_of)
+def test_partial_fits_follow_the_schedule_of_one_fit(solver, schedule):
+    X, y = DATA["one output"]
+    model = network("one output", solver=solver, max_iter=5, **schedule)
+    whole = clone(model).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", TORCHS_OWN)
+        for call in range(5):
+            model.partial_fit(X, y)
+            if call != 2:
+                model = pickle.loads(pickle.dumps(model))
+    assert model.learning_rate_curve_ == whole.learning_rate_curve_
+    assert_same_weights(model, whole)
+
+
+@pytest.mark.parametrize("solver", CONTINUED, ids=name_of)
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [("cosine", 0.0), ("warm-up, cosine", 0.0), ("one_cycle", RATE / 25 / 1e4)],
+)
+def test_partial_fit_beyond_the_horizon_warns_and_stays_at_the_end(solver, name, last):
+    X, y = DATA["one output"]
+    model = network("one output", solver=solver, max_iter=3, **SCHEDULES[name])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", TORCHS_OWN)
+        for _ in range(3):
+            model.partial_fit(X, y)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="more than max_iter=3 times.*Raise max_iter"):
+            model.partial_fit(X, y)
+    assert model.learning_rate_curve_[3:] == pytest.approx([last, last], abs=1e-18)
+
+
+def test_horizon_is_a_number_of_calls_whatever_rows_they_have():
+    X, y = DATA["one output"]
+    model = network("one output", learning_rate="cosine", max_iter=4, batch_size=10)
+    for n_rows in (150, 10, 41, 120):
+        model.partial_fit(X[:n_rows], y[:n_rows])
+    expected = [RATE / 2 * (1 + math.cos(math.pi * call / 4)) for call in range(4)]
+    assert_allclose(model.learning_rate_curve_, expected)
+
+
+@pytest.mark.parametrize("learning_rate", ["cosine", "one_cycle"])
+def test_partial_fit_after_fit_begins_a_horizon_of_its_own(learning_rate):
+    X, y = DATA["one output"]
+    model = network("one output", learning_rate=learning_rate, max_iter=3).fit(X, y)
+    for _ in range(3):
+        model.partial_fit(X, y)
+    curve = model.learning_rate_curve_
+    assert curve[:3] == curve[3:]
+    assert model.fit(X, y).learning_rate_curve_ == curve[:3]
+
+
+@pytest.mark.parametrize("solver", CONTINUED[2:], ids=name_of)
+def test_warm_start_begins_the_schedule_anew(solver, schedule):
+    X, y = DATA["one output"]
+    model = network("one output", solver=solver, warm_start=True, **schedule).fit(X, y).fit(X, y)
+    curve = model.learning_rate_curve_
+    assert curve[:3] == curve[3:]
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_plateau_scheduler_goes_on_in_partial_fit(method):
+    X, y = DATA["one output"]
+    make = partial(RecordingPlateau, patience=1, threshold=100.0)
+    model = network("one output", learning_rate=make, max_iter=3)
+    for _ in range(1 if method == "fit" else 3):
+        getattr(model, method)(X, y)
+    for _ in range(3):
+        model = pickle.loads(pickle.dumps(model)).partial_fit(X, y)
+    # Never an improvement: bad epochs 1 and 2 have the first rate, then every two a tenth.
+    assert_allclose(model.learning_rate_curve_, RATE / 10.0 ** np.array([0, 0, 1, 1, 2, 2]))
+
+
+def break_end_of_epoch(patch):
+    """Ctrl-C after the scheduler's step, before the epoch counts as finished."""
+
+    def interrupt(self, net, **arguments):
+        raise KeyboardInterrupt
+
+    patch.setattr(sknn._training._stopping.StopOnPlateau, "on_epoch_end", interrupt)
+
+
+@pytest.mark.parametrize("where", ["step", "end of the epoch"])
+@pytest.mark.parametrize("solver", CONTINUED[1:], ids=name_of)
+def test_interrupted_partial_fit_takes_no_step_of_the_schedule(
+    monkeypatch, solver, schedule, where
+):
+    X, y = DATA["one output"]
+    model, untouched = (
+        network("one output", solver=solver, max_iter=5, **schedule) for _ in range(2)
+    )
+    for _ in range(2):
+        model.partial_fit(X, y)
+        untouched.partial_fit(X, y)
+    with monkeypatch.context() as patch:
+        if where == "step":
+            break_step(patch, KeyboardInterrupt, at=3)
+        else:
+            break_end_of_epoch(patch)
+        with pytest.warns(UserWarning, match="^Training interrupted by user.$"):
+            model.partial_fit(X, y)
+    for _ in range(2):
+        assert_same_weights(model.partial_fit(X, y), untouched.partial_fit(X, y))
+    assert model.learning_rate_curve_ == untouched.learning_rate_curve_
+
+
+@pytest.mark.parametrize("solver", CONTINUED, ids=name_of)
+@pytest.mark.parametrize("name", list(SCHEDULERS))
+def test_interrupted_fit_has_the_scheduler_of_the_last_epoch(monkeypatch, solver, name):
+    X, y = DATA["one output"]
+    model = network("one output", solver=solver, learning_rate=SCHEDULERS[name], max_iter=10)
+    finished = clone(model).set_params(max_iter=3).fit(X, y)
+    with monkeypatch.context() as patch:
+        break_step(patch, KeyboardInterrupt, at=3 * N_BATCHES + 2)
+        with pytest.warns(UserWarning, match="^Training interrupted by user.$"):
+            model.fit(X, y)
+    assert model.learning_rate_curve_ == finished.learning_rate_curve_
+    assert_same_weights(model.partial_fit(X, y), finished.partial_fit(X, y))
+    assert model.learning_rate_curve_ == finished.learning_rate_curve_
+
+
+def test_rate_of_zero_leaves_the_weights():
+    X, y = DATA["one output"]
+    model = network("one output", solver="sgd", momentum=0.0, learning_rate="cosine", max_iter=2)
+    model.partial_fit(X, y).partial_fit(X, y)
+    before = [coef.copy() for coef in model.coefs_]
+    with pytest.warns(UserWarning, match="more than max_iter=2"):
+        model.partial_fit(X, y)
+    for actual, expected in zip(model.coefs_, before, strict=True):
+        assert_array_equal(actual, expected)
+
+
+def test_scheduler_of_another_kind_begins_anew_in_partial_fit():
+    X, y = TARGETS["multiclass"]
+    estimator = FeedForwardClassifier(
+        max_iter=3,
+        learning_rate=lambda optimizer: lr_scheduler.StepLR(optimizer, 1),
+        random_state=0,
+    ).fit(X, y)
+    halving = {"learning_rate": lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.5)}
+    for _ in range(2):
+        estimator.set_params(**halving).partial_fit(X, y)
+    *_, before, after = estimator.learning_rate_curve_
+    assert after == pytest.approx(0.5 * before)
