@@ -1,4 +1,4 @@
-"""`python -m sknn`: what to put into the report of a bug, and whether the package works here."""
+"""`python -m sknn`, which prints facts for a bug report and checks that the package works."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from sknn import _environment
 
-# The directories of a path, of any system: all but the name of the file.
-# Spaces belong to it only within quotes.
+# The directories of a path of any system, without the name of the file. Within quotes, a path may
+# contain spaces.
 _DIRECTORIES = re.compile(
     r"""(?<=['"])(?:[A-Za-z]:|~)?[\\/](?:[^\\/'":]+[\\/])+
     |(?<![\w.])(?:[A-Za-z]:|~)?[\\/](?:[^\\/\s'":]+[\\/])+""",
@@ -22,7 +22,7 @@ _DIRECTORIES = re.compile(
 
 
 def _told(error: BaseException) -> str:
-    """An error in a line: what it is, and in which file and line, without paths."""
+    """Describe an error in one line: what it is, and in which file and line, without paths."""
     what = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     what = _DIRECTORIES.sub("", what.replace(os.path.expanduser("~"), "~"))
     frames = traceback.extract_tb(error.__traceback__)
@@ -31,11 +31,11 @@ def _told(error: BaseException) -> str:
 
 
 def _show(title: str, facts: Callable[[], dict[str, str]]) -> list[str]:
-    """Print a section; return what has failed."""
+    """Print a section of facts, and return the titles of sections that have failed."""
     print(title)
     try:
         found = facts()
-    except Exception as error:  # the rest of the report is wanted all the same
+    except Exception as error:  # The rest of the report is still wanted.
         print(f"  FAILED: {_told(error)}")
         return [title]
     width = max(map(len, found), default=0)
@@ -45,20 +45,20 @@ def _show(title: str, facts: Callable[[], dict[str, str]]) -> list[str]:
 
 
 def _check() -> list[str]:
-    """Run the self-check and print what comes of it; return what has failed."""
+    """Run the self-check and print its results, and return the names of checks that have failed."""
     print("self-check")
     try:
         from sknn._self_check import checks
 
         to_do = checks()
-    except Exception as error:  # torch cannot be imported, for one
+    except Exception as error:  # Torch may fail to import, for example.
         print(f"  FAILED: {_told(error)}")
         return ["self-check"]
     failed = []
     for name, check in to_do.items():
         try:
             print(f"  {name}: {check()}", flush=True)
-        except Exception as error:  # whatever it is, it is what the check is for
+        except Exception as error:  # Any error is a result of the check.
             print(f"  {name}: FAILED: {_told(error)}", flush=True)
             failed.append(name)
     return failed
@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if all is well, 1 if anything has failed.
+        The exit status: 0 if all is well, 1 if anything has failed.
     """
     argparse.ArgumentParser(
         prog="python -m sknn",
@@ -91,12 +91,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run() -> int:
-    """`main`, of which nobody may read the end: `python -m sknn | head` has seen enough."""
+    """Run `main`, whose output a pipe may cut off, as in `python -m sknn | head`."""
     try:
         code = main()
         print(end="", flush=True)
     except BrokenPipeError:
-        # Python flushes once more when it ends, and would tell of the same error.
+        # Python flushes the output once more when it exits, which would raise the same error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code

@@ -1,6 +1,7 @@
-"""scikit-learn's face: parameters, validation, fit, partial_fit, fitted attributes, tags.
+"""The face of scikit-learn: parameters, validation, `fit`, `partial_fit` and tags.
 
-torch and skorch are imported where training or prediction begins, not here.
+torch and skorch are imported where training or prediction begins, and never by importing this
+module.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import os
 import re
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -27,32 +27,39 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.metaestimators import available_if
 
-from sknn._description import DescribedNetwork
 from sknn._fitted import FittedNetwork
 from sknn._input import _parameter_checks, _targets
-from sknn._input._data_checks import CheckedInput, targets_of
-from sknn._input._parameter_checks import hidden_units
-from sknn._platform import _fork  # noqa: F401  from the start: it notes whether torch was there before a fork
+from sknn._input._data_checks import (
+    CheckedRows,
+    check_rows,
+    check_total,
+    check_validation_rows,
+    targets_of,
+)
+from sknn._platform import (
+    _fork,  # noqa: F401  imported at once: it notes whether torch was imported before a fork
+)
 from sknn._platform._sklearn_compat import (
     CallbackSupportMixin,
     is_sklearn_callback,
     with_callbacks,
 )
-from sknn._ways_out import Exports
 
 if TYPE_CHECKING:
-    from sknn._data._shards import Shards
+    from sknn._data._processes import OneProcess
+    from sknn._data._shards import AllRows
+    from sknn._data._split import ValidationSet
     from sknn._network._losses import Loss
-    from sknn._training._problem import Problem, State, ValidationSet
+    from sknn._training._problem import Model, Problem
 
-# What may differ between the processes that train one network.
+# The processes that train one network may differ in these parameters.
 _OF_EACH_PROCESS = (
     *("random_state", "verbose", "callbacks", "device", "process_group", "checkpoint_dir"),
 )
 _STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw")
 
 
-def _is_stochastic(estimator: BaseFeedForward) -> bool:
+def _is_stochastic(estimator: BaseEstimator) -> bool:
     if not (callable(estimator.solver) or estimator.solver in _STOCHASTIC_SOLVERS):
         raise AttributeError(
             "partial_fit is only available for stochastic"
@@ -62,26 +69,18 @@ def _is_stochastic(estimator: BaseFeedForward) -> bool:
 
 
 def _name_of(choice: Any) -> str:
-    """A parameter that is a string, a callable or None, as a string that lasts."""
+    """Return a name, equal in later processes, for a parameter: a string, a callable or None."""
     if choice is None or isinstance(choice, str):
         return str(choice)
     return getattr(choice, "__qualname__", type(choice).__qualname__)
 
 
-class BaseFeedForward(
-    CallbackSupportMixin,
-    CheckedInput,
-    FittedNetwork,
-    DescribedNetwork,
-    Exports,
-    BaseEstimator,
-    ABC,
-):
+class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
     """What the classifier and the regressor share.
 
     Subclasses say how targets are checked and encoded (`_check_targets`, `_encode_validation`),
-    what their classes weigh (`_finalize_sample_weight`), which loss they are learned by
-    (`_make_loss`), and how they are scored (`_score_encoded`).
+    what their classes weigh (`_finalize_sample_weight`), which loss they minimize (`_make_loss`),
+    and how they are scored (`_score_encoded`).
     """
 
     _numeric_targets: ClassVar[bool]
@@ -147,56 +146,42 @@ class BaseFeedForward(
     }
 
     @abstractmethod
-    def _check_targets(
-        self,
-        y: np.ndarray,
-        incremental: bool,
-        first_pass: bool,
-        dtype: np.dtype,
-        shards: Shards | None = None,
-    ) -> np.ndarray:
-        """Check targets against the model that is there, and encode them for the loss."""
+    def _check_targets(self, rows: CheckedRows, shards: AllRows, incremental, first_pass):
+        """Check targets against the fitted model, and return them encoded for the loss."""
 
     def _check_partial_fit(self, y: Any, classes: Any) -> None:
         """Take up, or check, the classes that are given to `partial_fit`."""
 
     @abstractmethod
-    def _encode_validation(self, y: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    def _encode_validation(self, rows: CheckedRows) -> np.ndarray:
         """Check the targets of validation rows against those learned from, and encode them."""
 
     def _finalize_sample_weight(
-        self,
-        sample_weight: np.ndarray | None,
-        y: np.ndarray,
-        incremental: bool,
-        dtype: np.dtype,
-        shards: Shards | None = None,
+        self, rows: CheckedRows, shards: AllRows, incremental: bool
     ) -> np.ndarray | None:
-        """Weights of rows times those of their classes; with `shards`, of the rows of all."""
-        if shards is None:
-            return sample_weight
-        sample_weight = shards.weights_of_all(sample_weight, dtype)
-        if sample_weight is not None:
-            self._check_total(sample_weight, "sample_weight of all processes")
+        """Return the weights of the rows of all processes, times the weights of their classes."""
+        sample_weight = shards.weights_of_all(rows.sample_weight, rows.dtype)
+        if shards.processes.is_group and sample_weight is not None:
+            check_total(sample_weight, "sample_weight of all processes")
         return sample_weight
 
     @abstractmethod
     def _make_loss(self, smoothed: bool) -> Loss:
-        """The loss to learn by, or the one of validation rows, whose labels are not smoothed."""
+        """Return the loss to minimize. That of validation rows has labels that are not smoothed."""
 
     @abstractmethod
     def _n_outputs(self, y: np.ndarray) -> int:
-        """Number of output units for encoded targets."""
+        """Return the number of output units for encoded targets."""
 
     @abstractmethod
     def _stratify(self, y: np.ndarray) -> np.ndarray | None:
-        """What the validation split is stratified by."""
+        """Return the classes that the validation split is stratified by, or None."""
 
     @abstractmethod
     def _score_encoded(
         self, y: np.ndarray, prediction: np.ndarray, sample_weight: np.ndarray | None
     ) -> float:
-        """The score that early stopping watches, of encoded targets and the network's output."""
+        """Return the score that early stopping watches, of encoded targets and outputs."""
 
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
@@ -206,27 +191,27 @@ class BaseFeedForward(
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            The rows to learn from, a frame of pandas or polars among them. With `dtype="auto"` they
-            are computed with in float32 if they are float32 (in a frame: all columns), else in
-            float64. A tensor on a device is used where it is, if that is the one to compute on. See
+            Rows to learn from. A frame of pandas or polars may hold them. With `dtype="auto"`, the
+            network computes in float32 if the rows are float32 (all columns of a frame), and else
+            in float64. A tensor on the device that computes is used where it is. See
             docs/frames.md.
         y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_outputs)
             Class labels or a multilabel indicator, for the classifier; numbers, for the regressor.
             A tensor on a device is copied to the host.
         sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
-            Weights of the rows. None is the same as all ones.
+            Weights of the rows. None stands for all ones.
         X_val : {array-like, sparse matrix, torch.Tensor} of shape (n_val, n_features), default=None
-            Validation rows of your own. With `early_stopping=True` they take the place of the
-            split, so that all of `X` is learned from; without, scores and losses are only recorded.
+            Validation rows of your own. With `early_stopping=True` they replace the split, so that
+            the network learns from all of `X`; without it, scores and losses are only recorded.
             In a `Pipeline`, `transform_input=["X_val"]` sends them through the steps before.
 
             .. versionadded:: 0.1
         y_val : {array-like, torch.Tensor} of shape (n_val,) or (n_val, n_outputs), default=None
-            Their targets.
+            Targets of the validation rows.
 
             .. versionadded:: 0.1
         sample_weight_val : {array-like, torch.Tensor} of shape (n_val,), default=None
-            Their weights.
+            Weights of the validation rows.
 
             .. versionadded:: 0.1
 
@@ -238,10 +223,10 @@ class BaseFeedForward(
         Raises
         ------
         ValueError
-            If the data are unusable, `device` is absent, or the weights have become non-finite. The
-            estimator is then as it was before the call.
+            If the data cannot be used, `device` is absent, or the weights have become non-finite.
+            The estimator is then as it was before the call.
         RuntimeError
-            With `process_group`, if another process has failed before training, or has ended.
+            If another process of `process_group` has failed before training, or has ended.
 
         Warns
         -----
@@ -257,84 +242,56 @@ class BaseFeedForward(
             tasks = FitTasks(self, X, y, sample_weight)
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), tasks=tasks)
 
-    def _fit(
-        self, X, y, sample_weight, validation=(None, None, None), *, tasks=None, **incremental
-    ):
-        """`fit`, or one epoch of it.
+    def _fit(self, X, y, sample_weight, validation=(None, None, None), *, tasks=None, **options):
+        """Do the work of `fit`, or of one epoch of it.
 
-        A copy is trained, and what it has learned is taken over in one assignment. So a fit that
-        fails, at whatever point, leaves the model that was there, and a prediction in another
-        thread sees the old model or the new one.
+        A copy is trained, and the estimator takes over what it has learned in one assignment. So a
+        fit that fails, at whatever point, leaves the model as it was.
         """
-        trained = self._as_it_is()
+        trained = self._snapshot()
         object.__setattr__(trained, "__dict__", vars(self).copy())
-        trained._train(X, y, sample_weight, validation, tasks=tasks, **incremental)
+        trained._train(X, y, sample_weight, validation, tasks=tasks, **options)
         if tasks is not None:
             tasks.end(lambda: vars(trained))
-        self._become(trained)
+        self._take_over(trained)
         return self
 
     def _train(
-        self,
-        X,
-        y,
-        sample_weight,
-        validation=(None, None, None),
-        *,
-        incremental=False,
-        classes=None,
-        tasks=None,
+        self, X, y, sample_weight, validation, *, tasks=None, incremental=False, classes=None
     ):
-        """Validate, encode, split, train, publish."""
-        from sknn._data._processes import agreement, processes_of
-        from sknn._platform._devices import check_device
+        """Check, encode, split, train, publish."""
+        from sknn._data._processes import processes_of
+        from sknn._training._model_attributes import (
+            model_of_attributes,
+            new_model,
+            set_attributes,
+        )
+        from sknn._training._settings import Settings
         from sknn._training._train import train
 
         processes = processes_of(self.process_group, self.device)
-        with agreement(processes):
+        first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        with processes.agreement():
             self._check_parameters(*validation)
-            y, sample_weight = targets_of(y, "y"), targets_of(sample_weight, "sample_weight")
-            if incremental:
-                self._check_partial_fit(y, targets_of(classes, "classes"))
-            else:
-                _parameter_checks.check_checkpoint(self)
-            first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-            X, labels, sample_weight, dtype = self._check_data(X, y, sample_weight, first_pass)
-            check_device(self.device, dtype)
-            _parameter_checks.check_representable(self, dtype)
-        shards = None
-        if processes is not None:
-            shards = self._shards(processes, X, labels, dtype, validation, incremental)
-        y = self._check_targets(labels, incremental, first_pass, dtype, shards)
-        sample_weight = self._finalize_sample_weight(
-            sample_weight, labels, incremental, dtype, shards
-        )
-        network = self._network(
-            (
-                X.shape[1],
-                *hidden_units(self.hidden_layer_sizes),
-                self._n_outputs(y),
-            )
-        )
-        random_state = check_random_state(self.random_state)
-        if processes is not None:
-            random_state = processes.first(random_state)
-        state = self._state(network, random_state, first_pass, dtype)
-        problem = self._problem(X, dtype, y, labels, sample_weight, network, shards, tasks)
+            rows = self._checked_rows(X, y, sample_weight, classes, incremental, first_pass)
+        shards = self._shards(processes, rows, validation, incremental)
+        problem = self._encoded_problem(rows, shards, incremental, first_pass, tasks)
+        random_state = processes.first(check_random_state(self.random_state))
+        if first_pass:
+            start = new_model(self, problem.network, random_state, rows.dtype)
+        else:
+            self._check_weights(problem.network.layer_units)
+            start = model_of_attributes(self)
         if validation[0] is not None:
-            with agreement(processes):
-                rows = self._check_validation(*validation, dtype)
-            if shards is not None:
-                rows = shards.validation_of_all(rows, dtype)
-            self._check_enough(rows)
-            problem = problem._replace(validation=rows)
+            problem = self._with_own_validation(problem, validation)
         elif self.early_stopping and self.solver != "lbfgs":
-            problem = self._split(problem, random_state, incremental)
-        settings = SimpleNamespace(**{n: getattr(self, n) for n in self._parameter_constraints})
-        self._publish(train(problem, state, settings, random_state, incremental), problem)
+            problem = self._with_split(problem, random_state, incremental)
+        parameters = {name: getattr(self, name) for name in self._parameter_constraints}
+        settings = Settings.of(parameters, problem.n_train, incremental)
+        set_attributes(self, train(problem, start, settings, random_state), problem)
 
     def _validate_params(self) -> None:
-        # What else is wrong in one process, all of them have to hear of: in `_check_parameters`.
+        # In a group, all processes must hear of an error in one: `_check_parameters` does the rest.
         if self.process_group is None:
             super()._validate_params()
         else:
@@ -343,10 +300,10 @@ class BaseFeedForward(
             validate_parameter_constraints(self._parameter_constraints, group, caller_name=name)
 
     def _check_parameters(self, X_val, y_val, sample_weight_val) -> None:
-        """What the table of constraints cannot say, before any work."""
+        """Check what the table of constraints cannot say, before any work."""
         if self.process_group is not None:
             super()._validate_params()
-        n_hidden = len(hidden_units(self.hidden_layer_sizes))
+        n_hidden = len(_parameter_checks.hidden_units(self.hidden_layer_sizes))
         _parameter_checks.layer_activations(self.activation, n_hidden)
         _parameter_checks.dropout_rates(self.dropout, n_hidden)
         _parameter_checks.check_schedule(self.learning_rate, self.warmup_fraction)
@@ -355,18 +312,46 @@ class BaseFeedForward(
         _parameter_checks.check_lbfgs(self, X_val)
         _parameter_checks.check_scoring_of_processes(self.scoring, self.process_group)
 
-    def _shards(self, processes, X, labels, dtype, validation, incremental) -> Shards:
-        """Who has which rows, once all processes have told that theirs go together."""
-        from sknn._data._shards import Shards
+    def _checked_rows(self, X, y, sample_weight, classes, incremental, first_pass) -> CheckedRows:
+        """Check the rows, targets and weights to learn from, and whether they can be computed."""
+        from sknn._platform._devices import check_device
 
+        y, sample_weight = targets_of(y, "y"), targets_of(sample_weight, "sample_weight")
+        if incremental:
+            self._check_partial_fit(y, targets_of(classes, "classes"))
+        else:
+            _parameter_checks.check_checkpoint(self)
+        dtypes = self._compute_dtypes(first_pass)
+        rows = check_rows(self, X, y, sample_weight, dtypes, reset=first_pass)
+        check_device(self.device, rows.dtype)
+        _parameter_checks.check_representable(self, rows.dtype)
+        return rows
+
+    def _compute_dtypes(self, first_pass: bool) -> list[type]:
+        """Return the dtypes to compute in, as `validate_data` takes them; the default is first."""
+        if self.dtype == "bfloat16":
+            return [np.float32]
+        if self.dtype != "auto":
+            return [np.dtype(self.dtype).type]
+        if first_pass:
+            return [np.float64, np.float32]
+        return [self._model_dtype()]
+
+    def _shards(self, processes: OneProcess, rows: CheckedRows, validation, incremental) -> AllRows:
+        """Return who holds which rows, once all processes agree that their rows go together."""
+        from sknn._data._shards import AllRows, Shards
+
+        X, y = rows.X, rows.y
+        if not processes.is_group:
+            return AllRows(X.shape[0])
         facts = {
             f"the parameter {name}": re.sub(r" at 0x\w+", "", repr(getattr(self, name)))
             for name in self._parameter_constraints
             if name not in _OF_EACH_PROCESS
         }
         facts["the number of features"] = X.shape[1]
-        facts["the dtype to compute in"] = str(dtype)
-        facts["the number of columns of y"] = labels.shape[1] if labels.ndim == 2 else 1
+        facts["the dtype to compute in"] = str(rows.dtype)
+        facts["the number of columns of y"] = y.shape[1] if y.ndim == 2 else 1
         facts["the feature names"] = list(getattr(self, "feature_names_in_", ()))
         facts["X_val being given"] = validation[0] is not None
         facts["checkpoint_dir being set"] = self.checkpoint_dir is not None and not incremental
@@ -376,68 +361,88 @@ class BaseFeedForward(
             facts["the classes"] = np.asarray(getattr(self, "classes_", ())).tolist()
         return Shards(processes, facts, X.shape[0])
 
-    def _check_enough(self, rows: ValidationSet) -> None:
-        """Whether the validation rows, those of all processes together, can be scored."""
+    def _encoded_problem(
+        self, rows: CheckedRows, shards: AllRows, incremental, first_pass, tasks
+    ) -> Problem:
+        """Encode the targets, and return what has to be learned from all rows."""
+        from sknn._training._model_attributes import set_attributes
+        from sknn._training._problem import Problem
+
+        encoded = self._check_targets(rows, shards, incremental, first_pass)
+        hidden_units = _parameter_checks.hidden_units(self.hidden_layer_sizes)
+        scorer = self.scoring
+        sample_weight = self._finalize_sample_weight(rows, shards, incremental)
+        network = self._network((rows.X.shape[1], *hidden_units, self._n_outputs(encoded)))
+        if scorer is not None and scorer != "loss":
+            scorer = check_scoring(self, scorer)
+
+        def estimator_at(model: Model) -> BaseFeedForward:
+            estimator = copy.copy(self)
+            set_attributes(estimator, model, problem)
+            return estimator
+
+        problem = Problem(
+            rows.X,
+            rows.dtype,
+            encoded,
+            _targets.for_scorers(rows.y),
+            sample_weight,
+            self._make_loss(smoothed=True),
+            network,
+            shards,
+            score=self._score_encoded,
+            validation_loss=self._make_loss(smoothed=False),
+            scorer=scorer,
+            watched=self._watched_scores(),
+            tasks=tasks,
+        )
+        # This is another tuple than the function's own: in a cycle, the rows would outlive the fit.
+        return problem._replace(estimator_at=estimator_at)
+
+    def _watched_scores(self) -> str:
+        """Return a name for what the scores of validation rows measure."""
+        return f"{_name_of(self.scoring)} {_name_of(self.loss)}"
+
+    def _with_own_validation(self, problem: Problem, validation) -> Problem:
+        """Return the problem with the user's validation rows."""
+        from sknn._data._split import ValidationSet
+
+        shards, dtype = problem.shards, problem.dtype
+        with shards.processes.agreement():
+            rows = check_validation_rows(self, *validation, dtype)
+            encoded = self._encode_validation(rows)
+        labels = _targets.for_scorers(rows.y)
+        data = ValidationSet(rows.X, encoded, labels, rows.sample_weight)
+        data = shards.validation_of_all(data, dtype)
+        self._check_enough(data)
+        return problem._replace(validation=data)
+
+    def _check_enough(self, data: ValidationSet) -> None:
+        """Check that the validation rows, those of all processes together, can be scored."""
         if self.process_group is not None:
-            if len(rows.y) == 0:
+            if len(data.y) == 0:
                 raise ValueError(
                     "X_val has no rows in any process of process_group. Give some rows to one of"
                     " them, or leave out X_val in all."
                 )
-            if rows.sample_weight is not None:
-                self._check_total(rows.sample_weight, "sample_weight_val of all processes")
+            if data.sample_weight is not None:
+                check_total(data.sample_weight, "sample_weight_val of all processes")
         is_watched = self.early_stopping and self.scoring is None
-        if is_watched and self._numeric_targets and len(rows.y) < 2:
+        if is_watched and self._numeric_targets and len(data.y) < 2:
             raise ValueError(
                 "X_val has one row, and the score that early stopping watches is defined for two or"
                 " more. Give more rows, or set scoring='loss'."
             )
 
-    def _problem(self, X, dtype, y, labels, sample_weight, network, shards, tasks) -> Problem:
-        """What is to be learned, from all rows."""
-        from sknn._training._problem import Problem
-
-        scorer = self.scoring
-        if scorer is not None and scorer != "loss":
-            scorer = check_scoring(self, scorer)
-
-        def estimator_at(state: State) -> BaseFeedForward:
-            estimator = copy.copy(self)
-            estimator._publish(state, problem)
-            return estimator
-
-        problem = Problem(
-            X,
-            dtype,
-            y,
-            _targets.for_scorers(labels),
-            sample_weight,
-            self._make_loss(smoothed=True),
-            network,
-            score=self._score_encoded,
-            validation_loss=self._make_loss(smoothed=False),
-            scorer=scorer,
-            watched=self._watched_scores(),
-            shards=shards,
-            tasks=tasks,
-        )
-        # Another tuple than the function's own: in a cycle, the rows would outlive the fit.
-        return problem._replace(estimator_at=estimator_at)
-
-    def _watched_scores(self) -> str:
-        """A name for what the scores of validation rows are of."""
-        return f"{_name_of(self.scoring)} {_name_of(self.loss)}"
-
-    def _split(self, problem: Problem, random_state, incremental) -> Problem:
-        """Set validation rows aside."""
-        from sknn._data._batches import split_rows
-        from sknn._training._problem import ValidationSet
+    def _with_split(self, problem: Problem, random_state, incremental) -> Problem:
+        """Return the problem with some of its rows set aside for validation."""
+        from sknn._data._split import ValidationSet, split_rows
 
         if incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         y, weight, shards = problem.y, problem.sample_weight, problem.shards
         stratify = self._stratify(y)
-        if shards is not None and stratify is not None:
+        if stratify is not None:
             stratify = shards.of_all(stratify)
         train_rows, valid_rows = split_rows(
             problem.n_train, self.validation_fraction, random_state, stratify
@@ -450,24 +455,21 @@ class BaseFeedForward(
                     " validation_fraction, or leave out the rows without weight."
                 )
         if weight is not None:
-            weight = weight[valid_rows if shards is None else shards.mine(valid_rows)]
-        own_rows = valid_rows if shards is None else shards.own(valid_rows)
-        validation = ValidationSet(
-            problem.X, y[own_rows], problem.labels[own_rows], weight, own_rows
-        )
-        if shards is not None:
-            validation = shards.validation_of_all(validation, problem.dtype)
-        return problem._replace(train_rows=train_rows, validation=validation)
+            weight = weight[shards.mine(valid_rows)]
+        own_rows = shards.own(valid_rows)
+        data = ValidationSet(problem.X, y[own_rows], problem.labels[own_rows], weight, own_rows)
+        data = shards.validation_of_all(data, problem.dtype)
+        return problem._replace(train_rows=train_rows, validation=data)
 
     def set_callbacks(self, *callbacks):
         """Set callbacks of scikit-learn, which are told of each epoch of `fit` as a task.
 
-        For callbacks of skorch there is the parameter `callbacks`.
+        Callbacks of skorch are given to the parameter `callbacks`.
 
         Parameters
         ----------
         *callbacks : callbacks of :mod:`sklearn.callback`
-            They take the place of those that are set; without any, there are none.
+            They replace the callbacks that are set. A call without any removes them.
 
         Returns
         -------
@@ -477,7 +479,7 @@ class BaseFeedForward(
         Raises
         ------
         TypeError
-            If one is a callback of skorch, or no callback of any kind.
+            If one of them is a callback of skorch, or is no callback at all.
         NotImplementedError
             If scikit-learn is older than 1.9.
         """
@@ -491,7 +493,7 @@ class BaseFeedForward(
         return super().set_callbacks(*callbacks)
 
     def __sklearn_clone__(self):
-        # A group cannot be copied, so that the clone has the same one. A copy has none.
+        # A group cannot be copied: the copy has none, and the clone gets the same group.
         clone = super(BaseFeedForward, copy.copy(self)).__sklearn_clone__()
         clone.process_group = self.process_group
         return clone

@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sknn._base import BaseFeedForward, partial_fit_available
 from sknn._docs import document
 from sknn._input import _targets
-from sknn._input._data_checks import targets_of
+from sknn._input._data_checks import check_total, targets_of
 
 
 @document
@@ -32,28 +32,29 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
     ----------
     {parameters}
     loss : {'log_loss', 'focal'} or callable, default='log_loss'
-        The cross-entropy; or the focal loss [4]_ `-(1 - p) ** focal_gamma * log(p)` of the true
-        class's probability p, for which rows that are classified well count less; or a function of
-        the raw outputs and the targets, torch tensors of one shape (n_samples, n_outputs), that
-        returns the loss of each row as a tensor of shape (n_samples,), by operations that torch can
-        differentiate. The targets are ones and zeros, a column a class (one for two classes). The
-        output activation is that of 'log_loss'.
+        'log_loss' is the cross-entropy. 'focal' is the focal loss [4]_
+        `-(1 - p) ** focal_gamma * log(p)` of the true class's probability p, in which rows that are
+        classified well count less. A function takes the raw outputs and the targets, torch tensors
+        of one shape (n_samples, n_outputs), and returns the loss of each row as a tensor of shape
+        (n_samples,), by operations that torch can differentiate. The targets are ones and zeros,
+        with one column for each class (one column for two classes). The output activation is that
+        of 'log_loss'.
 
         .. versionadded:: 0.1
     focal_gamma : float, default=2.0
-        Exponent of 'focal', at least 0. With 0 it is 'log_loss'.
+        Exponent of 'focal', at least 0. With 0, 'focal' is the same as 'log_loss'.
 
         .. versionadded:: 0.1
     label_smoothing : float, default=0.0
-        The share e of a label that is spread over all classes [5]_, in [0, 1): targets y become
+        Share e of a label that is spread over all classes [5]_, in [0, 1). Targets y become
         `y * (1 - e) + e / K` for K classes, with K = 2 for a logistic output. Validation losses and
-        scores are of the labels as they are.
+        scores use the labels as they are.
 
         .. versionadded:: 0.1
     class_weight : dict, 'balanced', list of dict or None, default=None
         Weights of the classes, `{label: weight}`, which multiply `sample_weight`; labels that are
-        left out weigh 1. 'balanced' gives `n_samples / (n_classes * np.bincount(y))`. For a
-        multilabel target: one dict for each column. See
+        left out weigh 1. 'balanced' gives `n_samples / (n_classes * np.bincount(y))`. A multilabel
+        target takes a list with one dict for each column. See
         :func:`sklearn.utils.class_weight.compute_sample_weight`.
 
         .. versionadded:: 0.1
@@ -61,7 +62,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
+        Labels of the classes, sorted.
     {attributes}
 
     See Also
@@ -177,9 +178,9 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
 
-    def _check_targets(self, y, incremental, first_pass, dtype, shards=None):
-        # With partial_fit, `classes` are those of all calls; `warm_start` asks for the same set
-        # again.
+    def _check_targets(self, rows, shards, incremental, first_pass):
+        # With partial_fit, `classes` are the classes of all calls; `warm_start` requires the same
+        # set of classes again.
         #
         # partial_fit  warm_start  classes_ known   action
         #      no          any          no          learn the classes from y
@@ -187,12 +188,12 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         #      no          yes          yes         y must have the same classes
         #      yes         yes          yes         y must have the same classes
         #      yes         no           yes         y must have no other class
-        seen = y if shards is None else shards.labels_of_all(y)
+        seen = _targets.labels_of_all(rows.y, shards.processes)
         if first_pass and not incremental:
             self._learn_classes(seen)
         else:
             self._check_classes(unique_labels(seen))
-        return _targets.encode_labels(y, self._label_binarizer, dtype)
+        return _targets.encode_labels(rows.y, self._label_binarizer, rows.dtype)
 
     def _check_partial_fit(self, y, classes):
         if _check_partial_fit_first_call(self, classes):
@@ -219,7 +220,8 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
                 f"`self.classes_` has {self.classes_}. 'y' has {classes}."
             )
 
-    def _encode_validation(self, y, dtype):
+    def _encode_validation(self, rows):
+        y = rows.y
         is_multilabel = self._label_binarizer.y_type_.startswith("multilabel")
         if is_multilabel and (y.ndim != 2 or y.shape[1] != len(self.classes_)):
             raise ValueError(
@@ -229,7 +231,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         try:
             unseen = _targets.unknown_labels(unique_labels(y), self.classes_)
             if not len(unseen):
-                encoded = _targets.encode_labels(y, self._label_binarizer, dtype)
+                encoded = _targets.encode_labels(y, self._label_binarizer, rows.dtype)
         except (ValueError, TypeError) as error:  # another kind of target, or of label
             raise ValueError(
                 "y_val cannot be used: it must hold labels of the kind of y, which has the classes"
@@ -242,13 +244,12 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
             )
         return encoded
 
-    def _finalize_sample_weight(self, sample_weight, y, incremental, dtype, shards=None):
-        sample_weight = super()._finalize_sample_weight(
-            sample_weight, y, incremental, dtype, shards
-        )
+    def _finalize_sample_weight(self, rows, shards, incremental):
+        sample_weight = super()._finalize_sample_weight(rows, shards, incremental)
         if self.class_weight is None:
             return sample_weight
-        if shards is not None:  # "balanced" counts the rows of all
+        y = rows.y
+        if shards.processes.is_group:  # "balanced" counts the rows of all processes
             y = np.concatenate(shards.processes.gather(y.toarray() if issparse(y) else y))
         is_list = isinstance(self.class_weight, list)
         if incremental and "balanced" in (self.class_weight if is_list else [self.class_weight]):
@@ -259,18 +260,18 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
                 " class_weight parameter: a dict of label and weight."
             )
         if incremental:
-            # Classes that these rows lack are no mistake: rows of them are added, and taken off.
+            # These rows may lack some classes. One row of each class is added, and taken off.
             everything = self.classes_
             if y.ndim == 2:
                 everything = _targets.every_indicator(y.shape[1])
-            rows = np.concatenate([y.toarray() if issparse(y) else y, everything])
-            weight = self._class_weights(rows)[: len(rows) - len(everything)]
+            labels = np.concatenate([y.toarray() if issparse(y) else y, everything])
+            weight = self._class_weights(labels)[: len(labels) - len(everything)]
         else:
             weight = self._class_weights(y)
         if sample_weight is not None:
             weight = weight * sample_weight
-        weight = weight.astype(dtype, copy=False)
-        self._check_total(weight, "sample_weight times class_weight")
+        weight = weight.astype(rows.dtype, copy=False)
+        check_total(weight, "sample_weight times class_weight")
         return weight
 
     def _class_weights(self, y):
@@ -316,7 +317,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            The rows.
+            Rows to predict for.
 
         Returns
         -------
@@ -325,8 +326,8 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         """
         from sknn._network._inference import link
 
-        now = self._as_it_is()
-        return _targets.decode_labels(now._outputs(X, link), now._label_binarizer)
+        snapshot = self._snapshot()
+        return _targets.decode_labels(snapshot._outputs(X, link), snapshot._label_binarizer)
 
     def predict_proba(self, X):
         """Predict the probability of each class.
@@ -334,17 +335,17 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            The rows.
+            Rows to predict for.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            In the order of `classes_` and the dtype of the weights, never exactly zero. The rows
-            sum to one, except for a multilabel target.
+            Probabilities in the order of `classes_` and the dtype of the weights, never exactly
+            zero. The rows sum to one, except for a multilabel target.
         """
         from sknn._network._inference import probabilities
 
-        return self._as_it_is()._outputs(X, probabilities)
+        return self._snapshot()._outputs(X, probabilities)
 
     def predict_log_proba(self, X):
         """Predict the logarithm of the probability of each class.
@@ -352,34 +353,34 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            The rows.
+            Rows to predict for.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`; from log-softmax, so it is finite also where a probability
-            is too small for the dtype.
+            Logarithms in the order of `classes_`. They come from log-softmax, and so are finite
+            even where a probability is too small for the dtype.
         """
         from sknn._network._inference import log_probabilities
 
-        return self._as_it_is()._outputs(X, log_probabilities)
+        return self._snapshot()._outputs(X, log_probabilities)
 
     def score(self, X, y, sample_weight=None):
-        """The accuracy: the share of rows whose labels are all right.
+        """Return the accuracy: the share of rows whose labels are all right.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            The rows.
+            Rows to score.
         y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_classes)
-            Their labels, or multilabel indicators.
+            Labels of the rows, or multilabel indicators.
         sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
             Weights of the rows.
 
         Returns
         -------
         float
-            From 0 to 1.
+            A number from 0 to 1.
         """
         weight = targets_of(sample_weight, "sample_weight")
         return super().score(X, targets_of(y, "y"), weight)
@@ -387,31 +388,32 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
     @partial_fit_available
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, classes=None):
-        """Go on by one epoch over the given rows.
+        """Train for one epoch on the given rows.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            The rows to learn from.
+            Rows to learn from.
         y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_classes)
-            Their labels, or multilabel indicators.
+            Labels of the rows, or multilabel indicators.
         sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
             Weights of the rows.
         classes : array-like of shape (n_classes,), default=None
-            All labels that will ever come. Needed in the first call, optional in later ones.
+            All labels that any call will bring. They are needed in the first call, and optional in
+            later ones.
 
         Returns
         -------
         self : object
-            The estimator, one epoch further.
+            The estimator, trained for one more epoch.
 
         Raises
         ------
         AttributeError
-            With `solver="lbfgs"`.
+            If `solver="lbfgs"`.
         ValueError
-            If `early_stopping=True`, if `classes` are missing in the first call or change later,
-            if `y` has others, or as in `fit`.
+            If `early_stopping=True`, if `classes` are missing in the first call or change later, if
+            `y` has other labels, or for the reasons of `fit`.
         """
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 

@@ -1,6 +1,6 @@
-"""What a report of a bug needs to say of the machine: versions, devices, threads, precisions.
+"""Facts about the machine for a bug report: versions, devices, threads and precisions.
 
-Nothing that tells whose machine it is: no path, no name of a user or of a host.
+Nothing says whose machine it is: no path, no name of a user or of a host is included.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 import joblib
 from threadpoolctl import threadpool_info
 
-import sknn
+from sknn._platform._version import __version__
 
 REQUIRED = (
     *("scikit-learn", "torch", "skorch", "numpy", "scipy"),
@@ -23,7 +23,7 @@ OPTIONAL = (
     *("matplotlib", "skops", "distributed", "skl2onnx", "onnxruntime"),
     *("pandas", "polars", "pyarrow", "rich"),
 )
-# What limits threads, or says what they do while they wait.
+# Environment variables that limit threads, or that say what threads do while they wait.
 VARIABLES = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"),
     *("VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "LOKY_MAX_CPU_COUNT"),
@@ -32,7 +32,7 @@ VARIABLES = (
 
 
 def versions_of(names: tuple[str, ...]) -> dict[str, str]:
-    """Versions of packages by their metadata, without an import that could fail."""
+    """Return versions of packages from their metadata, without imports, which could fail."""
     found = {}
     for name in names:
         try:
@@ -43,9 +43,9 @@ def versions_of(names: tuple[str, ...]) -> dict[str, str]:
 
 
 def system() -> dict[str, str]:
-    """This package, Python and what it runs on."""
+    """Return facts about this package, Python, the platform and the cores."""
     return {
-        "sknn": sknn.__version__,
+        "sknn": __version__,
         "python": sys.version.replace("\n", " "),
         "platform": platform.platform(),
         "machine": platform.machine(),
@@ -54,7 +54,7 @@ def system() -> dict[str, str]:
 
 
 def device_names() -> list[str]:
-    """The devices that torch can use here."""
+    """Return the names of the devices that torch can use on this machine."""
     import torch
 
     from sknn._platform._devices import is_present
@@ -64,7 +64,7 @@ def device_names() -> list[str]:
 
 
 def devices() -> dict[str, str]:
-    """For each device that is there, what it is and in which precisions it computes."""
+    """Return, for each device, what it is and in which precisions it computes."""
     import torch
 
     from sknn._platform._compat import has_bfloat16_unit
@@ -85,7 +85,7 @@ def devices() -> dict[str, str]:
 
 
 def threads() -> dict[str, str]:
-    """How many threads there are, of torch and of each library of BLAS and OpenMP."""
+    """Return the numbers of threads of torch and of each BLAS and OpenMP library."""
     import torch
 
     n_between = torch.get_num_interop_threads()
@@ -94,7 +94,7 @@ def threads() -> dict[str, str]:
         name = f"{library['prefix']} {library['version'] or ''}".strip()
         more = [library[key] for key in ("threading_layer", "architecture") if library.get(key)]
         text = ", ".join([str(library["num_threads"]), *more])
-        # A process often has two of a kind, NumPy's and SciPy's.
+        # A process often has two libraries of a kind, one from NumPy and one from SciPy.
         found[name] = f"{found[name]}; {text}" if name in found else text
     for name in VARIABLES:
         value = os.environ.get(name)

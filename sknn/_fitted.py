@@ -1,47 +1,83 @@
-"""What a fitted estimator holds: attributes from training, for the next one and for predictions."""
+"""The part of an estimator that a fit leaves: a network that predicts, and its ways out.
+
+torch is imported where it is needed, and never by importing this module.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import BaseEstimator
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
-from sknn._input import _frames, _parameter_checks, _targets
-from sknn._input._memory_maps import check_mapped, must_convert
-from sknn._input._tensors import check_there, is_tensor, rows_of
+from sknn._input import _parameter_checks, _targets
+from sknn._input._data_checks import check_rows_to_predict
+from sknn._platform import _sklearn_compat
 from sknn._platform._alignment import aligned
+from sknn._training._fitted_names import NAMED, STOCHASTIC, names_set_by
 
 if TYPE_CHECKING:
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from torch import nn
+
+    from sknn._network._architecture import Network
     from sknn._training._net import FeedForwardNet
-    from sknn._training._problem import Network, Problem, State
 
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-# Values of an array whose validation, beside the network's work, is worth saving.
-_SHORT = 10_000
-# Of the fitted attributes, those that only a stochastic solver sets.
-STOCHASTIC_ATTRIBUTES = {
-    "loss_curve_": "loss_curve",
-    "learning_rate_curve_": "learning_rate_curve",
-    "validation_scores_": "validation_scores",
-    "validation_loss_curve_": "validation_loss_curve",
-    "best_loss_": "best_loss",
-    "best_validation_score_": "best_validation_score",
-    "_no_improvement_count": "no_improvement_count",
-    "_watched": "watched",
-}
+# Properties that copy the weights and import torch, and are not stored attributes.
+_MADE_WHEN_READ = ("net_", "module_")
 
 
-class FittedNetwork:
-    """The part of an estimator that holds a network."""
+class FittedNetwork(BaseEstimator):
+    """An estimator that holds a network: it predicts, tells of itself, and can be taken elsewhere.
+
+    Subclasses train the network. They hand its attributes over in one assignment, so that a
+    prediction in another thread sees the old model or the new one, never a mixture.
+    """
+
+    _parameter_constraints: ClassVar[dict]
+
+    def _snapshot(self):
+        """Return an estimator that keeps this one's attributes as they are at this moment.
+
+        The two share the dictionary of attributes. A fit in another thread leaves it as it is, and
+        gives the estimator another one (`_take_over`).
+        """
+        snapshot = object.__new__(type(self))
+        object.__setattr__(snapshot, "__dict__", vars(self))
+        return snapshot
+
+    def _take_over(self, trained) -> None:
+        """Take over the fitted attributes of a trained copy, in one assignment.
+
+        Parameters, and attributes that the copy does not know, stay as they are: they may have been
+        set in the meantime.
+        """
+        attributes = vars(self).copy()
+        for name, value in vars(trained).items():
+            if name not in self._parameter_constraints:
+                attributes[name] = value
+        for name in names_set_by(STOCHASTIC, NAMED):
+            if name not in vars(trained):
+                attributes.pop(name, None)
+        object.__setattr__(self, "__dict__", attributes)
+
+    def _model_dtype(self) -> type:
+        """Return the dtype of the fitted weights: float64 unless they are float32."""
+        return np.float32 if np.asarray(self.coefs_[0]).dtype == np.float32 else np.float64
+
+    def _layer_units(self) -> tuple[int, ...]:
+        """Return the numbers of features and of units in each layer of the fitted network."""
+        return (self.n_features_in_, *map(len, self.intercepts_))
 
     def _network(self, layer_units: tuple[int, ...]) -> Network:
-        """What the parameters say of the layers."""
-        from sknn._training._problem import Network
+        """Return the layers that the parameters describe, with these numbers of units."""
+        from sknn._network._architecture import Network
 
         n_hidden = len(layer_units) - 2
         return Network(
@@ -52,85 +88,10 @@ class FittedNetwork:
             float(self.input_dropout),
         )
 
-    def _state(self, network, random_state, first_pass, dtype) -> State:
-        """Where training starts: new weights, or the model that is there."""
-        from sknn._network._module import initial_parameters
-        from sknn._training._problem import State
-        from sknn._training._stopping import Progress
+    def _outputs(self, X, transform: Callable) -> np.ndarray:
+        """Return what a function of `sknn._network._inference` makes of the network's outputs.
 
-        if first_pass:
-            activations = (
-                self.activation if isinstance(self.activation, str) else network.activations
-            )
-            return State(*initial_parameters(network.layer_units, activations, random_state, dtype))
-        self._check_weights(network.layer_units)
-        progress = {
-            name: getattr(self, attribute)
-            for attribute, name in STOCHASTIC_ATTRIBUTES.items()
-            if hasattr(self, attribute)
-        }
-        return State(
-            self.coefs_,
-            self.intercepts_,
-            self.module_state_,
-            getattr(self, "_solver_state", None),
-            Progress(**progress, n_samples_seen=getattr(self, "t_", 0)),
-            getattr(self, "_history", []),
-            loss=getattr(self, "loss_", np.nan),
-        )
-
-    def _publish(self, state: State, problem: Problem) -> None:
-        """Set the fitted attributes."""
-        for name in (*STOCHASTIC_ATTRIBUTES, "_solver_state"):
-            vars(self).pop(name, None)
-        if state.solver is not None:
-            for attribute, name in STOCHASTIC_ATTRIBUTES.items():
-                setattr(self, attribute, getattr(state.progress, name))
-            self._solver_state = state.solver
-        self.coefs_ = [aligned(coef) for coef in state.coefs]
-        self.intercepts_ = state.intercepts
-        self.module_state_ = state.modules
-        self.callbacks_ = state.callbacks
-        self.loss_ = state.loss
-        self.n_iter_ = state.n_iter
-        self.t_ = state.progress.n_samples_seen
-        self.n_layers_ = len(problem.network.layer_units)
-        self.n_outputs_ = problem.network.layer_units[-1]
-        self.out_activation_ = problem.loss.output_activation
-        self.device_ = state.device
-        self._history = state.history
-
-    def _as_it_is(self):
-        """This estimator as it is at this moment, whatever a fit in another thread makes of it.
-
-        It shares the attributes: `_become` gives the estimator others, instead of changing them.
-        """
-        now = object.__new__(type(self))
-        object.__setattr__(now, "__dict__", vars(self))
-        return now
-
-    def _become(self, trained) -> None:
-        """Take over the attributes of a trained copy, in one assignment.
-
-        Parameters, and what the copy does not know of, stay as they may have been set meanwhile.
-        """
-        attributes = vars(self).copy()
-        for name, value in vars(trained).items():
-            if name not in self._parameter_constraints:
-                attributes[name] = value
-        for name in (*STOCHASTIC_ATTRIBUTES, "_solver_state", "feature_names_in_"):
-            if name not in vars(trained):
-                attributes.pop(name, None)
-        object.__setattr__(self, "__dict__", attributes)
-
-    def _model_dtype(self) -> type:
-        """The dtype of the weights that are there: float64 unless they are float32."""
-        return np.float32 if np.asarray(self.coefs_[0]).dtype == np.float32 else np.float64
-
-    def _outputs(self, X, of: Callable) -> np.ndarray:
-        """What a function of `sknn._network._inference` makes of the network's outputs for rows.
-
-        Called on what `_as_it_is` gives.
+        This is called on a `_snapshot`. `transform` gets the name of the output activation.
         """
         if not hasattr(self, "coefs_"):
             check_is_fitted(self)
@@ -140,9 +101,8 @@ class FittedNetwork:
 
         dtype = self._model_dtype()
         device = self.device_ if is_present(self.device_) else "cpu"
-        if not self._is_valid(X):
-            X = self._checked_rows(X, dtype, device)
-        units = (self.n_features_in_, *map(len, self.intercepts_))
+        X = check_rows_to_predict(self, X, dtype, device)
+        units = self._layer_units()
         self._check_weights(units)
 
         def parameters() -> tuple[list, list]:
@@ -152,46 +112,19 @@ class FittedNetwork:
             biases = [as_tensor(np.asarray(i, dtype)).to(device) for i in self.intercepts_]
             return weights, biases
 
-        # The usual network goes a shorter way, a tenth of the time of a call for one row.
+        # The usual network goes a shorter way, which saves a tenth of the time of a one-row call.
         is_usual = self.normalization is None and isinstance(self.activation, str)
         if is_usual and not self.module_state_:
             forward = Layers(*parameters(), (self.activation,) * (len(units) - 2))
-            return outputs_of(X, forward, of(self.out_activation_))
-        from sknn._platform._torch_settings import usual_settings
+            return outputs_of(X, forward, transform(self.out_activation_))
+        from sknn._platform._torch_settings import default_settings
 
-        with usual_settings(device):
+        with default_settings(device):
             forward = forward_of(*parameters(), self.module_state_, self._network(units))
-            return outputs_of(X, forward, of(self.out_activation_))
-
-    def _checked_rows(self, X, dtype: type, device: str):
-        """Rows to predict for, as the network takes them: of any real dtype."""
-        X = rows_of(_frames.as_rows(X, "X"), "X", device, [dtype])
-        if is_tensor(X):
-            check_there(self, X, "no_validation", None, reset=False)
-        elif must_convert(X, _FLOATS):
-            check_mapped(self, X, "no_validation", [dtype], reset=False)
-        elif not self._is_valid(X):
-            with _frames.naming_columns(X):
-                checked = validate_data(self, X, accept_sparse="csr", reset=False)
-                if checked.dtype == object:  # of a frame whose dtypes scikit-learn does not see
-                    checked = check_array(checked, dtype=dtype, estimator=self, input_name="X")
-            return checked
-        return X
-
-    def _is_valid(self, X) -> bool:
-        """Whether scikit-learn's validation, half the time of a short call, would find nothing."""
-        return (
-            type(X) is np.ndarray
-            and X.ndim == 2
-            and X.dtype in _FLOATS
-            and 0 < X.size <= _SHORT
-            and X.shape[1] == self.n_features_in_
-            and not hasattr(self, "feature_names_in_")
-            and bool(np.isfinite(X).all())
-        )
+            return outputs_of(X, forward, transform(self.out_activation_))
 
     def _check_weights(self, units: tuple[int, ...]) -> None:
-        """Refuse `coefs_` and `intercepts_` whose shapes are not those of layers of these units."""
+        """Refuse `coefs_` and `intercepts_` whose shapes do not fit these numbers of units."""
         expected = (
             ("coefs_", self.coefs_, list(pairwise(units))),
             ("intercepts_", self.intercepts_, [(n_out,) for n_out in units[1:]]),
@@ -207,56 +140,183 @@ class FittedNetwork:
 
     @property
     def net_(self) -> FeedForwardNet:
-        """The model as a skorch net, for reading: made anew on each access.
+        """The model as a skorch net, for reading. Each access makes a new one.
 
         Returns
         -------
         FeedForwardNet
-            With a copy of the weights in `module_`, and the training history in `history`.
+            A net with a copy of the weights in `module_`, and the training history in `history`.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            Before the first `fit`.
+            If the estimator is not fitted.
         """
         check_is_fitted(self)
         from sknn._platform._threads import threads_for
         from sknn._training._net import net_of
 
-        now = self._as_it_is()
+        now = self._snapshot()
         with threads_for(0.0):
             return net_of(
                 now.coefs_,
                 now.intercepts_,
                 now.module_state_,
-                now._network((now.n_features_in_, *map(len, now.intercepts_))),
+                now._network(now._layer_units()),
                 now._make_loss(smoothed=True),
                 now._history,
             )
 
+    @property
+    def module_(self) -> nn.Sequential:
+        """The network as an ordinary torch module. Each access makes a new one.
+
+        Returns
+        -------
+        torch.nn.Sequential
+            A module in eval mode, on the CPU, in the dtype of the weights, with a copy of them as
+            parameters. It holds only modules of :mod:`torch.nn` and those that your `activation`
+            makes: `linear0`, `normalization0`, `activation0`, `dropout0`, `linear1` and so on. It
+            turns rows of shape (n_rows, n_features) into raw outputs of shape (n_rows, n_outputs),
+            before the output activation that `out_activation_` names.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+
+        Notes
+        -----
+        .. versionadded:: 0.1
+        """
+        check_is_fitted(self)
+        import torch
+
+        from sknn._exports._standalone import standalone_module
+
+        now = self._snapshot()
+        units = now._layer_units()
+        now._check_weights(units)
+        return standalone_module(
+            now.coefs_,
+            now.intercepts_,
+            now.module_state_,
+            now._network(units),
+            torch.float32 if now._model_dtype() is np.float32 else torch.float64,
+        )
+
+    def _checked_network(self) -> Network:
+        """Return the layers, after a check that the fitted attributes are those of such layers.
+
+        Raises
+        ------
+        ValueError
+            If weights, or the state of modules, have other names or shapes.
+        """
+        network = self._network(self._layer_units())
+        self._check_weights(network.layer_units)
+        if self.module_state_ or not network.has_closed_form:
+            from sknn._exports._standalone import check_module_state
+
+            check_module_state(self.module_state_, network)
+        return network
+
+    def summary(self) -> str:
+        """Describe the network as text: its layers, its settings, and how its training went.
+
+        Returns
+        -------
+        str
+            A table of the layers with their shapes, activations, normalization, dropout and numbers
+            of parameters, then loss, solver, device, dtype and epochs. For a fitted estimator, the
+            last losses and scores follow. Before `fit`, a question mark stands for what only the
+            data can tell.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `fit` would refuse a parameter that is shown, or if the parameters describe no
+            network.
+
+        Notes
+        -----
+        .. versionadded:: 0.1
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from sknn import FeedForwardClassifier
+        >>> X, y = load_digits(return_X_y=True)
+        >>> clf = FeedForwardClassifier(
+        ...     (50, 20), activation=["relu", "tanh"], dropout=[0.1, 0.0], early_stopping=True,
+        ...     max_iter=300, random_state=0,
+        ... )
+        >>> print(clf.summary())
+        FeedForwardClassifier, not fitted: ? is known after fit
+        ------------------------------------------------------------------
+        layer     shape     activation  normalization  dropout  parameters
+        ------------------------------------------------------------------
+        input     ?         -           -              -                 -
+        hidden 1  ? -> 50   relu        -              0.1               ?
+        hidden 2  50 -> 20  tanh        -              -             1,020
+        output    20 -> ?   ?           -              -                 ?
+        ------------------------------------------------------------------
+        total                                                            ?
+        ------------------------------------------------------------------
+        loss    log_loss
+        solver  adam
+        device  cpu
+        dtype   auto
+        epochs  at most 300
+        >>> print(clf.fit(X, y).summary())
+        FeedForwardClassifier, fitted
+        ------------------------------------------------------------------
+        layer     shape     activation  normalization  dropout  parameters
+        ------------------------------------------------------------------
+        input     64        -           -              -                 -
+        hidden 1  64 -> 50  relu        -              0.1           3,250
+        hidden 2  50 -> 20  tanh        -              -             1,020
+        output    20 -> 10  softmax     -              -               210
+        ------------------------------------------------------------------
+        total                                                        4,480
+        ------------------------------------------------------------------
+        loss              log_loss
+        solver            adam
+        device            cpu
+        dtype             float64
+        epochs            ...; the weights are those of epoch ...
+        training loss     ...; in epoch ...
+        validation loss   ...; in epoch ...
+        validation score  ...; in epoch ...
+        """
+        from sknn._display._summary import facts_of, text_of
+
+        return text_of(facts_of(self))
+
     def save(self, path: str | os.PathLike) -> None:
         """Save the estimator, fitted or not, in a file that :func:`sknn.load` reads.
 
-        The file is in the safetensors format. It holds no code, so that a file of a stranger may be
-        loaded, and a checksum, so that a damaged one is refused. See docs/persistence.md.
+        The file is in the safetensors format. It holds no code, so that a file from a stranger may
+        be loaded, and a checksum, so that a damaged file is refused. See docs/persistence.md.
 
         Parameters
         ----------
         path : str or os.PathLike
-            The file, which is replaced as a whole: if this fails, what was there is there still.
+            Path of the file. A file that exists is replaced as a whole; if that fails, the old file
+            is still there.
 
         Raises
         ------
         OSError
             If the file cannot be written.
         ValueError
-            If a parameter, or something that was set in another way, is a function, a class, a
-            callback or another object that only code can make. All of it is named.
+            If a parameter or an attribute is a function, a class, a callback or another object that
+            only code can make. The message names all of them.
 
         Notes
         -----
-        `checkpoint_dir`, a place on this machine, is not kept, nor are a group object in
-        `process_group`, the `callbacks_`, and what an optimizer or a scheduler of torch remembers.
+        The file does not hold `checkpoint_dir`, which is a place on this machine, a group object in
+        `process_group`, the `callbacks_`, and the state of an optimizer or a scheduler of torch.
 
         .. versionadded:: 0.1
         """
@@ -264,11 +324,143 @@ class FittedNetwork:
 
         save(self, path)
 
+    def to_sklearn(self) -> MLPClassifier | MLPRegressor:
+        """Make scikit-learn's own estimator of this one, fitted, with the same predictions.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            An estimator with copies of the weights and of everything that scikit-learn has too:
+            parameters, fitted attributes, and the state of the solvers 'adam' and 'sgd', so that
+            `partial_fit` continues as it would here. Batch normalization is part of its weights.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If scikit-learn cannot express the network. The message names every reason.
+
+        Notes
+        -----
+        Parameters that only this package has, and that do not affect predictions, are left out.
+        docs/elsewhere.md lists them.
+
+        .. versionadded:: 0.1
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sknn import FeedForwardClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = FeedForwardClassifier(max_iter=1000, random_state=0).fit(X, y)
+        >>> mlp = clf.to_sklearn()
+        >>> type(mlp).__name__
+        'MLPClassifier'
+        >>> bool((mlp.predict(X) == clf.predict(X)).all())
+        True
+        """
+        check_is_fitted(self)
+        from sknn._exports._exchange import to_sklearn
+
+        return to_sklearn(self._snapshot())
+
+    def onnx_parser(self) -> Callable:
+        """Tell skl2onnx which outputs the network has. Called by skl2onnx.
+
+        Returns
+        -------
+        callable
+            `(scope, inputs)` to a list of variables of skl2onnx.
+
+        Raises
+        ------
+        ImportError
+            If skl2onnx is not installed.
+
+        Notes
+        -----
+        .. versionadded:: 0.1
+        """
+        from sknn._exports._onnx import parser_of
+
+        return parser_of(self)
+
+    def onnx_shape_calculator(self) -> Callable:
+        """Tell skl2onnx the shapes of the network's outputs. Called by skl2onnx.
+
+        Returns
+        -------
+        callable
+            Takes an operator of skl2onnx.
+
+        Raises
+        ------
+        ImportError
+            If skl2onnx is not installed.
+
+        Notes
+        -----
+        .. versionadded:: 0.1
+        """
+        from sknn._exports._onnx import set_shapes
+
+        return set_shapes
+
+    def onnx_converter(self) -> Callable:
+        """Tell skl2onnx how to write the network in ONNX. Called by skl2onnx.
+
+        Returns
+        -------
+        callable
+            Takes a scope, an operator and a container of skl2onnx.
+
+        Raises
+        ------
+        ImportError
+            If skl2onnx is not installed.
+
+        Notes
+        -----
+        .. versionadded:: 0.1
+        """
+        from sknn._exports._onnx import convert
+
+        return convert
+
+    def __dir__(self) -> list[str]:
+        # scikit-learn 1.9 reads every attribute to find out whether it can be read. Whoever presses
+        # the tab key would wait for two copies of the weights.
+        made = _MADE_WHEN_READ if hasattr(self, "coefs_") else ()
+        names = (name for name in object.__dir__(self) if name not in _MADE_WHEN_READ)
+        return [*made, *(name for name in names if hasattr(self, name))]
+
+    # scikit-learn asks for these when it draws a diagram: from version 1.7 on for a table of the
+    # parameters, from 1.9 on for one of the fitted attributes, and for the block of the estimator.
+    # None of the names is public. A version with other names draws its plain box.
+
+    def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
+        from sknn._display._html import network_html
+
+        table = super()._get_params_html(*args, **kwargs)
+        return _sklearn_compat.with_html_before(table, partial(network_html, self))
+
+    @available_if(lambda self: _sklearn_compat.has_table_of_attributes())
+    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
+        stored = _sklearn_compat.StoredAttributes(self._snapshot())
+        return BaseEstimator._get_fitted_attr_html(stored, *args, **kwargs)
+
+    @available_if(lambda self: _sklearn_compat.has_captions())
+    def _sk_visual_block_(self) -> Any:
+        from sknn._display._html import caption_of
+
+        return _sklearn_compat.captioned_block(self, caption_of(self))
+
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if not isinstance(state.get("process_group"), str):
-            state["process_group"] = None  # a group is of this process alone
-        if "_label_binarizer" in state:  # an object of scikit-learn, which belongs to a version
+            state["process_group"] = None  # a group belongs to this process alone
+        if "_label_binarizer" in state:  # the object of scikit-learn belongs to one version
             state["_label_binarizer"] = _targets.plain_binarizer(state["_label_binarizer"])
         return state
 

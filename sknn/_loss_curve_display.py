@@ -1,4 +1,4 @@
-"""`LossCurveDisplay`."""
+"""The public display of the curves of trainings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sknn._display._curves import best_epoch_of, curves_of, network_in
+from sknn._display._curves import best_epoch_of, curves_of
 from sknn._display._plotting import (
     COLORS,
     MARKERS,
@@ -17,8 +17,9 @@ from sknn._display._plotting import (
     right_axes_of,
     two_axes_for,
 )
+from sknn._find_network import network_in
 
-# Each kind of curve has a style of line of its own, so that colour is left to tell networks apart.
+# Each kind of curve has its own style of line, so that colours can tell networks apart.
 _STYLES = {
     "loss": ("-", "training loss"),
     "validation_loss": ("--", "validation loss"),
@@ -30,32 +31,35 @@ _STYLES = {
 class LossCurveDisplay:
     """Pictures of trainings: losses, validation scores and learning rates, epoch by epoch.
 
-    Made by :meth:`from_estimator` or :meth:`from_estimators`. All parameters are attributes.
+    A display is made by :meth:`from_estimator` or :meth:`from_estimators`. All parameters are kept
+    as attributes.
 
     Parameters
     ----------
     curves : dict of str to dict of str to ndarray of shape (n_epochs,)
-        For each name, 'epoch', 'loss', and if there are 'validation_loss', 'validation_score' and
-        'learning_rate'; NaN in epochs without a value.
+        The curves of each network, by its name: 'epoch' and 'loss', and those of
+        'validation_loss', 'validation_score' and 'learning_rate' that there are. Values are NaN in
+        epochs without one.
     best_epochs : dict of str to int, default=None
-        For each name, the epoch whose weights early stopping has restored; names may be missing.
+        The epoch whose weights early stopping has restored, by the name of the network. Names may
+        be missing.
 
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes
         The axes with the losses.
     score_ax_ : matplotlib.axes.Axes or None
-        The axes with the validation scores, which share the epochs of `ax_`, at its right side.
+        The axes with the validation scores, whose scale is at the right side of `ax_`.
     rate_ax_ : matplotlib.axes.Axes or None
         The axes with the learning rates, below `ax_`.
     figure_ : matplotlib.figure.Figure
+        The figure that holds the axes.
     lines_ : list of matplotlib.lines.Line2D
-        All lines: of each network its curves, in the order of `curves`, then the marker of its best
-        epoch.
+        All lines, network by network: first the curves, then the marker of the best epoch.
     curve_lines_ : dict of str to dict of str to matplotlib.lines.Line2D
-        The same by name: for each network its curves, by their names in `curves`, and under
-        'best_epoch' the marker, which is on the curve that early stopping watched: validation
-        score, else validation or training loss.
+        The same lines by name: for each network its curves, by their names in `curves`, and under
+        'best_epoch' the marker. The marker is on the curve that early stopping watched: the
+        validation score, or else the validation or training loss.
 
     See Also
     --------
@@ -108,14 +112,15 @@ class LossCurveDisplay:
             of scikit-learn; or a Pipeline that ends with one, a search whose `best_estimator_` is
             one, or a TransformedTargetRegressor of one.
         name : str, default=None
-            Its name, above the legend and in the attributes. None is that of the network's class.
+            The name of the network, above the legend and in the attributes. None is the name of the
+            network's class.
         ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a new figure. With `learning_rate=True` two of them, for the
-            losses and the rates.
+            The axes to draw in. None makes a new figure. With `learning_rate=True` it must be two
+            axes, for the losses and the rates.
         validation_score : bool, default=True
             Whether validation scores are drawn, if there are any.
         learning_rate : bool, default=False
-            Whether the learning rates are drawn, below the losses. scikit-learn's MLPs keep none.
+            Whether the learning rates are drawn, below the losses. scikit-learn's MLPs have none.
         log_scale : bool, default=False
             Whether the axis of the losses is logarithmic.
         curve_kwargs : dict, default=None
@@ -124,18 +129,19 @@ class LossCurveDisplay:
         Returns
         -------
         LossCurveDisplay
+            The display, with the curves drawn.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         TypeError
-            If there is no network in it.
+            If the estimator holds no network.
         ValueError
-            If it has no loss curve: `solver="lbfgs"` keeps none. If `ax` does not suit
-            `learning_rate`, or there are no rates to draw.
+            If the network has no loss curve, as with `solver="lbfgs"`; if `ax` does not suit
+            `learning_rate`; or if there are no rates to draw.
         ImportError
-            If matplotlib is missing.
+            If matplotlib is not installed.
 
         Examples
         --------
@@ -178,29 +184,30 @@ class LossCurveDisplay:
         Parameters
         ----------
         estimators : dict of str to object
-            Estimators as :meth:`from_estimator` takes them, by the names of the legend. Ours and
-            scikit-learn's may be among them.
+            Estimators as :meth:`from_estimator` takes them, by their names in the legend.
+            Estimators of this package and of scikit-learn may be mixed.
         ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a new figure. With `learning_rate=True` two of them, for the
-            losses and the rates.
+            The axes to draw in. None makes a new figure. With `learning_rate=True` it must be two
+            axes, for the losses and the rates.
         validation_score : bool, default=True
             Whether validation scores are drawn, if there are any.
         learning_rate : bool, default=False
-            Whether the learning rates are drawn, below the losses. scikit-learn's MLPs keep none.
+            Whether the learning rates are drawn, below the losses. scikit-learn's MLPs have none.
         log_scale : bool, default=False
             Whether the axis of the losses is logarithmic.
         curve_kwargs : dict or dict of str to dict, default=None
-            Keyword arguments of `matplotlib.axes.Axes.plot` for all curves, or for the curves of
-            each name.
+            Keyword arguments of `matplotlib.axes.Axes.plot`, for all curves or by name for the
+            curves of each network.
 
         Returns
         -------
         LossCurveDisplay
+            The display, with the curves drawn.
 
         Raises
         ------
         TypeError
-            If `estimators` is no dict of at least one estimator with a network.
+            If `estimators` is not a dict of at least one estimator that holds a network.
         sklearn.exceptions.NotFittedError, ValueError, ImportError
             As in :meth:`from_estimator`.
 
@@ -251,8 +258,8 @@ class LossCurveDisplay:
         Parameters
         ----------
         ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a new figure. With `learning_rate=True` two of them, for the
-            losses and the rates.
+            The axes to draw in. None makes a new figure. With `learning_rate=True` it must be two
+            axes, for the losses and the rates.
         validation_score : bool, default=True
             Whether validation scores are drawn, if there are any.
         learning_rate : bool, default=False
@@ -260,8 +267,8 @@ class LossCurveDisplay:
         log_scale : bool, default=False
             Whether the axis of the losses is logarithmic.
         curve_kwargs : dict or dict of str to dict, default=None
-            Keyword arguments of `matplotlib.axes.Axes.plot` for all curves, or for the curves of
-            each name.
+            Keyword arguments of `matplotlib.axes.Axes.plot`, for all curves or by name for the
+            curves of each network.
 
         Returns
         -------
@@ -271,9 +278,9 @@ class LossCurveDisplay:
         Raises
         ------
         ValueError
-            If `ax` does not suit `learning_rate`, or there are no rates to draw.
+            If `ax` does not suit `learning_rate`, or if there are no rates to draw.
         ImportError
-            If matplotlib is missing.
+            If matplotlib is not installed.
         """
         caller = f"{type(self).__name__}.plot"
         self.score_ax_ = self.rate_ax_ = None
@@ -294,13 +301,13 @@ class LossCurveDisplay:
         self.curve_lines_ = {name: {} for name in self.curves}
         self.ax_.set(xlabel="epoch", ylabel="loss", yscale="log" if log_scale else "linear")
         for axes in filter(None, (self.ax_, self.rate_ax_)):
-            # Of a single epoch there is one tick, since a second one would be no whole number.
+            # A single epoch has one tick, since a second one would not be a whole number.
             whole = MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
             axes.xaxis.set_major_locator(whole)
         if self.rate_ax_ is not None and self.ax_.get_shared_x_axes().joined(
             self.ax_, self.rate_ax_
         ):
-            self.ax_.set_xlabel("")  # it is below the rates
+            self.ax_.set_xlabel("")  # The label is below the rates.
         if validation_score and self._has("validation_score"):
             self.score_ax_ = right_axes_of(self.ax_, "validation score")
             self.score_ax_.set_ylabel("validation score")
@@ -320,11 +327,11 @@ class LossCurveDisplay:
         return any(curve in curves for curves in self.curves.values())
 
     def _draw(self, name: str, i: int, axes: dict[str, Any], options: dict[str, Any]) -> None:
-        """Draw the curves of a network in the colour of number i, and mark its best epoch."""
+        """Draw the curves of a network in colour number `i`, and mark its best epoch."""
         curves, color = self.curves[name], COLORS[i % len(COLORS)]
         usual: dict[str, Any] = {"color": color, "linewidth": 1.5, "markersize": 4}
         if len(self.curves) > 1:
-            # Some ten markers a line, none of one network above another's.
+            # A line has about ten markers, which are at other epochs than those of other networks.
             every = max(len(curves["epoch"]) // 10, 1)
             start = int(every * (i % len(self.curves)) / len(self.curves))
             usual |= {"marker": MARKERS[i % len(MARKERS)], "markevery": (start, every)}
@@ -334,7 +341,7 @@ class LossCurveDisplay:
             style, label = _STYLES[curve]
             label = label if len(self.curves) == 1 else f"{name}, {label}"
             look = {**usual, "linestyle": style, "label": label}
-            if np.isfinite(curves[curve]).sum() == 1:  # one epoch makes no line
+            if np.isfinite(curves[curve]).sum() == 1:  # A single value makes no line.
                 look |= {"marker": MARKERS[i % len(MARKERS)], "markevery": None}
             (self.curve_lines_[name][curve],) = ax.plot(
                 curves["epoch"], curves[curve], **{**look, **options}
@@ -357,7 +364,7 @@ class LossCurveDisplay:
         )
 
     def _add_legend(self) -> None:
-        """Name the lines; of several networks, colours and styles each for themselves."""
+        """Add a legend. With several networks, it explains colours and styles separately."""
         handles = [
             line
             for lines in self.curve_lines_.values()
@@ -371,6 +378,7 @@ class LossCurveDisplay:
         add_legend_above(self.ax_, handles, title)
 
     def _entries(self) -> list[Any]:
+        """Return the legend's entries for several networks: first colours, then styles."""
         from matplotlib.lines import Line2D
 
         entries = []
@@ -393,7 +401,7 @@ class LossCurveDisplay:
 
 
 def _options_of(name: str, curve_kwargs: Any, names: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the user's keyword arguments, those for the curves of a name; 'lw' is 'linewidth'."""
+    """Return the user's keyword arguments for one network, with full names in place of aliases."""
     from matplotlib.cbook import normalize_kwargs
     from matplotlib.lines import Line2D
 

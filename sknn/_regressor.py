@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from numbers import Real
 from typing import ClassVar
 
@@ -28,7 +27,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
     Parameters
     ----------
     loss : str or callable, default='squared_error'
-        What is minimized, for a target y and a prediction p:
+        Loss to minimize, for a target y and a prediction p:
 
         - 'squared_error': `(y - p) ** 2 / 2`, half the squared error;
         - 'poisson': `y * log(y / p) - y + p`, half the Poisson deviance, for `y >= 0`;
@@ -42,18 +41,19 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
           (n_samples, n_outputs), that returns the loss of each row as a tensor of shape
           (n_samples,), by operations that torch can differentiate.
 
-        The output activation is the exponential for 'poisson' and 'gamma', and else the identity.
-        The losses of several outputs are added up; of squared errors, the mean is reported.
+        The output activation is the exponential for 'poisson' and 'gamma', and the identity for all
+        others. The losses of several outputs are added up, but the mean of squared errors is
+        reported.
     {parameters}
     huber_delta : float, default=1.0
-        Where 'huber' goes over from squares to distances, in units of y.
+        Distance at which 'huber' changes from squares to distances, in units of y.
 
         .. versionadded:: 0.1
     quantile : float or list of float, default=0.5
-        The level of 'quantile', in (0, 1). With an increasing list, for a target of one column,
-        `predict` returns a column for each level; these never cross: each level is learned by an
-        output of its own, and predictions are sorted [6]_. With 'quantile', `score` is the mean of
-        the D2 pinball scores of the levels.
+        Level of 'quantile', in (0, 1). With an increasing list, for a target of one column,
+        `predict` returns a column for each level. Each level is learned by an output of its own,
+        and the predictions are sorted [6]_, so that they never cross. With 'quantile', `score` is
+        the mean of the D2 pinball scores of the levels.
 
         .. versionadded:: 0.1
 
@@ -177,9 +177,9 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         self.huber_delta = huber_delta
         self.quantile = quantile
 
-    def _check_targets(self, y, incremental, first_pass, dtype, shards=None):
-        with nullcontext() if shards is None else shards.agreement():
-            encoded = _targets.encode_numbers(y, self.loss, dtype)
+    def _check_targets(self, rows, shards, incremental, first_pass):
+        with shards.processes.agreement():
+            encoded = _targets.encode_numbers(rows.y, self.loss, rows.dtype)
         if self._predicts_levels() and encoded.shape[1] > 1:
             raise ValueError(
                 f"The 'quantile' parameter is a list, {self.quantile!r}, which is for a target of"
@@ -189,8 +189,8 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         self._n_targets = encoded.shape[1]
         return encoded
 
-    def _encode_validation(self, y, dtype):
-        encoded = _targets.encode_numbers(y, self.loss, dtype, name="y_val")
+    def _encode_validation(self, rows):
+        encoded = _targets.encode_numbers(rows.y, self.loss, rows.dtype, name="y_val")
         if encoded.shape[1] != self._n_targets:
             raise ValueError(
                 f"y_val has {encoded.shape[1]} column(s), and y {self._n_targets}: they must have"
@@ -202,7 +202,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         return _parameter_checks.quantile_levels(self.quantile)
 
     def _predicts_levels(self):
-        """Whether there is a column for each of several levels."""
+        """Whether predictions have a column for each of several quantile levels."""
         return self.loss == "quantile" and not isinstance(self.quantile, Real)
 
     def _make_loss(self, smoothed):
@@ -227,37 +227,38 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            The rows.
+            Rows to predict for.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            In the dtype of the weights; with a list as `quantile`, a column for each level, none
-            smaller than the one before.
+            Predictions in the dtype of the weights. With a list as `quantile`, there is a column
+            for each level, and no column is smaller than the one before.
         """
         from sknn._network._inference import link
 
-        prediction = self._as_it_is()._outputs(X, link)
+        prediction = self._snapshot()._outputs(X, link)
         is_flat = prediction.shape[1] == 1 and not self._predicts_levels()
         return prediction.ravel() if is_flat else prediction
 
     def score(self, X, y, sample_weight=None):
-        """The coefficient of determination R2; with `loss="quantile"`, the D2 pinball score.
+        """Return the coefficient of determination R2, or the D2 pinball score for quantiles.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            The rows.
+            Rows to score.
         y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_outputs)
-            Their targets.
+            Targets of the rows.
         sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
             Weights of the rows.
 
         Returns
         -------
         float
-            At most 1; 0 is what the best constant gets (the mean, or the quantile). For several
-            levels the mean of their scores, see :func:`sklearn.metrics.d2_pinball_score`.
+            A number of at most 1. The best constant (the mean, or the quantile) gets 0. With
+            `loss="quantile"`, it is the mean over the levels of their D2 pinball scores, see
+            :func:`sklearn.metrics.d2_pinball_score`.
         """
         y, sample_weight = targets_of(y, "y"), targets_of(sample_weight, "sample_weight")
         if self.loss != "quantile":
@@ -271,27 +272,27 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
     @partial_fit_available
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
-        """Go on by one epoch over the given rows.
+        """Train for one epoch on the given rows.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            The rows to learn from.
+            Rows to learn from.
         y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_outputs)
-            Their targets.
+            Targets of the rows.
         sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
             Weights of the rows.
 
         Returns
         -------
         self : object
-            The estimator, one epoch further.
+            The estimator, trained for one more epoch.
 
         Raises
         ------
         AttributeError
-            With `solver="lbfgs"`.
+            If `solver="lbfgs"`.
         ValueError
-            If `early_stopping=True`, or as in `fit`.
+            If `early_stopping=True`, or for the reasons of `fit`.
         """
         return self._fit(X, y, sample_weight, incremental=True)

@@ -1,6 +1,6 @@
-"""Whether the package works here: a few seconds of training on scikit-learn's digits.
+"""Checks that the package works on this machine, by a few seconds of training on digits.
 
-Each check returns what it has found, or raises `CheckFailed`.
+Each check returns a text that says what it has found, or raises `CheckFailed`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import numpy as np
 
 from sknn._environment import device_names
 
-# From the tests: what rounding may make of ten epochs in float64, relatively.
+# Largest relative difference that rounding may cause in ten epochs of float64, as in the tests.
 TOLERANCE = 1e-6
 LEAST_ACCURACY = 0.9
 
 
 class CheckFailed(Exception):
-    """What a check has found is not what it must be."""
+    """Raised by a check that has found something wrong. The message says what."""
 
 
 @cache
 def _digits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, labels, and which rows are for testing."""
+    """Return the rows of scikit-learn's digits, the labels, and a mask of the rows for testing."""
     from sklearn.datasets import load_digits
 
     X, y = load_digits(return_X_y=True)
@@ -35,7 +35,7 @@ def _digits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _fitted(estimator: Any) -> Any:
-    """Fitted to three quarters of the digits, without a word of so few epochs."""
+    """Fit an estimator to three quarters of the digits, without the warning of too few epochs."""
     from sklearn.exceptions import ConvergenceWarning
 
     X, y, is_test = _digits()
@@ -45,6 +45,7 @@ def _fitted(estimator: Any) -> Any:
 
 
 def _network(**parameters: Any) -> Any:
+    """Return a classifier that learns the digits in a few epochs."""
     from sknn import FeedForwardClassifier
 
     parameters = {"max_iter": 50, "learning_rate_init": 0.005, "random_state": 0, **parameters}
@@ -52,7 +53,7 @@ def _network(**parameters: Any) -> Any:
 
 
 def check_accuracy(device: str) -> str:
-    """A network learns digits on a device, in float32, which all devices have."""
+    """Check that a network learns digits on a device, in float32, which all devices have."""
     model = _fitted(_network(device=device, dtype="float32"))
     X, y, is_test = _digits()
     accuracy = model.score(X[is_test], y[is_test])
@@ -63,7 +64,7 @@ def check_accuracy(device: str) -> str:
 
 
 def check_same_as_sklearn() -> str:
-    """The same seed gives the model that scikit-learn gives."""
+    """Check that the same seed gives the same model as in scikit-learn."""
     from sklearn.neural_network import MLPClassifier
 
     parameters = {"max_iter": 10, "random_state": 0}
@@ -84,7 +85,7 @@ def check_same_as_sklearn() -> str:
 
 
 def check_round_trip() -> str:
-    """A saved model that is loaded predicts the same, bit by bit."""
+    """Check that a model predicts the same, bit by bit, after `save` and `load`."""
     from sknn import load
 
     model = _fitted(_network(max_iter=3))
@@ -100,7 +101,7 @@ def check_round_trip() -> str:
 
 
 def checks() -> dict[str, Callable[[], str]]:
-    """The checks by their names, with one of the accuracy for each device."""
+    """Return the checks by their names, with a check of the accuracy for each device."""
     return {
         **{f"digits on {name}": partial(check_accuracy, name) for name in device_names()},
         "the same model as scikit-learn's": check_same_as_sklearn,

@@ -1,4 +1,4 @@
-"""`WeightsDisplay`."""
+"""The public display of the weights of the first layer."""
 
 from __future__ import annotations
 
@@ -8,42 +8,45 @@ from typing import Any
 
 import numpy as np
 
-from sknn._display._curves import network_in
 from sknn._display._plotting import axes_for
+from sknn._find_network import network_in
 
-# From this many on, not every row or column has its name beside it.
+# With more rows or columns than this, not each of them has its name beside it.
 _MOST_LABELS = 20
-# Of the usual figure, some six inches wide: more would touch each other below the columns.
+# More digits than this would touch each other below the columns of a usual figure, which is about
+# six inches wide.
 _MOST_DIGITS = 40
 
 
 class WeightsDisplay:
     """A picture of the weights of the first layer: as images, or with the names of the features.
 
-    Made by :meth:`from_estimator`. All parameters are attributes.
+    A display is made by :meth:`from_estimator`. All parameters are kept as attributes.
 
     Parameters
     ----------
     weights : ndarray of shape (n_features, n_shown)
-        The weights, a column for each unit.
+        The weights, with a column for each unit.
     units : ndarray of int of shape (n_shown,)
         The numbers of the units, from 0.
     feature_names : ndarray of str of shape (n_features,), default=None
-        None is 'x0', 'x1', ...
+        The names of the features. None is 'x0', 'x1', ...
     unit_kind : str, default='unit'
-        What the units are called.
+        The word for a unit in labels and titles.
 
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes
         The axes of the heat map, or those that hold the images.
     axes_ : ndarray of matplotlib.axes.Axes
-        Of shape (n_shown,) the axes of the images; of shape (1,) those of the heat map.
+        The axes of the images, of shape (n_shown,), or those of the heat map, of shape (1,).
     figure_ : matplotlib.figure.Figure
+        The figure that holds the axes.
     images_ : list of matplotlib.image.AxesImage
-        One for each of `axes_`. All have the same limits of colours, which are symmetric, so that
-        the middle of the scale is zero.
+        The images, one for each of `axes_`. All have the same limits of colours, which are
+        symmetric, so that the middle of the scale is zero.
     colorbar_ : matplotlib.colorbar.Colorbar or None
+        The colour bar, if one is drawn.
 
     See Also
     --------
@@ -51,8 +54,9 @@ class WeightsDisplay:
 
     Notes
     -----
-    The colours go from dark to light: 'cividis' shows signs also in grey, and to the colour-blind.
-    Of maps with two dark ends, as 'RdBu', grey shows the size alone.
+    The colours go from dark to light. So 'cividis' shows the signs of weights in grey prints too,
+    and to the colour-blind. A map with two dark ends, such as 'RdBu', shows only their sizes in
+    grey.
 
     .. versionadded:: 0.1
 
@@ -97,38 +101,39 @@ class WeightsDisplay:
             of scikit-learn; or a Pipeline that ends with one, a search whose `best_estimator_` is
             one, or a TransformedTargetRegressor of one.
         units : int, array-like of int or None, default=16
-            How many units are shown, those whose weights have the largest norm, in order; or their
-            numbers, from 0; or None for all.
+            How many units are shown, which are those whose weights have the largest norms, in this
+            order; or the numbers of the units to show, from 0; or None for all.
         feature_names : array-like of str of shape (n_features,), default=None
-            None is the network's `feature_names_in_`, or 'x0', 'x1', ...
+            The names of the features. None is the network's `feature_names_in_`, or 'x0', 'x1', ...
         image_shape : tuple of (int, int), default=None
-            Rows and columns of the image that the features are, such as (8, 8). None draws one heat
-            map, with a row for each feature and a column for each unit.
+            Numbers of rows and columns of the image that the features form, such as (8, 8). None
+            draws one heat map, with a row for each feature and a column for each unit.
         ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw in. None makes a new figure.
         limit : float, default=None
-            The scale of colours goes from `-limit` to `limit`. None is the largest of the weights
-            that are shown, without their signs.
+            The scale of colours goes from `-limit` to `limit`. None is the largest absolute value
+            of the weights that are shown.
         colorbar : bool, default=True
-            Whether there is a colour bar.
+            Whether a colour bar is drawn.
         im_kwargs : dict, default=None
-            Keyword arguments of `matplotlib.axes.Axes.imshow`, such as `cmap`; or `norm`, which
-            takes the place of `limit`.
+            Keyword arguments of `matplotlib.axes.Axes.imshow`, such as `cmap`, or `norm`, which
+            replaces `limit`.
 
         Returns
         -------
         WeightsDisplay
+            The display, with the weights drawn.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         TypeError
-            If there is no network in it.
+            If the estimator holds no network.
         ValueError
             If `units`, `feature_names`, `image_shape` or `limit` do not suit the network.
         ImportError
-            If matplotlib is missing.
+            If matplotlib is not installed.
 
         Examples
         --------
@@ -169,17 +174,17 @@ class WeightsDisplay:
         Parameters
         ----------
         ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a new figure.
+            The axes to draw in. None makes a new figure.
         image_shape : tuple of (int, int), default=None
-            Rows and columns of the image that the features are. None draws a heat map.
+            Numbers of rows and columns of the image that the features form. None draws a heat map.
         limit : float, default=None
-            The scale of colours goes from `-limit` to `limit`. None is the largest of the weights
-            that are shown, without their signs.
+            The scale of colours goes from `-limit` to `limit`. None is the largest absolute value
+            of the weights that are shown.
         colorbar : bool, default=True
-            Whether there is a colour bar.
+            Whether a colour bar is drawn.
         im_kwargs : dict, default=None
-            Keyword arguments of `matplotlib.axes.Axes.imshow`, such as `cmap`; or `norm`, which
-            takes the place of `limit`.
+            Keyword arguments of `matplotlib.axes.Axes.imshow`, such as `cmap`, or `norm`, which
+            replaces `limit`.
 
         Returns
         -------
@@ -189,12 +194,13 @@ class WeightsDisplay:
         Raises
         ------
         ValueError
-            If `image_shape` is not that of the features, or `limit` not above zero.
+            If `image_shape` does not suit the number of features, or `limit` is not above zero.
         ImportError
-            If matplotlib is missing.
+            If matplotlib is not installed.
         """
         if limit is None:
-            limit = float(np.abs(self.weights).max()) or 1.0  # all zero: any scale will do
+            # If all weights are zero, any scale will do.
+            limit = float(np.abs(self.weights).max()) or 1.0
         if not (isinstance(limit, Real) and math.isfinite(limit) and limit > 0):
             raise ValueError(f"limit is {limit!r}. It must be a finite number above 0, or None.")
         if image_shape is not None:
@@ -202,7 +208,7 @@ class WeightsDisplay:
         self.ax_ = axes_for(ax, f"{type(self).__name__}.plot")
         self.figure_ = self.ax_.figure
         options = {"cmap": "cividis", "interpolation": "nearest", **(im_kwargs or {})}
-        if options.get("norm") is None:  # a norm has limits of its own
+        if options.get("norm") is None:  # A norm has its own limits.
             options = {"vmin": -limit, "vmax": limit, **options}
         if image_shape is None:
             self._draw_heat_map(options)
@@ -214,6 +220,7 @@ class WeightsDisplay:
         return self
 
     def _draw_heat_map(self, options: dict[str, Any]) -> None:
+        """Draw one image, with a row for each feature and a column for each unit."""
         n_features, n_shown = self.weights.shape
         names = self.feature_names
         if names is None:
@@ -223,7 +230,7 @@ class WeightsDisplay:
         self.ax_.set(xlabel=self.unit_kind, ylabel="feature")
         rows = range(0, n_features, math.ceil(n_features / _MOST_LABELS))
         columns = range(0, n_shown, math.ceil(n_shown / _MOST_LABELS))
-        # Names of columns are no formulas, whatever stands between two dollars in them.
+        # The names of features are not formulas, even if they contain two dollar signs.
         self.ax_.set_yticks(rows, [str(names[i]) for i in rows], parse_math=False)
         numbers = [str(self.units[i]) for i in columns]
         self.ax_.set_xticks(columns, numbers)
@@ -231,7 +238,7 @@ class WeightsDisplay:
             self.ax_.tick_params("x", labelrotation=90)
 
     def _draw_images(self, shape: tuple[int, int], options: dict[str, Any]) -> None:
-        """Draw an image for each unit, in a grid inside of the axes, wherever these are."""
+        """Draw an image for each unit, in a grid inside the axes, wherever these are."""
         n_shown = len(self.units)
         n_columns = math.ceil(math.sqrt(n_shown))
         n_rows = math.ceil(n_shown / n_columns)
@@ -239,7 +246,7 @@ class WeightsDisplay:
         self.axes_, self.images_ = np.empty(n_shown, dtype=object), []
         for i, unit in enumerate(self.units):
             row, column = divmod(i, n_columns)
-            # Each has a cell, and of its height a fifth for the title above.
+            # Each image has a cell of the grid, of whose height the title above takes a fifth.
             bounds = [column / n_columns, 1 - (row + 1) / n_rows, 0.94 / n_columns, 0.8 / n_rows]
             ax = self.axes_[i] = self.ax_.inset_axes(bounds)
             self.images_.append(ax.imshow(self.weights[:, i].reshape(shape), **options))
@@ -249,7 +256,7 @@ class WeightsDisplay:
 
 
 def _chosen(units: Any, weights: np.ndarray) -> np.ndarray:
-    """The numbers of the units to show."""
+    """Return the numbers of the units to show."""
     n_units = weights.shape[1]
     allowed = (
         f"It must be how many units are shown, at least 1, or a list of their numbers from 0 to"

@@ -1,8 +1,8 @@
-"""A stand-in for an accelerator where there is none: torch's "meta" tensors, and who touches them.
+"""Simulate an accelerator with torch's "meta" tensors, and record the traffic with the host.
 
-They have shapes and no values. What the host would read from a device, it cannot read from them: it
-is counted, and zeros are given instead, so that a fit goes on. What has a shape that depends on
-values (`nonzero`, a mask as an index, `unique`) torch itself refuses there.
+Meta tensors have shapes but no values. When the host would read values from a device, the read is
+recorded and returns constants, so that a fit can go on. Torch itself refuses operators on meta
+tensors whose result has a shape that depends on values (`nonzero`, a mask as an index, `unique`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SCALARS = {"item": 1.0, "_local_scalar_dense": 1.0, "is_nonzero": True}
 
 
 class Send(NamedTuple):
-    """A copy from the host to the device."""
+    """One copy from the host to the device."""
 
     dtype: torch.dtype
     n_values: int
@@ -30,13 +30,14 @@ class Send(NamedTuple):
 
 
 class Accelerator(TorchDispatchMode):
-    """Counts the traffic between the host and `META`, while it is entered.
+    """Record the traffic between the host and `META` while this mode is active.
 
     Attributes
     ----------
     reads : list of str
-        Operators for whose result the host would wait for the device.
+        Names of operators whose result the host would have to wait for.
     sends : list of Send
+        The copies from the host to the device.
     """
 
     def __init__(self) -> None:
@@ -69,7 +70,7 @@ class Accelerator(TorchDispatchMode):
 
 
 class Copies:
-    """In place of `CudaCopies`: as asynchronous as a copy to nowhere can be."""
+    """Stand-in for `CudaCopies` that requests non-blocking copies, but needs no event."""
 
     def new_buffer(self, shape, dtype):
         return torch.empty(shape, dtype=dtype)
@@ -79,10 +80,10 @@ class Copies:
 
 
 def stand_in(monkeypatch) -> None:
-    """Let every `fit` compute on `META`, which copies as CUDA does."""
+    """Make every `fit` compute on `META`, with asynchronous copies as on CUDA."""
     monkeypatch.setattr(_train, "resolve_device", lambda *_: META)
     monkeypatch.setattr(
         _transfers, "copies_of", lambda device: Copies() if device == META else None
     )
-    # Torch has no generator for META, and takes any.
+    # Torch has no generator for META, and accepts any other one there.
     monkeypatch.setattr(_dropout, "generator_on", lambda _: torch.Generator())

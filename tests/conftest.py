@@ -1,8 +1,10 @@
-"""What several test modules share."""
+"""Fixtures, data and assertions that several test modules share."""
 
 from __future__ import annotations
 
+import gc
 import re
+from collections import defaultdict
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,9 +22,48 @@ from sklearn.datasets import (
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 
+import sknn
+import sknn._training._train
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_collection():
+    """Collect the tests without the garbage collector, and keep it from looking at them later."""
+    gc.disable()
+    yield
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+def _values(item):
+    """The values that a case has of its parameters, those that are given together as one."""
+    values = dict(item.callspec.params)
+    names = [mark.args[0] for mark in item.iter_markers("parametrize")]
+    names = [n.replace(",", " ").split() if isinstance(n, str) else list(n) for n in names]
+    names += [[name] for name in values if not any(name in group for group in names)]
+    return {tuple((n, id(values[n])) for n in group if n in values) for group in names}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark as long what a `matrix` has beside a few cases with every value of each parameter."""
+    matrices = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("matrix") and not item.get_closest_marker("long"):
+            matrices[item.parent.nodeid, item.originalname].append((item, _values(item)))
+    for cases in matrices.values():
+        missing = set().union(*(values for _, values in cases))
+        while missing:
+            best = max(cases, key=lambda case: len(case[1] & missing))
+            missing -= best[1]
+            cases.remove(best)
+        for item, _ in cases:
+            item.add_marker(pytest.mark.long)
+
 
 def case(value) -> str:
-    """What a case is called: the same in every process, also for a function or an object."""
+    """Return the name of a test case, without addresses, so that all processes use the same."""
     return re.sub(r"( at )?0x[0-9a-fA-F]+", "", str(value))
 
 
@@ -37,22 +78,22 @@ def _watch():
 
 @pytest.fixture(autouse=True)
 def state_watch(_watch):
-    """Fails a test in which a call of an estimator has left a change of global state behind."""
+    """Fail a test if a call of an estimator in it has changed the global state."""
     yield _watch
     violations = _watch.take()
     if violations:
         pytest.fail("\n".join(violations), pytrace=False)
 
 
-# The suite draws the same examples each time. "thorough" is for the long run, as in
-# `pytest tests/test_properties.py --hypothesis-profile=thorough`: other examples each time, or
-# those of a seed, with `--hypothesis-seed=0`. No example depends on the clock.
+# The profile "suite" draws the same examples each time. The profile "thorough" is for long runs,
+# such as `pytest tests/test_properties.py --hypothesis-profile=thorough`: it draws new examples
+# each time, unless `--hypothesis-seed=0` sets a seed. No example depends on the clock.
 _ALWAYS = {
     "deadline": None,
     "database": None,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
 }
-settings.register_profile("suite", max_examples=30, derandomize=True, **_ALWAYS)
+settings.register_profile("suite", max_examples=15, derandomize=True, **_ALWAYS)
 settings.register_profile("thorough", max_examples=1000, print_blob=True, **_ALWAYS)
 settings.load_profile("suite")
 
@@ -79,24 +120,24 @@ TARGETS = _targets_by_name()
 
 @pytest.fixture(params=["binary", "multiclass", "multilabel"])
 def classification_data(request):
-    """Rows and labels of each kind."""
+    """Return the rows and labels of each kind of classification."""
     return TARGETS[request.param]
 
 
 @pytest.fixture(params=["one output", "two outputs"])
 def regression_data(request):
-    """Rows and targets of each kind."""
+    """Return the rows and targets of each kind of regression."""
     return TARGETS[request.param]
 
 
 def needs_sklearn(version, reason):
-    """Skip a test that compares with what scikit-learn does from this version on."""
+    """Skip a test if the installed scikit-learn is older than the version that the test needs."""
     if parse_version(sklearn.__version__) < parse_version(version):
         pytest.skip(f"scikit-learn below {version} {reason}")
 
 
 def fitted_state(estimator):
-    """Everything that a fit sets, except the epochs' durations, as one comparable value."""
+    """Return all that a fit sets, except the durations of epochs, as one comparable value."""
 
     def plain(value):
         if isinstance(value, np.ndarray):
@@ -114,7 +155,7 @@ def fitted_state(estimator):
 
 
 def assert_bit_equal(left, right):
-    """Assert that two estimators hold the same model, bit by bit."""
+    """Assert that two estimators hold the same model, bit for bit."""
     left, right = fitted_state(left), fitted_state(right)
     assert set(left) == set(right)
     for name in left:
@@ -123,7 +164,7 @@ def assert_bit_equal(left, right):
 
 @contextmanager
 def torch_threads(number):
-    """A number of threads for torch, whatever the machine has."""
+    """Run the body with this number of torch threads, however many cores the machine has."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
@@ -136,3 +177,25 @@ def torch_threads(number):
 def two_threads():
     with torch_threads(2):
         yield
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    """Fail if anything is trained."""
+
+    def trained(*args, **kwargs):
+        raise AssertionError("training has begun")
+
+    for name in ("train_stochastic", "train_lbfgs"):
+        monkeypatch.setattr(sknn._training._train, name, trained)
+
+
+@pytest.fixture
+def again(tmp_path):
+    """Saves an estimator, and returns what is loaded."""
+
+    def saved_and_loaded(estimator):
+        estimator.save(tmp_path / "file")
+        return sknn.load(tmp_path / "file")
+
+    return saved_and_loaded

@@ -1,12 +1,13 @@
-"""The state that a call must leave as it was, and a watch over all calls of the estimators.
+"""Check that calls of the estimators leave the global state unchanged.
 
-`snapshot` names what belongs to the process or to the thread: of torch, NumPy, scikit-learn, Python
-and the operating system. `Watch` compares it around each outermost call of a public method, failing
-calls too, and keeps what has changed; `conftest.py` has one over the whole suite.
+`snapshot` reads the state of the process and of the thread in torch, NumPy, scikit-learn, Python
+and the operating system. `Watch` compares snapshots before and after each outermost call of a
+public method, also if the call fails, and records the changes. `conftest.py` uses one `Watch` for
+the whole suite.
 
-What a library changes when it is first used is no call's doing: torch's sympy adds a warning
-filter, and joblib and NumPy's BLAS open files. So the first fits are made before the watch begins,
-by `use_libraries_once`.
+Some libraries change the state when they are first used: torch's sympy adds a warning filter, and
+joblib and NumPy's BLAS open files. No single call is to blame for that. So `use_libraries_once`
+makes the first fits before the watch begins.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from threadpoolctl import ThreadpoolController
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 
 NUMPYS_GENERATOR = "NumPy's generator"
-_MT19937_BYTES = 4 * 624 + 4  # the key, and the position in it
+_MT19937_BYTES = 4 * 624 + 4  # The key and the position in it.
 _SUBNORMAL = 1e-310
 
 
@@ -57,7 +58,8 @@ def _autocast_state():
 
 
 def _numpy_generator():
-    # As memory: NumPy's own `get_state`, a twentieth as fast, adds only a gaussian kept for later.
+    # The memory is read directly. NumPy's own `get_state` takes twenty times as long, and adds only
+    # the Gaussian that NumPy keeps for the next draw.
     generator = np.random.mtrand._rand._bit_generator
     return id(generator), ctypes.string_at(generator.ctypes.state_address, _MT19937_BYTES)
 
@@ -68,12 +70,15 @@ def _levels_of_loggers():
 
 
 def _start_method():
-    # The first bar of tqdm settles on the default, which is the first of all.
+    # The first bar of tqdm sets the default method, which is the first in the list of all.
     return multiprocessing.get_start_method(True) or multiprocessing.get_all_start_methods()[0]
 
 
 def open_files():
-    """How many there are; not in `snapshot`, as other threads (Dask's) open and close theirs."""
+    """Return the number of open files, or None where it cannot be read.
+
+    It is not part of `snapshot`, because other threads (those of Dask) open and close files.
+    """
     return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
 
 
@@ -125,20 +130,20 @@ _READERS = {
 
 
 def snapshot():
-    """The state by name, as values that compare."""
+    """Return the state as a dictionary of comparable values."""
     return {name: read() for name, read in _READERS.items()}
 
 
 def changes(before, after):
-    """Names of what differs between two snapshots."""
+    """Return the names of the entries that differ between two snapshots."""
     return [name for name in before if before[name] != after[name]]
 
 
 @contextmanager
 def state_is_kept():
-    """Assert that the body, also a failing one, leaves the state as it was."""
+    """Assert that the body leaves the state unchanged, also if it raises."""
     np.random.seed(12)
-    np.random.randn()  # keeps a second gaussian
+    np.random.randn()  # NumPy now keeps a second Gaussian for the next draw.
     torch.manual_seed(34)
     before, numpys, files = snapshot(), repr(np.random.get_state()), open_files()
     try:
@@ -146,38 +151,39 @@ def state_is_kept():
     finally:
         assert not changes(before, snapshot())
         assert repr(np.random.get_state()) == numpys
-        assert files is None or open_files() <= files  # a map may go that nothing refers to
+        assert files is None or open_files() <= files  # An unused memory map may be closed.
 
 
 def draws_from_numpys(estimator):
-    """Whether a fit draws from NumPy's global generator, as in scikit-learn."""
+    """Return whether a fit draws from NumPy's global generator, as in scikit-learn."""
     return estimator.random_state is None or estimator.random_state is np.random.mtrand._rand
 
 
 def dask_is_at_work():
-    """Whether a client or a cluster runs in a thread, which changes filters of warnings."""
+    """Return whether a Dask client or cluster runs in a thread, which changes warning filters."""
     return any(thread.name == "IO loop" for thread in threading.enumerate())
 
 
 class Watch:
-    """Compares the state around each outermost call of the methods that it has wrapped.
+    """Compare the state before and after each outermost call of the wrapped methods.
 
-    Only calls in the main thread, and only those during which no other call runs in another thread:
-    what belongs to the process, such as BLAS's threads, is changed for the time of a call.
+    Only calls in the main thread are checked, and only if no call runs in another thread meanwhile:
+    a call changes the state of the process, such as the number of BLAS threads, until it ends.
 
     Attributes
     ----------
     violations : list of str
+        Messages that name a method and the state that its call has changed.
     """
 
     def __init__(self):
         self.violations = []
-        self._n_here = 0  # active calls in the main thread: one, and those inside of it
+        self._n_here = 0  # Number of active outermost calls in the main thread: 0 or 1.
         self._n_elsewhere = self._n_begun_elsewhere = 0
         self._lock = threading.Lock()
 
     def watched(self, method):
-        """A method that is watched, with the same name and signature."""
+        """Return a wrapper of a method that compares the state; name and signature are kept."""
 
         @functools.wraps(method)
         def call(estimator, *args, **kwargs):
@@ -217,7 +223,7 @@ class Watch:
                 self.violations.append(f"{kind}.{name} has changed: {', '.join(changed)}")
 
     def take(self):
-        """The violations since the last time."""
+        """Return the violations since the last call of this method."""
         taken, self.violations = self.violations, []
         return taken
 
@@ -229,11 +235,11 @@ METHODS = (
 
 
 def install(watch, monkeypatch):
-    """Let a watch see all calls of both estimators' methods, and of `net_` and `module_`."""
+    """Wrap the methods of both estimators, and `net_` and `module_`, so that a watch sees them."""
     for kind in (FeedForwardClassifier, FeedForwardRegressor):
         for name in METHODS:
             method = inspect.getattr_static(kind, name, None)
-            if hasattr(method, "fn"):  # of `available_if`
+            if hasattr(method, "fn"):  # `available_if` keeps the method in this attribute.
                 monkeypatch.setattr(method, "fn", watch.watched(method.fn))
             elif method is not None:
                 monkeypatch.setattr(kind, name, watch.watched(method))
@@ -243,7 +249,7 @@ def install(watch, monkeypatch):
 
 
 def use_libraries_once():
-    """Fit and predict in each way that makes a library import, open or register something."""
+    """Fit and score in each way that makes a library import, open or register something."""
     X, y = np.random.RandomState(0).rand(8, 2), np.arange(8) % 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Processes that wait for work, for the tests of training by several."""
+"""Keep processes that wait for work, for the tests of training by several processes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ import warnings
 import torch
 import torch.distributed as dist
 
-# Seconds of a call to the other processes: on a busy machine, and where a test waits them out.
-TIMEOUT, SHORT_TIMEOUT = 60, 6
-PATIENCE = 120  # for an answer of any kind: what takes longer is taken to hang
+# Seconds after which a call to the other processes fails. The long timeout allows for a busy
+# machine; the short one is for tests that wait for the failure.
+TIMEOUT, SHORT_TIMEOUT = 60, 5
+PATIENCE = 120  # Seconds without any answer after which a process is considered to hang.
+# A server that has imported these modules forks the processes, so that they start at once.
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+IMPORTED = ["conftest", "pandas", "skorch", "torch._dynamo", "sknn._training._train"]
 
 
 def _serve(rank, size, store, timeout, connection):
@@ -34,11 +38,11 @@ def _serve(rank, size, store, timeout, connection):
 
 
 class Team:
-    """Processes of one group, on this machine.
+    """Several processes of one group on this machine.
 
-    `run` calls a function of a test module in all of them, with the rank first, and returns what
-    they return, or raises the first error. `outcomes` returns what those return that live on, after
-    which the group is made anew.
+    `run` calls a function of a test module in all processes, with the rank as the first argument.
+    It returns their results, or raises the first error. `outcomes` returns the results of those
+    processes that survive, and then starts a new group.
     """
 
     def __init__(self, size, folder, timeout=TIMEOUT):
@@ -49,7 +53,8 @@ class Team:
         self._start()
 
     def _start(self):
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context(METHOD)
+        context.set_forkserver_preload(IMPORTED)
         self._n_starts += 1
         self._connections, self.processes = [], []
         for rank in range(self.size):
@@ -74,14 +79,17 @@ class Team:
     def run(self, function, *args):
         answers = self._call(function, args, range(self.size))
         errors = [error[2] for _, error in answers.values() if error is not None]
-        if errors:  # the group cannot be used any more
+        if errors:  # The group cannot be used any more.
             self.restart()
-        errors.sort(key=lambda text: "cannot go on" in text)  # the cause first
+        errors.sort(key=lambda text: "cannot go on" in text)  # The cause comes first.
         assert not errors, errors[0]
         return [result for result, _ in answers.values()]
 
     def outcomes(self, function, *args, without=()):
-        """What the processes return but for some, that die or are stopped; those are ended."""
+        """Return the results of all processes except those in `without`, which die or stop.
+
+        All processes are replaced by new ones afterwards.
+        """
         ranks = range(self.size)
         for rank in without:
             self._connections[rank].send((function, args))
@@ -103,7 +111,7 @@ class Team:
                 connection.send(None)
             process.join(patience)
             if process.is_alive():
-                process.terminate()  # at which the lines that have run are counted
+                process.terminate()  # Coverage then still saves which lines have run.
                 process.join(1)
             if process.is_alive():
                 process.kill()

@@ -1,4 +1,4 @@
-"""Programs that tests run in an interpreter of their own, with an end to their patience."""
+"""Run programs in an interpreter of their own, with a time limit."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ warnings.simplefilter("ignore")
 
 
 def run(program, *arguments, seconds=300, **environment):
-    """What a program prints. It fails the test if it fails, or has not ended in so many seconds."""
-    # A group of its own, so that forked children that hang end with it.
+    """Return the lines that a program prints.
+
+    The test fails if the program fails, or has not ended after `seconds`.
+    """
+    # The program has a process group of its own, so that hanging forked children are killed too.
     process = subprocess.Popen(
         [sys.executable, "-X", "faulthandler", "-c", PREAMBLE + program, *map(str, arguments)],
         stdout=subprocess.PIPE,

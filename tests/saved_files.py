@@ -1,6 +1,6 @@
-"""Files of `save`, taken apart and put together again with whatever else in them.
+"""Take files of `save` apart, and put them together again with other contents.
 
-Written by the format's description, not by the package's own code.
+This module follows the description of the format and does not use the package's own code.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ PLACE = 8 + len(BEGINNING)
 
 
 def sealed(data):
-    """Bytes with the right checksum in its place."""
+    """Return the bytes of a file with the correct checksum in its place."""
     blank = data[:PLACE] + b"0" * 64 + data[PLACE + 64 :]
     return data[:PLACE] + hashlib.sha256(blank).hexdigest().encode() + data[PLACE + 64 :]
 
 
 def taken_apart(data):
-    """The document, the header's other entries, and the arrays' bytes."""
+    """Return the document, the other entries of the header, and the bytes of the arrays."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
     document = json.loads(header.pop("__metadata__")["sknn"])
@@ -28,7 +28,11 @@ def taken_apart(data):
 
 
 def put_together(document, header, body):
-    """A file of a document (or its text, after the checksum), a header's entries, and bytes."""
+    """Return the bytes of a file with this document, header and body.
+
+    `document` is a dictionary, or the text that follows the checksum. `header` is a dictionary of
+    the header's other entries, or their text. `body` holds the bytes of the arrays.
+    """
     text = document if isinstance(document, str) else json.dumps(document)[1:]
     text = '{"sha256":"' + "0" * 64 + '",' + text
     entries = header if isinstance(header, str) else json.dumps(header)[1:]
@@ -39,7 +43,7 @@ def put_together(document, header, body):
 
 
 def with_arrays(header, body, **arrays):
-    """A header's entries and bytes, with more arrays behind those that are there."""
+    """Return the header's entries and the body with more arrays after the existing ones."""
     header = dict(header)
     codes = {"uint8": "U8", "int64": "I64", "float64": "F64", "bool": "BOOL", "uint32": "U32"}
     for name, array in arrays.items():

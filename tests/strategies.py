@@ -1,4 +1,4 @@
-"""What hypothesis draws: valid parameters of both estimators, small data, and invalid values."""
+"""Strategies for hypothesis: valid parameters of both estimators, small data, invalid values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REGRESSION = ("one output", "many outputs")
 
 @dataclass
 class Data:
-    """A small problem, and the container in which the rows are given."""
+    """A small problem, whose rows `X` may be in any container."""
 
     target: str
     X: Any
@@ -82,7 +82,7 @@ def some_targets(rng: np.random.RandomState, n_samples: int, target: str, labels
     if target == "multilabel":
         return rng.randint(0, 2, (n_samples, 3))
     shape = n_samples if target == "one output" else (n_samples, 3)
-    return rng.gamma(1.0, size=shape) + 0.01  # in the domain of every loss
+    return rng.gamma(1.0, size=shape) + 0.01  # These are in the domain of every loss.
 
 
 LABELS = {
@@ -106,7 +106,7 @@ CONTAINERS = {
 
 @st.composite
 def data(draw, target: str | None = None, least: int = 1) -> Data:
-    """A small problem of any kind."""
+    """Draw a small problem of any kind."""
     if target is None:
         target = draw(st.sampled_from(CLASSIFICATION + REGRESSION))
     n_samples, n_features = draw(st.integers(least, 30)), draw(st.integers(1, 6))
@@ -125,7 +125,7 @@ def data(draw, target: str | None = None, least: int = 1) -> Data:
         )
     problem = Data(target, contain(X), y, weight)
     if draw(st.booleans()):
-        rows = rng.randint(0, n_samples, draw(st.integers(1, 8)))  # labels that are known
+        rows = rng.randint(0, n_samples, draw(st.integers(1, 8)))  # All their labels are known.
         problem = replace(problem, X_val=contain(X[rows]), y_val=y[rows])
     return problem
 
@@ -134,7 +134,7 @@ def data(draw, target: str | None = None, least: int = 1) -> Data:
 
 
 class Watcher(Callback):
-    """A callback of the user that hears of batches."""
+    """A user's callback that counts batches."""
 
     def on_batch_end(self, net, **kwargs):
         self.n_batches_ = getattr(self, "n_batches_", 0) + 1
@@ -149,7 +149,7 @@ def dotted_accuracy(estimator: Any, X: Any, y: Any) -> float:
 
 
 def positive(sample: list[float]) -> st.SearchStrategy[float]:
-    """Mostly usual values; else any legal float above zero."""
+    """Draw mostly typical values, and otherwise any legal float above zero."""
     return st.one_of(
         st.sampled_from(sample),
         st.sampled_from(sample),
@@ -158,7 +158,7 @@ def positive(sample: list[float]) -> st.SearchStrategy[float]:
 
 
 def share(sample: list[float]) -> st.SearchStrategy[float]:
-    """A float in [0, 1)."""
+    """Draw a float in [0, 1)."""
     return st.one_of(st.sampled_from(sample), st.floats(0, 1, exclude_max=True))
 
 
@@ -241,7 +241,7 @@ OF_REGRESSOR = {
         [None, "loss", "neg_mean_absolute_error", make_scorer(mean_absolute_error)]
     ),
 }
-# What only a stochastic solver does, as L-BFGS takes it.
+# Options that only stochastic solvers have, with the values that L-BFGS accepts.
 OFF_WITH_LBFGS = {
     **{"dropout": 0.0, "input_dropout": 0.0, "learning_rate": "constant", "callbacks": None},
     **{"warmup_fraction": 0.0, "max_grad_norm": None, "scoring": None},
@@ -249,7 +249,7 @@ OFF_WITH_LBFGS = {
 
 
 def levels(target: str) -> st.SearchStrategy:
-    """Values of `quantile`: several levels are for one column."""
+    """Draw values of `quantile`. Several levels are drawn only for one output."""
     level = st.floats(0, 1, exclude_min=True, exclude_max=True)
     if target != "one output":
         return level
@@ -258,7 +258,7 @@ def levels(target: str) -> st.SearchStrategy:
 
 
 def class_weights(problem: Data) -> st.SearchStrategy:
-    """Values of `class_weight` for these labels."""
+    """Draw values of `class_weight` for the labels of a problem."""
     weight = st.sampled_from([0.5, 1, 3.0])
     if problem.target == "multilabel":
         column = st.fixed_dictionaries({0: weight, 1: weight})
@@ -271,7 +271,7 @@ def class_weights(problem: Data) -> st.SearchStrategy:
 
 @st.composite
 def parameters(draw, problem: Data, n_most_epochs: int = 4) -> dict[str, Any]:
-    """Valid parameters, all of them or a few, that may be used together."""
+    """Draw valid parameters, some or all of them, that may be used together."""
     own = OF_CLASSIFIER if problem.is_classification else OF_REGRESSOR
     sizes = draw(SIZES)
     n_hidden = len(hidden_units(sizes))
@@ -307,9 +307,9 @@ def parameters(draw, problem: Data, n_most_epochs: int = 4) -> dict[str, Any]:
 
 @st.composite
 def plain_parameters(draw, problem: Data, **fixed: Any) -> dict[str, Any]:
-    """Valid parameters with which equal fits are equal, silent, and leave no file."""
+    """Draw valid parameters with which fits can be repeated, print nothing and write no file."""
     drawn = draw(parameters(problem, n_most_epochs=3))
-    # Rates that train: after most of the legal ones, all models are alike, or none.
+    # The network learns at these rates. With most legal rates, all models are alike, or none are.
     rate = draw(st.sampled_from([1e-3, 1e-2, 0.1]))
     numbers = {"alpha": 1e-3, "learning_rate_init": rate, "momentum": 0.9, "epsilon": 1e-8}
     kept = {k: numbers.get(k, v) for k, v in drawn.items() if k != "verbose"}
@@ -317,7 +317,7 @@ def plain_parameters(draw, problem: Data, **fixed: Any) -> dict[str, Any]:
 
 
 def fit_arguments(given: dict[str, Any], problem: Data) -> dict[str, Any]:
-    """The validation rows, which L-BFGS does not take."""
+    """Return the arguments for the validation rows, or none with L-BFGS, which refuses them."""
     return {} if given.get("solver", "adam") == "lbfgs" else problem.validation
 
 
@@ -341,7 +341,8 @@ def mixed_frame(X: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-# For whole numbers of at most 100 in size; of all of them but the last few, dense rows are made.
+# These containers hold whole numbers of at most 100 in size. Their rows are dense; those of the
+# containers in SPARSE are sparse.
 WHOLE = {
     **{str(dtype): partial(np.asarray, dtype=dtype) for dtype in ("float64", "int64", "int8")},
     "list": np.ndarray.tolist,
@@ -368,7 +369,7 @@ SPARSE = {
 
 
 def disordered(X: np.ndarray, rng: np.random.RandomState) -> scipy.sparse.csr_matrix:
-    """CSR with the columns of each row in any order, zeros that are set, and 64-bit indices."""
+    """Return a CSR matrix with unsorted columns in each row, stored zeros and 64-bit indices."""
     n_rows, n_columns = X.shape
     order = np.argsort(rng.uniform(size=X.shape), axis=1)
     values = np.take_along_axis(X, order, axis=1).ravel()
@@ -398,7 +399,7 @@ _FLAG = st.one_of(_NO_NUMBER, st.floats(), st.integers(min_value=2), st.integers
 
 
 def _no_name(*allowed: str) -> st.SearchStrategy[Any]:
-    """Anything but these strings."""
+    """Draw anything except these strings."""
     junk = st.one_of(
         st.text(max_size=8), st.floats(), st.integers(), st.sampled_from([{}, 1j, b"relu"])
     )
@@ -433,7 +434,7 @@ _QUANTILE = st.one_of(
     st.sampled_from([0, 1, 0.0, 1.0, [], [0.5, 0.5], [0.9, 0.1], [0.1, 1], [[0.1, 0.9]], ["a"]]),
     st.lists(st.one_of(_NOT_FINITE, _NEGATIVE, st.floats(min_value=1)), min_size=1),
 )
-# For a classifier or regressor of two hidden layers, and integer labels 0, 1, 2.
+# The values are invalid for an estimator with two hidden layers and the integer labels 0, 1, 2.
 INVALID: dict[str, st.SearchStrategy[Any]] = {
     "hidden_layer_sizes": _SIZES,
     "activation": _ACTIVATION,

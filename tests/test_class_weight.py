@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
-import sknn._data._batches
+import sknn._data._split
 from sknn import FeedForwardClassifier
 from sknn._network._steps import ClosedFormStep
 
@@ -69,6 +69,7 @@ def no_training(monkeypatch):
 # --- the same as weights of rows --------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", list(SOLVERS))
 @pytest.mark.parametrize(("target", "class_weight"), CASES, ids=str)
 @pytest.mark.parametrize("weighted", [False, True], ids=["alone", "with sample_weight"])
@@ -186,14 +187,14 @@ def test_validation_rows_of_the_user_are_not_weighted_by_class(class_weight):
 def test_rows_of_the_split_are_weighted_by_class(monkeypatch):
     X, y = TARGETS["binary"]
     held_out = []
-    split_rows = sknn._data._batches.split_rows
+    split_rows = sknn._data._split.split_rows
 
     def remember(*arguments):
         train, valid = split_rows(*arguments)
         held_out.append(valid)
         return train, valid
 
-    monkeypatch.setattr(sknn._data._batches, "split_rows", remember)
+    monkeypatch.setattr(sknn._data._split, "split_rows", remember)
     model = classifier(class_weight={0: 7.0}, max_iter=1, early_stopping=True).fit(X, y)
     X_val, y_val = X[held_out[0]], y[held_out[0]]
     weight = np.where(y_val == 0, 7.0, 1.0)
@@ -217,6 +218,7 @@ def test_warm_start_weighs_by_class_again(target):
 # --- partial_fit ------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize(
     ("target", "class_weight"),

@@ -23,7 +23,7 @@ import pytest
 import scipy.sparse
 import torch
 from conftest import TARGETS, assert_bit_equal, torch_threads
-from distributed import Client, LocalCluster
+from distributed import Client, Future, LocalCluster
 from distributed.comm.tcp import TCP
 from numpy.testing import assert_array_equal
 from scipy.stats import loguniform
@@ -83,11 +83,12 @@ def client(one_cluster):
     Dask names scattered data by their content. If the same are scattered again while they are being
     released, it can lose them: "lost dependencies".
     """
-    for _ in range(100):
-        gc.collect()
+    gc.collect()
+    one_cluster.cancel([Future(key, one_cluster) for key in list(one_cluster.futures)], force=True)
+    for _ in range(50):
         if not one_cluster.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
             break
-        time.sleep(0.1)
+        time.sleep(0.02)
     return one_cluster
 
 
@@ -116,6 +117,7 @@ def halving_search(target):
     return HalvingRandomSearchCV(network(target), grid, cv=3, min_resources=40, random_state=0)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("target", ["multiclass", "one output"])
 @pytest.mark.parametrize("make_search", [grid_search, halving_search])
 def test_search_equals_one_without_dask(make_search, target, client, one_thread):
@@ -131,6 +133,7 @@ def test_search_equals_one_without_dask(make_search, target, client, one_thread)
     assert_bit_equal(there.best_estimator_, here.best_estimator_)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("target", ["binary", "multilabel", "two outputs"])
 @pytest.mark.parametrize(
     "parameters",

@@ -106,6 +106,7 @@ def test_early_stopping_with_two_labels_of_any_type_learns_the_same_model(labels
     assert_array_equal(ours.classes_, theirs.classes_)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("target", ["binary", "multiclass", "one output", "two outputs", "counts"])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_early_stopping_with_a_data_frame_does_not_warn(target, solver):
@@ -196,6 +197,7 @@ def test_early_stopping_of_a_regressor_with_nan_scores_keeps_scikit_learns_weigh
 # --- weights ----------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("target", list(TARGETS))
@@ -245,6 +247,7 @@ def test_weights_of_the_rows_count_in_score(target):
 # --- shapes -----------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize(
@@ -318,6 +321,7 @@ def test_prediction_has_the_shape_of_the_target(target):
 # --- copies -----------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("target", list(TARGETS))
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize(
@@ -341,6 +345,7 @@ def test_clone_of_a_fitted_model_is_unfitted(solver, target):
     assert_bit_equal(copied.fit(X, y), estimator)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("target", list(TARGETS))
@@ -362,6 +367,7 @@ def test_copy_of_a_fitted_model_predicts_the_same(duplicate, target, solver, ear
     assert not (estimator.coefs_[0] == 0).all()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))])
 @pytest.mark.parametrize(
     "parameters",
@@ -399,6 +405,7 @@ def test_warm_start_of_a_pickled_model_goes_on_as_if_never_pickled(target, solve
     assert_bit_equal(copied.fit(X, y), estimator.fit(X, y))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize(("target", "max_iter"), [("multiclass", 20), ("one output", 200)])
 def test_pickle_is_no_larger_than_scikit_learns(target, max_iter, solver):
@@ -440,6 +447,7 @@ FAILING_FITS = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("named", [False, True], ids=["arrays", "frames"])
 @pytest.mark.parametrize("failure", list(FAILING_FITS))

@@ -87,6 +87,7 @@ def assert_same_fit(target, *, weighted=False, sparse=False, **parameters):
     assert_same_model(theirs, ours, X)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
@@ -98,6 +99,7 @@ def test_fit_equals_scikit_learn(target, solver, weighted, early_stopping):
     )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 @pytest.mark.parametrize("target", list(TARGETS))
 def test_fit_equals_scikit_learn_for_each_activation(target, activation):
@@ -163,6 +165,7 @@ def test_adaptive_rate_falls_and_ends_training_as_in_scikit_learn(early_stopping
     )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("target", ["binary", "multiclass", "one output"])
 def test_fit_equals_scikit_learn_on_sparse_rows(target, solver):
@@ -189,6 +192,7 @@ def test_fit_equals_scikit_learn_on_unscaled_data(load, solver):
         assert_same_model(theirs.fit(X, y), ours.fit(X, y), X, rtol=1e-6)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("warm_start", [False, True])
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("early_stopping", [False, True])
@@ -201,6 +205,7 @@ def test_second_fit_equals_scikit_learn(solver, warm_start, early_stopping):
         assert_same_model(theirs.fit(X, y), ours.fit(X, y), X)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "parameters",
     [

@@ -77,6 +77,7 @@ def joblib_size(estimator):
     return len(file.getvalue())
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("parameters", SHARED, ids=str)
 @pytest.mark.parametrize("target", ["multiclass", "multilabel", "two outputs"])
 def test_files_are_no_larger_than_scikit_learns(target, parameters):
@@ -87,6 +88,7 @@ def test_files_are_no_larger_than_scikit_learns(target, parameters):
     assert joblib_size(ours) <= joblib_size(theirs) + allowed
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("parameters", [{}, {"early_stopping": True}, {"solver": "lbfgs"}], ids=str)
 @pytest.mark.parametrize("target", TARGETS)
 def test_files_hold_no_training_data(target, parameters, tmp_path):
@@ -108,6 +110,7 @@ def test_files_hold_no_training_data(target, parameters, tmp_path):
         assert np.ascontiguousarray(y[:20]).tobytes() not in data
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("through", [through_pickle, through_joblib, through_skops])
 @pytest.mark.parametrize("parameters", [*SHARED[:5], *ADDED], ids=str)
 @pytest.mark.parametrize("target", TARGETS)
@@ -191,6 +194,7 @@ def test_pipelines_and_searches_are_kept(by):
         assert_array_equal(same.predict_proba(X), model.predict_proba(X))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("offset", [8, 16, 24, 40])
 def test_predictions_do_not_depend_on_where_memory_begins(dtype, offset):

@@ -309,6 +309,7 @@ OF_REGRESSOR = ("huber_delta", "quantile")
 OF_CLASSIFIER = ("focal_gamma", "label_smoothing", "class_weight")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", list(INVALID))
 @pytest.mark.parametrize("is_fitted", [False, True], ids=["new", "fitted"])
 @given(st.data())

@@ -82,6 +82,7 @@ def test_network_without_a_remedy_overfits():
     assert over_confidence(runs) > 0.03
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("remedy, share", [("dropout=0.5", 0.65), ("input_dropout=0.5", 0.5)])
 def test_dropout_narrows_the_gap_between_training_and_validation(remedy, share):
     assert gap(overfit(remedy)) < share * gap(overfit("plain"))
@@ -148,6 +149,7 @@ def test_eight_logistic_layers_learn_only_with_batch_normalization():
     assert accuracy > 0.85
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("normalization", ["layer", "batch"])
 def test_eight_layers_learn_faster_with_normalization(activation, normalization):
@@ -264,6 +266,7 @@ def final_losses_at_a_low_rate(solver):
     return example("plot_learning_rates").final_losses(0.003, len(SEEDS), solver=solver)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "schedule",
     [
@@ -317,6 +320,7 @@ def test_solver_learns_digits_as_well_as_adam(solver):
 # Early stopping and callbacks
 
 
+@pytest.mark.long
 def test_scoring_keeps_early_stopping_from_the_trap_of_a_rare_class():
     lab = example("plot_early_stopping")
     area = {name: lab.many_seeds(name, len(SEEDS))[:, 2] for name in ("accuracy", "roc_auc")}
@@ -324,6 +328,7 @@ def test_scoring_keeps_early_stopping_from_the_trap_of_a_rare_class():
     assert area["roc_auc"].mean() > 0.9
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("scoring", ["loss", "roc_auc", "balanced_accuracy"])
 @pytest.mark.parametrize("added", [{}, {"normalization": "batch", "dropout": 0.2}])
 def test_early_stopping_restores_the_epoch_that_the_scorer_likes_best(scoring, added):

@@ -7,9 +7,9 @@ import pytest
 import torch
 from conftest import TARGETS, assert_bit_equal
 from global_state import state_is_kept
+from neighbours import CONFIGURATIONS, KINDS, ours_for, pair
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from test_good_neighbour import CONFIGURATIONS, KINDS, ours_for, pair
 
 from sknn import FeedForwardRegressor
 
@@ -31,6 +31,7 @@ STREAMS = [
 ]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("parameters", STREAMS, ids=str)
 @pytest.mark.parametrize("target", list(KINDS))
 def test_no_random_state_draws_from_numpys_global_generator_as_scikit_learn(target, parameters):
@@ -46,6 +47,7 @@ def test_no_random_state_draws_from_numpys_global_generator_as_scikit_learn(targ
     assert left[0] == left[1]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("parameters", STREAMS, ids=str)
 @pytest.mark.parametrize("target", list(KINDS))
 def test_random_state_object_is_advanced_as_scikit_learn_advances_it(target, parameters):
@@ -66,6 +68,7 @@ def first_call(target, y):
     return {"classes": np.arange(y.shape[1]) if y.ndim == 2 else np.unique(y)}
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("random_state", [None, "object"])
 @pytest.mark.parametrize("parameters", [{}, {"solver": "sgd"}, {"shuffle": False}], ids=str)
 @pytest.mark.parametrize("target", list(KINDS))
@@ -84,6 +87,7 @@ def test_partial_fit_advances_the_stream_as_scikit_learn(target, parameters, ran
     assert left[0] == left[1]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("random_state", [None, "object"])
 @pytest.mark.parametrize("parameters", STREAMS[:3] + STREAMS[4:5], ids=str)
 @pytest.mark.parametrize("target", list(KINDS))
@@ -168,6 +172,7 @@ def test_generator_of_torch_does_not_matter():
     assert_bit_equal(ours_for("multiclass").fit(X, y), one)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
 @pytest.mark.parametrize("target", list(KINDS))
 def test_equal_fits_are_bit_equal(target, parameters):

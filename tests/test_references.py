@@ -96,6 +96,7 @@ def test_poisson_regressor_without_hidden_layer_is_the_generalized_linear_model(
     assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-4)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("alpha", [0.0, 0.05])
 def test_gamma_regressor_without_hidden_layer_is_the_generalized_linear_model(alpha, weighted):
@@ -120,6 +121,7 @@ def assert_near_the_least_pinball_loss(X, y, prediction, level, weight=None, rto
     assert loss < 0.9 * at_the_constant
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.8])
 def test_quantile_regressor_without_hidden_layer_nears_the_linear_program(level, weighted):
@@ -168,6 +170,7 @@ def test_absolute_error_without_hidden_layer_nears_the_linear_program(weighted):
     assert_near_the_least_pinball_loss(X, y, ours.predict(X), 0.5, weight)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("delta", [0.05, 0.4, 100.0])
 @pytest.mark.parametrize("alpha", [1e-2, 5.0])

@@ -249,6 +249,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("setting", list(SETTINGS))
 @pytest.mark.parametrize(("name", "target"), RUNS)
 def test_results_do_not_depend_on_what_the_caller_has_set(name, target, setting):
@@ -258,6 +259,7 @@ def test_results_do_not_depend_on_what_the_caller_has_set(name, target, setting)
     assert_as_usual(name, target, actual)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("setting", ["autocast", "medium precision of products", "default device"])
 @pytest.mark.parametrize("name", ["adam", "adam, float32", "dropout"])
 def test_settings_do_not_matter_to_torchs_own_products(name, setting, monkeypatch):
@@ -333,6 +335,7 @@ def pickled(estimator):
     return pickle.loads(pickle.dumps(estimator))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("copied", [clone, pickled])
 @pytest.mark.parametrize(("name", "target"), RUNS)
 def test_copies_of_an_estimator_give_the_same_results(name, target, copied):
@@ -410,14 +413,10 @@ def digest_of_process(*flags, imports="", **environment):
 def test_results_do_not_depend_on_the_process(capsys):
     expected = digest_of_process(PYTHONHASHSEED="0")
     assert len(expected.strip()) == 64
-    assert digest_of_process(PYTHONHASHSEED="1234") == expected
-    assert digest_of_process("-O") == expected
-    # With "2", without docstrings, skorch cannot be imported.
-    assert digest_of_process(PYTHONOPTIMIZE="1", TORCHDYNAMO_DISABLE="1") == expected
-    assert digest_of_process(imports="import skorch, torch, scipy.optimize, pandas") == expected
-    assert digest_of_process(imports="import sknn, sklearn.ensemble", LC_ALL="C", TZ="UTC-9") == (
-        expected
-    )
+    # With PYTHONOPTIMIZE "2", without docstrings, skorch cannot be imported.
+    others = {"PYTHONHASHSEED": "1234", "TORCHDYNAMO_DISABLE": "1", "LC_ALL": "C", "TZ": "UTC-9"}
+    imports = "import skorch, torch, scipy.optimize, pandas"
+    assert digest_of_process("-O", imports=imports, **others) == expected
     with torch_threads(1):
         usual.cache_clear()
         print_digest()

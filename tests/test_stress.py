@@ -171,6 +171,7 @@ def test_focal_loss_and_gradient_equal_those_of_many_digits():
 # --- scales -----------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
 @pytest.mark.parametrize("solver", ["adam", "adamw", "sgd", "lbfgs", torch.optim.RMSprop])
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "softplus"])
@@ -185,6 +186,7 @@ def test_rows_of_any_scale_train_or_tell_what_to_do(target, activation, solver, 
         fit_or_advice(model, X * scale, y)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
@@ -218,6 +220,7 @@ def test_tiny_weights_take_the_penalty_beyond_float32_without_an_error_of_torch(
         clf.fit(X, LABELS["binary"], np.full(40, 1e-39))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize(
@@ -362,7 +365,10 @@ def test_early_stopping_under_divergence_keeps_a_sound_model(kind, dtype):
 
 # scikit-learn 1.7 warns of it wherever it looks at labels.
 @pytest.mark.filterwarnings("ignore:The number of unique classes is greater than 50%")
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize(
+    "dtype",
+    ["float32", *(pytest.param(d, marks=pytest.mark.long) for d in ("float64", "bfloat16"))],
+)
 def test_ten_thousand_classes_have_probabilities_that_add_up(dtype):
     n_classes = 10_000
     rows = RNG.standard_normal((n_classes, 4))

@@ -97,6 +97,7 @@ def first_arguments(target, call):
 # --- the table --------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("calls", CALLS, ids="-".join)
 @pytest.mark.parametrize("warm_start", [False, True])
 @pytest.mark.parametrize("solver", list(SOLVERS))
@@ -113,6 +114,7 @@ def test_calls_in_a_row_equal_scikit_learn(target, solver, warm_start, calls):
         assert_same(ours, theirs, X)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("calls", CALLS, ids="-".join)
 @pytest.mark.parametrize("warm_start", [False, True])
 @pytest.mark.parametrize("target", ["multilabel", "two outputs", "counts"])
@@ -140,6 +142,7 @@ def test_calls_in_a_row_with_one_random_state_object_equal_scikit_learn(warm_sta
         assert_same(pairs[1], pairs[0], X)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("warm_start", [False, True])
 @pytest.mark.parametrize("solver", list(SOLVERS))
 @pytest.mark.parametrize("target", ["multiclass", "one output"])
@@ -267,6 +270,7 @@ def replace_lists(estimator):
     estimator.intercepts_ = [np.zeros_like(intercept) for intercept in estimator.intercepts_]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("change", [edit_in_place, replace_arrays, replace_lists])
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("target", ["binary", "multiclass", "one output"])
@@ -286,6 +290,7 @@ def test_changed_weights_take_effect_in_partial_fit_as_in_scikit_learn(target, s
             change(estimator)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("change", [edit_in_place, replace_arrays, replace_lists])
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("target", ["binary", "multiclass", "one output"])
@@ -372,6 +377,7 @@ def test_changed_number_of_outputs_raises_and_leaves_the_model(call):
     assert estimator.n_outputs_ == 2
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("parameters", "changes"),
     [

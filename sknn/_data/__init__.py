@@ -1,5 +1,8 @@
 """This room holds rows: which ones, in what order, on which device, and in which process.
 
-It imports torch, but neither the network nor skorch. Training enters `_batches`, `_shards` and
-`_processes`; inference and the steps take rows from `_rows`.
+`_rows` gives out rows some at a time, `_batches` orders them into epochs, `_split` sets validation
+rows aside, and `_processes` and `_shards` spread rows over several processes. The room imports
+torch, but neither the network nor skorch.
+
+Entered from outside: `_batches`, `_csr`, `_processes`, `_rows`, `_shards`, `_split`.
 """

@@ -1,8 +1,9 @@
-"""Several processes that train one network: what they tell each other, by `torch.distributed`.
+"""Several processes that train one network: what they tell each other through `torch.distributed`.
 
-Everything is collective: all processes of the group make the same calls in the same order. An error
-in one of them before training ends all (`agreement`); a process that dies in training closes its
-connections, which the others see at their next call.
+Every method of `Processes` is collective: all processes of the group make the same calls in the
+same order. An error that one of them raises before training ends all of them (`agreement`). A
+process that dies during training closes its connections, and the others notice at their next call.
+`OneProcess` stands in for a group where there is only one process, so that callers need not ask.
 """
 
 from __future__ import annotations
@@ -17,25 +18,72 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from sknn._network._parameters import FlatParameters
 from sknn._platform._compat import as_tensor
 
-# What torchrun tells each process that it starts.
+# The environment variables that torchrun sets in each process that it starts.
 _OF_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-class Processes:
+class OneProcess:
+    """The only process that trains a network; it has nobody to talk to.
+
+    Attributes
+    ----------
+    is_group : bool
+        Whether several processes train one network.
+    rank : int
+        Number of this process, counted from 0.
+    size : int
+        Number of processes.
+    """
+
+    is_group = False
+    rank, size = 0, 1
+
+    @contextmanager
+    def agreement(self) -> Iterator[None]:
+        """Run the body; an error that it raises, in any process, ends all of them.
+
+        The body must make no collective call.
+        """
+        yield
+
+    def sum_(self, tensor: torch.Tensor) -> None:
+        """Replace a tensor with its sum over all processes."""
+
+    def copy_first_(self, *tensors: torch.Tensor) -> None:
+        """Replace tensors with those of the first process."""
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values of all processes, by rank. The values are pickled."""
+        return [value]
+
+    def first(self, value: Any) -> Any:
+        """Return the value of the first process. The value is pickled."""
+        return value
+
+    def any(self, condition: bool) -> bool:
+        """Return whether a condition holds in any process."""
+        return condition
+
+    def first_numbers(self, numbers: list[float]) -> list[float]:
+        """Return the numbers of the first process."""
+        return numbers
+
+    def concatenate(self, rows: np.ndarray, n_rows: list[int]) -> np.ndarray:
+        """Return the rows of all processes, by rank; `n_rows` holds how many rows each has."""
+        return rows
+
+
+class Processes(OneProcess):
     """The processes of a group.
 
     Parameters
     ----------
     group : torch.distributed.ProcessGroup
-
-    Attributes
-    ----------
-    rank, size : int
-        The number of this process, from 0, and of all.
     """
+
+    is_group = True
 
     def __init__(self, group: Any) -> None:
         self.group = group
@@ -45,40 +93,52 @@ class Processes:
         is_nccl = dist.get_backend(group) == "nccl"
         self._device = torch.device("cuda", torch.cuda.current_device()) if is_nccl else "cpu"
 
+    @contextmanager
+    def agreement(self) -> Iterator[None]:
+        error = None
+        try:
+            yield
+        except Exception as caught:
+            error = caught
+        errors = self.gather(None if error is None else f"{type(error).__name__}: {error}")
+        if error is not None:
+            raise error
+        failed = {rank: text for rank, text in enumerate(errors) if text is not None}
+        if failed:
+            listed = "; ".join(f"process {rank}: {text}" for rank, text in failed.items())
+            raise RuntimeError(
+                f"Process {self.rank} of {self.size} has not begun to train, as others of"
+                f" process_group have failed before. {listed}"
+            )
+
     def sum_(self, tensor: torch.Tensor) -> None:
-        """Replace a tensor by its sum over all processes."""
         self._call(dist.all_reduce, tensor)
 
-    def copy_first_(self, tensor: torch.Tensor) -> None:
-        """Replace a tensor by that of the first process."""
-        self._call(dist.broadcast, tensor, self._first)
+    def copy_first_(self, *tensors: torch.Tensor) -> None:
+        for tensor in tensors:
+            self._call(dist.broadcast, tensor, self._first)
 
     def gather(self, value: Any) -> list[Any]:
-        """The values of all processes, by rank. They are pickled."""
         values = [None] * self.size
         self._call(dist.all_gather_object, values, value)
         return values
 
     def first(self, value: Any) -> Any:
-        """The first process's value. It is pickled."""
         values = [value]
         self._call(dist.broadcast_object_list, values, self._first)
         return value if self.rank == 0 else values[0]
 
     def any(self, condition: bool) -> bool:
-        """Whether a condition holds in any process."""
         count = torch.tensor([float(condition)], device=self._device)
         self.sum_(count)
         return bool(count.item())
 
     def first_numbers(self, numbers: list[float]) -> list[float]:
-        """The first process's numbers."""
         tensor = torch.tensor(numbers, dtype=torch.float64, device=self._device)
         self.copy_first_(tensor)
         return tensor.tolist()
 
     def concatenate(self, rows: np.ndarray, n_rows: list[int]) -> np.ndarray:
-        """The rows of all processes, by rank; `n_rows` says how many each has."""
         if rows.dtype == bool:
             return self.concatenate(rows.view(np.uint8), n_rows).view(bool)
         mine = torch.zeros(
@@ -89,16 +149,6 @@ class Processes:
         self._call(dist.all_gather, parts, mine)
         both = zip(parts, n_rows, strict=True)
         return torch.cat([part[:n].cpu() for part, n in both]).numpy()
-
-    def copy_first_model_(self, parameters: FlatParameters) -> None:
-        """Give parameters, solver's state and buffers the values of the first process."""
-        self.copy_first_(parameters.storage)
-        self.copy_first_buffers_(parameters)
-
-    def copy_first_buffers_(self, parameters: FlatParameters) -> None:
-        """Give buffers (running statistics) the values of the first process."""
-        for buffer in parameters.buffers:
-            self.copy_first_(buffer)
 
     def _call(self, collective: Callable[..., object], *args: Any) -> None:
         try:
@@ -113,18 +163,19 @@ class Processes:
             ) from error
 
 
-def processes_of(process_group: Any, device: str) -> Processes | None:
-    """The processes that the user's `process_group` names; None for this one alone.
+def processes_of(process_group: Any, device: str) -> OneProcess:
+    """Return the processes that the user's `process_group` names.
 
-    "world" is the default group. If there is none yet, it is made of what torchrun has started.
+    "world" is the default group. If it does not exist yet, it is made of the processes that
+    torchrun has started.
 
     Raises
     ------
     ValueError
-        If there is no such group, or this process is not in it.
+        If the group does not exist, or this process is not in it.
     """
     if process_group is None:
-        return None
+        return OneProcess()
     if not dist.is_available():
         raise ValueError(
             f"The 'process_group' parameter is {process_group!r}, but this build of torch has no"
@@ -149,10 +200,10 @@ def processes_of(process_group: Any, device: str) -> Processes | None:
 
 
 def _begin_world(backend: str) -> None:
-    """Make the default group of what torchrun has started, or started again.
+    """Make the default group of the processes that torchrun has started, or started again.
 
-    In one agent's restarts the store lives on, with the addresses of those that are dead; so each
-    attempt has keys of its own.
+    When an agent restarts its processes, its store lives on and still holds the addresses of the
+    dead ones. So each attempt uses keys of its own.
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         store, rank, size = next(dist.rendezvous("env://"))
@@ -160,32 +211,10 @@ def _begin_world(backend: str) -> None:
         dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     else:
         dist.init_process_group(backend)
-    atexit.register(_end_world)  # a process that ends with running threads of it may be aborted
+    # A process that ends while the group's threads are running may be aborted.
+    atexit.register(_end_world)
 
 
 def _end_world() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-@contextmanager
-def agreement(processes: Processes | None) -> Iterator[None]:
-    """Let an error of the body, in any process, end all of them. The body makes no calls."""
-    if processes is None:
-        yield
-        return
-    error = None
-    try:
-        yield
-    except Exception as caught:
-        error = caught
-    errors = processes.gather(None if error is None else f"{type(error).__name__}: {error}")
-    if error is not None:
-        raise error
-    failed = {rank: text for rank, text in enumerate(errors) if text is not None}
-    if failed:
-        listed = "; ".join(f"process {rank}: {text}" for rank, text in failed.items())
-        raise RuntimeError(
-            f"Process {processes.rank} of {processes.size} has not begun to train, as others of"
-            f" process_group have failed before. {listed}"
-        )

@@ -1,4 +1,4 @@
-"""The rows of a data set as steps and predictions take them: some at a time, on a device."""
+"""The rows of a data set, given out some at a time on a device, as steps and predictions need."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import numpy as np
 import scipy.sparse
 import torch
 
+from sknn._data._csr import csr_slice, csr_take
 from sknn._data._transfers import Transfer
-from sknn._input._memory_maps import csr_slice, csr_take
 from sknn._platform import _compat
 from sknn._platform._devices import fits, torch_dtype
 
-# Rows with at least this share of values set are multiplied as dense ones, which is faster from a
-# share of 0.1 to 0.2 on; `examples/benchmarks/choices.py` measures it.
+# If at least this share of their values is set, sparse rows are multiplied as dense ones. That is
+# faster above a share of 0.1 to 0.2; `examples/benchmarks/choices.py` measures it.
 DENSE_FROM = 0.1
 
 
 def multiplies_sparse(
     X: np.ndarray | scipy.sparse.spmatrix, device: torch.device, batch_size: int
 ) -> bool:
-    """Whether the rows of `X` stay sparse in a step.
+    """Return whether the rows of `X` stay sparse in a step.
 
-    They do on a CPU, if few values are set, or if a batch is most of the rows: these are never made
-    dense at once.
+    They do on a CPU if few values are set, or if a batch holds more than half of the rows, which
+    are never made dense all at once.
     """
     return (
         scipy.sparse.issparse(X)
@@ -34,7 +34,11 @@ def multiplies_sparse(
 
 
 class DenseRows:
-    """Rows of an array or a tensor on a device: a slice of them, a copy, or one into a buffer."""
+    """Rows of an array or a tensor that is on the device as a whole.
+
+    `slice` returns views if no conversion is needed, `take` returns copies, and `gather` copies
+    into a buffer. The other classes of rows have the same methods.
+    """
 
     is_sparse = False
 
@@ -62,34 +66,39 @@ class DenseRows:
     def take(self, order: np.ndarray) -> torch.Tensor:
         return self._rows[torch.from_numpy(order).to(self.device)].to(self._dtype)
 
-    def gather(self, order: np.ndarray, there: torch.Tensor | None = None) -> torch.Tensor:
-        """Rows in an order, which is `there` on the device already, unless that is the CPU."""
+    def gather(self, order: np.ndarray, device_order: torch.Tensor | None = None) -> torch.Tensor:
+        """Return rows in the given order, in the memory that `reserve` has made.
+
+        On another device than the CPU, `device_order` may hold the same order there.
+        """
         n_rows = len(order)
         chunk, converted = self._buffer[:n_rows], self._converted[:n_rows]
         if self.device.type == "cpu" and torch.get_num_threads() == 1:
-            # On one thread NumPy's is the faster gather. Clipping skips a check of the order.
+            # NumPy gathers faster than torch on one thread. Clipping skips a check of the order.
             np.take(self._rows.numpy(), order, 0, out=chunk.numpy(), mode="clip")
         else:
-            index = torch.from_numpy(order).to(self.device) if there is None else there
-            torch.index_select(self._rows, 0, index, out=chunk)
+            if device_order is None:
+                device_order = torch.from_numpy(order).to(self.device)
+            torch.index_select(self._rows, 0, device_order, out=chunk)
         return chunk if chunk.dtype == converted.dtype else converted.copy_(chunk)
 
 
 class StreamedRows:
     """Rows of an array that stays where it is, converted and moved to the device some at a time.
 
-    So they are in a file, of another dtype than is computed with, or beside a device whose memory
-    they would fill.
+    This is for arrays in a file, of another dtype than that of the computation, or too large for
+    the memory of the device.
 
     Parameters
     ----------
     array : ndarray of shape (n_samples, n_features)
-        Of any real dtype, byte order and memory layout.
+        The values, of any real dtype, byte order and memory layout.
     device : torch.device
+        The device to which rows are moved.
     dtype : torch.dtype
-        Of the rows that are given out.
+        Dtype of the rows that are given out.
     values : dtype
-        Of NumPy: float32, float64 or int64, to which values are converted first.
+        NumPy's float32, float64 or int64, to which values are converted first.
     """
 
     is_sparse = False
@@ -110,19 +119,19 @@ class StreamedRows:
     def take(self, order: np.ndarray) -> torch.Tensor:
         return self._moved(self._array[order])
 
-    def gather(self, order: np.ndarray, there: torch.Tensor | None = None) -> torch.Tensor:
+    def gather(self, order: np.ndarray, device_order: torch.Tensor | None = None) -> torch.Tensor:
         rows = converted(self._array[order], self._values)
-        self._transfer.room()[: len(order)].copy_(_compat.as_tensor(rows))
+        self._transfer.next_buffer()[: len(order)].copy_(_compat.as_tensor(rows))
         return self._transfer.send(len(order))
 
     def _moved(self, rows: np.ndarray) -> torch.Tensor:
-        # In C order: the order decides on how products round.
+        # The rows are in C order because the memory layout decides how products round.
         rows = _compat.as_tensor(np.ascontiguousarray(converted(rows, self._values)))
         return rows.to(self.device, self._dtype)
 
 
 class SparseRows:
-    """Rows of a CSR matrix, left sparse."""
+    """Rows of a CSR matrix that stay sparse."""
 
     is_sparse = True
 
@@ -137,7 +146,7 @@ class SparseRows:
         self._values = matrix.dtype if values is None else values
 
     def reserve(self, n_rows: int) -> None:
-        """Nothing to reserve: SciPy makes the rows that it gathers."""
+        """Do nothing: SciPy allocates the rows that it gathers."""
 
     def slice(self, start: int, stop: int) -> scipy.sparse.csr_matrix:
         return csr_slice(self._matrix, start, stop).astype(self._values, copy=False)
@@ -146,13 +155,13 @@ class SparseRows:
         return csr_take(self._matrix, order).astype(self._values, copy=False)
 
     def gather(
-        self, order: np.ndarray, there: torch.Tensor | None = None
+        self, order: np.ndarray, device_order: torch.Tensor | None = None
     ) -> scipy.sparse.csr_matrix:
         return self.take(order)
 
 
 class DensifiedRows(SparseRows):
-    """Rows of a CSR matrix, made dense one chunk at a time."""
+    """Rows of a CSR matrix that are made dense one chunk at a time."""
 
     is_sparse = False
 
@@ -175,15 +184,17 @@ class DensifiedRows(SparseRows):
     def take(self, order: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(super().take(order).toarray()).to(self.device, self._dtype)
 
-    def gather(self, order: np.ndarray, there: torch.Tensor | None = None) -> torch.Tensor:
+    def gather(self, order: np.ndarray, device_order: torch.Tensor | None = None) -> torch.Tensor:
         rows = torch.from_numpy(super().take(order).toarray())
-        self._transfer.room()[: len(order)].copy_(rows)
+        self._transfer.next_buffer()[: len(order)].copy_(rows)
         return self._transfer.send(len(order))
 
 
 def converted(array: Any, dtype: np.dtype) -> Any:
-    """An array or a CSR matrix, which SciPy never has in float16, in another dtype."""
-    if array.dtype == np.float16:  # in a twentieth of the time of NumPy
+    """Return an array or a CSR matrix in another dtype."""
+    # Torch converts float16 in a twentieth of NumPy's time. No CSR matrix gets here: SciPy has none
+    # in float16.
+    if array.dtype == np.float16:
         return _compat.as_tensor(array).to(torch_dtype(dtype)).numpy()
     return array.astype(dtype, copy=False)
 
@@ -194,10 +205,11 @@ Rows = DenseRows | StreamedRows | SparseRows
 def placed(
     X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor, device: torch.device, dtype: np.dtype
 ) -> np.ndarray | scipy.sparse.csr_matrix | torch.Tensor:
-    """A tensor where steps are computed, in C order and of their dtype; anything else as it is.
+    """Return a tensor on the device and in the dtype of the steps, in C order.
 
-    So it is moved and converted once, and not at all if that is what it is. As an array it goes to
-    the CPU, and to a device whose memory it would fill.
+    So a tensor is moved and converted once, and not at all if nothing about it has to change.
+    Anything else than a tensor is returned as it is. The result is an array on the CPU if that is
+    the device, or if the tensor would fill the memory of the device.
     """
     if not isinstance(X, torch.Tensor):
         return X
@@ -215,17 +227,19 @@ def open_rows(
     dtype: torch.dtype | None = None,
     values: np.dtype | None = None,
 ) -> Rows:
-    """The rows of `X` as a step on this device takes them.
+    """Return the rows of `X` as a step on this device takes them.
 
     Parameters
     ----------
     X : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
     device : torch.device
     batch_size : int
+        Number of rows in the largest batch.
     dtype : torch.dtype, default=None
-        Of dense rows; by default that of `values`.
+        Dtype of dense rows. By default it is that of `values`.
     values : dtype, default=None
-        Of NumPy, in which is computed; by default that of `X`. A tensor needs it, or `dtype`.
+        NumPy's dtype of the computation. By default it is that of `X`. If `X` is a tensor, either
+        this or `dtype` is required.
     """
     if isinstance(X, torch.Tensor):
         return DenseRows(X, device, torch_dtype(values) if dtype is None else dtype)
@@ -241,7 +255,10 @@ def open_rows(
 
 
 def open_targets(y: np.ndarray, device: torch.device) -> DenseRows | StreamedRows:
-    """Encoded targets, which are in the dtype of the steps, as `open_rows` opens rows."""
+    """Return encoded targets as `open_rows` returns rows.
+
+    They are in the dtype of the steps already.
+    """
     if fits(y.nbytes, device):
         return DenseRows(y, device)
     return StreamedRows(y, device, torch_dtype(y.dtype), y.dtype)

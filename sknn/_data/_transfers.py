@@ -1,9 +1,10 @@
-"""From the host to a device, without the host waiting for the copy.
+"""Copies from the host to a device for which the host does not wait.
 
 CUDA copies from pinned memory by itself while the host goes on. So two buffers take turns: the host
-fills one while the device reads the other, and waits only before it would overwrite what has not
-been read. A stream does one thing after the other: the copy waits for the steps that use the rows
-there, so that these need no second buffer. Other devices make the host wait for each copy.
+fills one while the device reads the other, and waits only before it would overwrite values that
+have not been read. A stream runs its operations in order: the copy waits for the steps that use the
+rows on the device, which therefore need no second buffer there. With other devices the host waits
+for each copy.
 """
 
 from __future__ import annotations
@@ -14,45 +15,47 @@ import torch
 
 
 class CudaCopies:  # pragma: no cover (pinned memory and events need a GPU)
-    """What is asked of CUDA, in one place."""
+    """The calls to CUDA, in one place."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
     def new_buffer(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        """Pinned memory of the host."""
+        """Return a tensor in pinned memory of the host."""
         return torch.empty(shape, dtype=dtype, pin_memory=True)
 
     def start(self, there: torch.Tensor, here: torch.Tensor) -> Any:
-        """Begin a copy; returns an event with `synchronize`, which waits for its end."""
+        """Start a copy and return an event whose `synchronize` waits until the copy has ended."""
         there.copy_(here, non_blocking=True)
         event = torch.cuda.Event()
-        # By default it would be of the current device, which need not be this one.
+        # By default the stream would be one of the current device, which need not be this one.
         event.record(torch.cuda.current_stream(self._device))
         return event
 
 
 def copies_of(device: torch.device) -> CudaCopies | None:
-    """Who copies to a device while the host goes on, if anyone does."""
+    """Return the object that copies to a device while the host goes on, or None."""
     return CudaCopies(device) if device.type == "cuda" else None
 
 
 class Transfer:
-    """Tensors of one dtype and a greatest length, one after the other on their way to a device.
+    """A channel that sends tensors to a device, one after the other.
 
     Parameters
     ----------
     shape : tuple of int
-        Of the longest.
+        Shape of the longest tensor.
     dtype : torch.dtype
-        Here and there: to convert on the way would take a copy that is not pinned.
+        Dtype on the host and on the device. A conversion on the way would need a copy that is not
+        pinned.
     device : torch.device
-        On the CPU nothing is copied: what was filled is there.
+        The device that receives. If it is the CPU, nothing is copied: the buffer that was filled is
+        the result.
 
     Attributes
     ----------
     there : torch.Tensor
-        On the device: always the same memory.
+        The tensor on the device. It is the same memory for every transfer.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
@@ -66,15 +69,18 @@ class Transfer:
         self._is_read: list[Any] = [None] * len(self._here)
         self._turn = 0
 
-    def room(self) -> torch.Tensor:
-        """A buffer to fill, on the host; waits until the device has read what was in it."""
+    def next_buffer(self) -> torch.Tensor:
+        """Return a buffer on the host to fill, after the device has read its last content."""
         self._turn = (self._turn + 1) % len(self._here)
         if self._is_read[self._turn] is not None:
             self._is_read[self._turn].synchronize()
         return self._here[self._turn]
 
     def send(self, n_rows: int) -> torch.Tensor:
-        """The first rows of that buffer, on the device; valid until the next are sent."""
+        """Send the first rows of that buffer and return them on the device.
+
+        They are valid until the next rows are sent.
+        """
         here, there = self._here[self._turn], self.there[:n_rows]
         if self._copies is not None:
             self._is_read[self._turn] = self._copies.start(there, here[:n_rows])

@@ -1,5 +1,7 @@
-"""This room tells of an estimator: as text, as HTML, and in pictures.
+"""This room describes an estimator in text, in HTML, and in pictures.
 
-The public displays at the root enter `_curves` and `_plotting`; `summary` and the diagrams enter
-`_summary` and `_html`.
+`_summary` collects the facts and writes the text, `_html` writes the diagrams, `_curves` reads the
+curves of a training, and `_plotting` holds what all pictures share.
+
+Entered from outside: `_curves`, `_html`, `_plotting`, `_summary`.
 """

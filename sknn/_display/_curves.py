@@ -1,6 +1,6 @@
-"""What a fitted estimator tells of its training, epoch by epoch: curves, and the best epoch.
+"""The curves of a training, with a value for each epoch, and its best epoch.
 
-Of this package's estimators and of scikit-learn's MLPs, also inside of a Pipeline or a search.
+The functions take fitted estimators of this package and MLPs of scikit-learn.
 """
 
 from __future__ import annotations
@@ -8,88 +8,32 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from sknn._fitted import FittedNetwork
+from sknn._training._fitted_names import FITTED_NAMES
 
-# Of each curve, the attribute.
-CURVES = {
-    "loss": "loss_curve_",
-    "validation_loss": "validation_loss_curve_",
-    "validation_score": "validation_scores_",
-    "learning_rate": "learning_rate_curve_",
-}
-
-
-def network_in(estimator: Any) -> Any:
-    """The fitted network in an estimator.
-
-    Parameters
-    ----------
-    estimator : object
-        A network of this package or of scikit-learn; a Pipeline that ends with one; a search whose
-        best estimator is one, or a TransformedTargetRegressor around one; or these in each other.
-
-    Returns
-    -------
-    FeedForwardClassifier, FeedForwardRegressor, MLPClassifier or MLPRegressor
-
-    Raises
-    ------
-    NotFittedError
-        If it is not fitted.
-    TypeError
-        If there is no such network.
-    ValueError
-        If a search has kept no estimator.
-    """
-    from sklearn.compose import TransformedTargetRegressor
-    from sklearn.model_selection._search import BaseSearchCV
-    from sklearn.neural_network import MLPClassifier, MLPRegressor
-    from sklearn.pipeline import Pipeline
-
-    if isinstance(estimator, (FittedNetwork, MLPClassifier, MLPRegressor)):
-        check_is_fitted(estimator)
-        return estimator
-    if isinstance(estimator, Pipeline):
-        return network_in(estimator.steps[-1][1])
-    if isinstance(estimator, BaseSearchCV):
-        if not estimator.refit:
-            raise ValueError(
-                f"{type(estimator).__name__} has refit=False, with which it keeps no estimator. Set"
-                " refit=True, or give an estimator that you have fitted with its best_params_."
-            )
-        check_is_fitted(estimator)
-        return network_in(estimator.best_estimator_)
-    if isinstance(estimator, TransformedTargetRegressor):
-        check_is_fitted(estimator)
-        return network_in(estimator.regressor_)
-    raise TypeError(
-        f"There is no network in {estimator!r}. Give a fitted FeedForwardClassifier,"
-        " FeedForwardRegressor, or MLPClassifier or MLPRegressor of scikit-learn; or a Pipeline"
-        " that ends with one, a search whose best_estimator_ is one, or a"
-        " TransformedTargetRegressor of one."
-    )
+# Name of the attribute that holds each curve.
+CURVES = {fitted.curve: fitted.name for fitted in FITTED_NAMES if fitted.curve}
 
 
 def curves_of(network: Any) -> dict[str, np.ndarray]:
-    """The curves that a fitted network has, of equal length.
+    """Return the curves that a fitted network has, all of equal length.
 
     Parameters
     ----------
     network : FeedForwardClassifier, FeedForwardRegressor, MLPClassifier or MLPRegressor
+        A fitted network.
 
     Returns
     -------
     dict of str to ndarray of shape (n_epochs,)
-        'epoch', counted from 1, 'loss', and as far as the network has them 'validation_loss',
-        'validation_score' and 'learning_rate'. Validation may have begun in a later call than the
-        first (with `warm_start`): epochs before are NaN.
+        The keys are 'epoch', whose values count from 1, 'loss', and those of 'validation_loss',
+        'validation_score' and 'learning_rate' that the network has. Validation may have begun in a
+        later call than the first (with `warm_start`); values of earlier epochs are NaN then.
 
     Raises
     ------
     ValueError
-        If there is no epoch of which to tell.
+        If the network has recorded no epoch.
     """
     losses = getattr(network, CURVES["loss"], None)
     if not losses:
@@ -102,40 +46,40 @@ def curves_of(network: Any) -> dict[str, np.ndarray]:
     curves = {"epoch": np.arange(1, len(losses) + 1)}
     for name, attribute in CURVES.items():
         values = getattr(network, attribute, None)
-        # Losses that are all NaN stand for those that scikit-learn's MLP did not keep.
+        # Losses that are all NaN come from an MLP of scikit-learn, which has kept none.
         if values and not (name == "validation_loss" and np.isnan(values).all()):
-            # Scores that are there have been taken in every epoch since the first of them.
+            # Once validation has begun, every later epoch has a value.
             curves[name] = np.full(len(losses), np.nan)
             curves[name][len(losses) - len(values) :] = values
     return curves
 
 
 def is_by_epochs(network: Any) -> bool:
-    """Whether the last training is the one whose curves a network has.
+    """Return whether the curves of a network are those of its last training.
 
-    `solver="lbfgs"` with `warm_start` leaves the curves of a training before, as in scikit-learn.
+    `solver="lbfgs"` with `warm_start` leaves the curves of an earlier training, as in scikit-learn.
     """
     losses = getattr(network, CURVES["loss"], None)
     return bool(losses) and np.array_equal(network.loss_, losses[-1], equal_nan=True)
 
 
 def best_epoch_of(network: Any) -> int | None:
-    """The epoch whose weights a network has, by early stopping; counted from 1.
+    """Return the epoch, counted from 1, whose weights early stopping has restored.
 
     Returns
     -------
     int or None
-        None without early stopping, where the weights are those of the last epoch; where no epoch
-        was better than the weights that training started from, of which no record is left; and
-        where `solver="lbfgs"` has gone on.
+        The epoch. It is None without early stopping, which leaves the weights of the last epoch; if
+        no epoch was better than the weights that training started from, which have no record; and
+        if `solver="lbfgs"` has continued the training.
     """
     scores = getattr(network, "validation_scores_", None)
-    # Without early stopping the best loss is kept, in scikit-learn too.
+    # Only a training without early stopping keeps the best loss, in scikit-learn too.
     if not scores or network.best_loss_ is not None or not is_by_epochs(network):
         return None
     n_before = len(network.loss_curve_) - len(scores)
-    # Our records tell which weights were kept: with `warm_start` on other rows, the best score
-    # is that of the last call, and an equal one may stand in the curve before.
+    # Our records say which weights were kept. The best score alone does not: after `warm_start` on
+    # other rows it is that of the last call, and an earlier call may have reached an equal one.
     records = getattr(network, "_history", [])[-len(scores) :]
     if any("valid_score_best" in record for record in records):
         kept = [i for i, record in enumerate(records, 1) if record.get("valid_score_best")]

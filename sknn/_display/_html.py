@@ -1,19 +1,17 @@
-"""What is known of a network as HTML, for the box that scikit-learn draws of an estimator.
+"""A description of a network in HTML, for the box that scikit-learn draws of an estimator.
 
-Tables are those of scikit-learn's diagram, by its class names. So they have its colours, in dark
-pages too, and nothing here has an id, a style sheet or a script: many can stand on one page.
+The tables use the class names of scikit-learn's diagram. So they have its colours, on dark pages
+too, and need no id, style sheet or script of their own: one page can show many estimators.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING
 
-from sknn._display._summary import COLUMNS, count_text, facts_of
+from sklearn.base import BaseEstimator
 
-if TYPE_CHECKING:
-    from sknn._base import BaseFeedForward
+from sknn._display._summary import count_text, facts_of
 
 _TABLE = """
 <div class="estimator-table">
@@ -28,24 +26,24 @@ _TABLE = """
 
 
 def _row(cells: Iterable[str], tag: str = "td") -> str:
-    """A row of a table, of texts."""
+    """Return a row of a table whose cells hold texts."""
     texts = "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells)
     return f'<tr class="default">{texts}</tr>'
 
 
-def network_html(estimator: BaseFeedForward) -> str:
-    """The network of an estimator as HTML.
+def network_html(estimator: BaseEstimator) -> str:
+    """Return a description of an estimator's network as HTML.
 
-    Parameters that are of no network, which `fit` would refuse, are told of in its place: a
-    notebook shows an estimator also to those who look for their mistake.
+    If `fit` would refuse the parameters, the error message takes the description's place: a
+    notebook also shows an estimator to a user who is looking for the mistake.
     """
     try:
         facts = facts_of(estimator)
     except (TypeError, ValueError) as error:
         rows = _row([f"There is no network of these parameters. {error}"])
         return _TABLE.format(open=" open", title="Network", rows=rows)
-    rows = [_row(COLUMNS, "th"), *(_row(layer.cells) for layer in facts.layers)]
-    rows += [_row(("total", *[""] * (len(COLUMNS) - 2), count_text(facts.n_parameters)))]
+    titles, *others = facts.rows
+    rows = [_row(titles, "th"), *map(_row, others)]
     title = "Network" if facts.is_fitted else "Network (? is known after fit)"
     training = [_row(item) for item in facts.settings.items()]
     return _TABLE.format(open=" open", title=title, rows="\n".join(rows)) + _TABLE.format(
@@ -53,12 +51,12 @@ def network_html(estimator: BaseFeedForward) -> str:
     )
 
 
-def caption_of(estimator: BaseFeedForward) -> str:
-    """One line below the estimator's name, as text."""
+def caption_of(estimator: BaseEstimator) -> str:
+    """Return the line of text below the estimator's name."""
     try:
         facts = facts_of(estimator)
     except (TypeError, ValueError):
-        return ""  # the box says why
+        return ""  # The box says what is wrong.
     units = " \N{RIGHTWARDS ARROW} ".join(facts.units)
     if facts.n_parameters is None:
         return units

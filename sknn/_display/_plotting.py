@@ -1,24 +1,24 @@
-"""What the pictures share: matplotlib, imported when one is drawn, axes, legends, and colours."""
+"""Axes, legends and colours that the displays share. matplotlib is imported when one is drawn."""
 
 from __future__ import annotations
 
 from types import ModuleType
 from typing import Any
 
-# Okabe and Ito (2008), "Color Universal Design": told apart with every kind of colour blindness. In
-# this order the neighbours differ in lightness too, so that grey prints tell them apart; yellow,
-# too light on white, is left out.
+# These colours can be told apart with every kind of colour blindness (Okabe and Ito, 2008, "Color
+# Universal Design"). In this order, neighbours differ in lightness too, so that they can be told
+# apart in grey prints. Yellow is left out, because it is too light on white.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#56B4E9", "#D55E00", "#000000", "#CC79A7")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def pyplot_for(caller: str) -> ModuleType:
-    """matplotlib.pyplot.
+    """Return the module matplotlib.pyplot.
 
     Raises
     ------
     ImportError
-        If it is not installed.
+        If matplotlib is not installed.
     """
     try:
         import matplotlib.pyplot as plt
@@ -31,12 +31,12 @@ def pyplot_for(caller: str) -> ModuleType:
 
 
 def axes_for(ax: Any, caller: str) -> Any:
-    """The axes to draw in: those that are given, or those of a new figure.
+    """Return the axes to draw in: the ones that are given, or those of a new figure.
 
     Raises
     ------
     ValueError
-        If something else is given.
+        If `ax` is neither None nor axes.
     """
     plt = pyplot_for(caller)
     if ax is None:
@@ -50,12 +50,14 @@ def axes_for(ax: Any, caller: str) -> Any:
 
 
 def two_axes_for(axes: Any, caller: str) -> tuple[Any, Any]:
-    """Axes to draw in, one above the other: the two that are given, or those of a new figure.
+    """Return two axes to draw in: the ones that are given, or those of a new figure.
+
+    In a new figure, the first axes are above the second.
 
     Raises
     ------
     ValueError
-        If anything but two axes is given.
+        If `axes` is neither None nor two axes.
     """
     plt = pyplot_for(caller)
     if axes is None:
@@ -73,10 +75,10 @@ def two_axes_for(axes: Any, caller: str) -> tuple[Any, Any]:
 
 
 def right_axes_of(ax: Any, label: str) -> Any:
-    """Axes with a scale of their own at the right side of others, and with a label.
+    """Return axes that share the horizontal axis of `ax` and have their own scale at the right.
 
-    Those that an earlier picture has made there, so that the curves of both have one scale, or new
-    ones.
+    If an earlier picture has made axes with the same label there, they are used again, so that the
+    curves of both pictures have one scale.
     """
     place = ax.get_position(original=True).bounds
     for other in ax.figure.axes:
@@ -90,7 +92,7 @@ def right_axes_of(ax: Any, label: str) -> Any:
 
 
 def n_colors_taken(ax: Any) -> int:
-    """How many of `COLORS`, in their order, the lines on axes have already."""
+    """Return how many of `COLORS`, from the first on, the lines on axes have already."""
     from matplotlib.colors import to_rgba
 
     taken = {to_rgba(line.get_color()) for line in ax.lines}
@@ -98,9 +100,10 @@ def n_colors_taken(ax: Any) -> int:
 
 
 def add_legend_above(ax: Any, handles: list[Any], title: str | None) -> None:
-    """Put a legend above axes, where no curve can be, and keep what an earlier picture put there.
+    """Put a legend above axes, where no curve can be, and keep the entries of an earlier picture.
 
-    Where two come together, the title of each, the name of its only network, goes to its entries.
+    A legend's title is the name of the only network in it. When two legends are joined, the title
+    of each is put before its entries.
     """
     from matplotlib.colors import to_rgba
 
@@ -108,7 +111,7 @@ def add_legend_above(ax: Any, handles: list[Any], title: str | None) -> None:
     texts = [handle.get_label() for handle in handles]
     before = ax.get_legend()
     if before is not None and before.get_label() == label:
-        # matplotlib below 3.7 has another name for them.
+        # matplotlib below 3.7 has another name for the handles.
         old = before.legend_handles if hasattr(before, "legend_handles") else before.legendHandles
         old_title = before.get_title().get_text()
         old_texts = [text.get_text() for text in before.get_texts()]

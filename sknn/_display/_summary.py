@@ -1,18 +1,16 @@
-"""What is known of an estimator's network, fitted or not, and the same as text."""
+"""Facts about the network of an estimator, fitted or not, and the same facts as text."""
 
 from __future__ import annotations
 
 import string
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from sknn._display._curves import best_epoch_of, curves_of, is_by_epochs
 from sknn._input import _parameter_checks
-
-if TYPE_CHECKING:
-    from sknn._base import BaseFeedForward
 
 UNKNOWN = "?"
 COLUMNS = ("layer", "shape", "activation", "normalization", "dropout", "parameters")
@@ -22,7 +20,7 @@ CURVES_SHOWN = {
     "validation score": "validation_score",
 }
 
-# What the facts are made of. `fit` refuses the same values in the same words.
+# The parameters that the facts are made of. `fit` refuses the same values in the same words.
 _PARAMETERS_SHOWN = (
     *("hidden_layer_sizes", "activation", "normalization", "dropout", "input_dropout"),
     *("loss", "solver", "max_iter", "device", "dtype"),
@@ -30,20 +28,23 @@ _PARAMETERS_SHOWN = (
 
 
 class LayerFacts(NamedTuple):
-    """What is known of a layer.
+    """Facts about one layer.
 
     Attributes
     ----------
     name : str
-        'input', 'hidden 1', ..., 'output'.
+        The name of the layer: 'input', 'hidden 1', ..., 'output'.
     n_in, n_out : int or None
-        None if it is known after `fit` only. The input has no `n_in`.
+        Numbers of inputs and of units. A number that is known only after `fit` is None, and so is
+        `n_in` of the input.
     activation : str or None
-        None for none.
+        Name of the activation, if the layer has one.
     normalization : str or None
+        The normalization, if the layer has one.
     dropout : float
+        Dropout rate of the outputs of the layer.
     n_parameters : int or None
-        None if it is known after `fit` only.
+        Number of parameters; None if it is known only after `fit`.
     """
 
     name: str
@@ -56,13 +57,13 @@ class LayerFacts(NamedTuple):
 
     @property
     def shape(self) -> str:
-        """As '64 -> 100'."""
+        """The numbers of inputs and of units, as in '64 -> 100'."""
         n_out = count_text(self.n_out)
         return n_out if self.name == "input" else f"{count_text(self.n_in)} -> {n_out}"
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """One text for each of `COLUMNS`."""
+        """The texts of the layer's row, one for each of `COLUMNS`."""
         return (
             *(self.name, self.shape, self.activation or "-", self.normalization or "-"),
             f"{self.dropout:g}" if self.dropout else "-",
@@ -71,17 +72,21 @@ class LayerFacts(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What is known of an estimator's network.
+    """Facts about the network of an estimator.
 
     Attributes
     ----------
     estimator : str
-        The name of its class.
+        Name of the estimator's class.
     is_fitted : bool
+        Whether the estimator is fitted.
     layers : list of LayerFacts
+        The layers, from the input to the output.
     n_parameters : int or None
+        Number of all parameters; None if it is known only after `fit`.
     settings : dict of str to str
-        Loss, solver, device, dtype, epochs, and of a fitted estimator its last losses and scores.
+        The loss, solver, device, dtype and epochs, and the last losses and scores of a fitted
+        estimator.
     """
 
     estimator: str
@@ -91,35 +96,41 @@ class Facts(NamedTuple):
     settings: dict[str, str]
 
     @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The texts of the table: `COLUMNS`, a row for each layer, and one for the total."""
+        total = ("total", *[""] * (len(COLUMNS) - 2), count_text(self.n_parameters))
+        return [COLUMNS, *(layer.cells for layer in self.layers), total]
+
+    @property
     def units(self) -> list[str]:
         """The number of units of each layer, from the features to the outputs."""
         return [count_text(layer.n_out) for layer in self.layers]
 
 
 def count_text(count: int | None) -> str:
-    """A number with commas, or a question mark."""
+    """Return a number with commas, or a question mark for None."""
     return UNKNOWN if count is None else f"{count:,}"
 
 
 def name_of(choice: Any) -> str:
-    """A parameter that is a string, or a class, function or partial, as a name."""
+    """Return the name of a parameter that is a string, a class, a function or a partial."""
     if isinstance(choice, str):
         return choice
-    choice = getattr(choice, "func", choice)  # of a functools.partial
+    choice = getattr(choice, "func", choice)  # A functools.partial has its function in `func`.
     return getattr(choice, "__name__", type(choice).__name__)
 
 
-def facts_of(estimator: BaseFeedForward) -> Facts:
-    """What is known of an estimator's network.
+def facts_of(estimator: BaseEstimator) -> Facts:
+    """Return the facts about an estimator's network.
 
-    Numbers of features and of outputs, and what depends on them, are known after `fit` only.
+    The numbers of features and of outputs, and what depends on them, are known only after `fit`.
 
     Raises
     ------
     ValueError, TypeError
-        If `fit` would refuse a parameter that is shown, or if the parameters are of no network.
+        If `fit` would refuse a parameter that is shown, or if the parameters describe no network.
     """
-    now = estimator._as_it_is()
+    now = estimator._snapshot()
     constraints = {name: now._parameter_constraints[name] for name in _PARAMETERS_SHOWN}
     given = {name: getattr(now, name) for name in _PARAMETERS_SHOWN}
     validate_parameter_constraints(constraints, given, caller_name=type(estimator).__name__)
@@ -158,19 +169,20 @@ def facts_of(estimator: BaseFeedForward) -> Facts:
 
 
 def _parameters_between(
-    estimator: BaseFeedForward, units: tuple, activations: tuple, is_fitted: bool
+    estimator: BaseEstimator, units: tuple, activations: tuple, is_fitted: bool
 ) -> list[int | None]:
-    """How many parameters follow a layer's weights and biases: for each layer, the last has none.
+    """Return, for each layer, the number of parameters beside its weights and biases.
 
-    A scale and a shift for each unit that is normalized, and those of the user's own activations.
+    They are a scale and a shift for each unit that is normalized, and the parameters of the user's
+    own activations. The last layer has none.
     """
     is_own = [not isinstance(activation, str) for activation in activations]
     if not (is_fitted and any(is_own)):
         n_for_each = 0 if estimator.normalization is None else 2
         known = (n_for_each * size for size in units[1:-1])
         return [None if own else n for own, n in zip(is_own, known, strict=True)] + [0]
-    # Only torch tells the parameters of a module from its buffers. A module that stands in two
-    # layers is counted in the first.
+    # Torch is needed to tell the parameters of a module from its buffers. A module that stands in
+    # two layers is counted in the first.
     from torch import nn
 
     from sknn._network._module import modules_between
@@ -184,7 +196,8 @@ def _parameters_between(
     return counts
 
 
-def _settings(estimator: BaseFeedForward, is_fitted: bool) -> dict[str, str]:
+def _settings(estimator: BaseEstimator, is_fitted: bool) -> dict[str, str]:
+    """Return the texts of `Facts.settings`."""
     settings = {"loss": name_of(estimator.loss), "solver": name_of(estimator.solver)}
     unit = "iterations" if estimator.solver == "lbfgs" else "epochs"
     if not is_fitted:
@@ -214,9 +227,8 @@ def _settings(estimator: BaseFeedForward, is_fitted: bool) -> dict[str, str]:
 
 
 def text_of(facts: Facts) -> str:
-    """The facts as lines of text."""
-    rows = [COLUMNS, *(layer.cells for layer in facts.layers)]
-    rows.append(("total", *[""] * (len(COLUMNS) - 2), count_text(facts.n_parameters)))
+    """Return the facts as lines of text."""
+    rows = facts.rows
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for *texts, number in rows:

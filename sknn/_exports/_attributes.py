@@ -1,8 +1,9 @@
-"""What the attributes of a fitted estimator are, and how they go with each other.
+"""Checks of the attributes of a fitted estimator that comes from a file or goes into one.
 
-A file may come from a stranger, who can put anything in the place of an attribute. What passes here
-is a model that a fit could have left, as far as predicting and going on with it are concerned: the
-values are its own affair, the types, shapes and numbers of things are not.
+A file may come from a stranger, who can put anything in the place of an attribute. Attributes that
+pass the checks are those of a model that a fit could have left, as far as prediction and further
+training are concerned. The checks look at types, shapes and numbers of items, and not at whether
+the values make a good model.
 """
 
 from __future__ import annotations
@@ -17,29 +18,25 @@ from typing import Any
 import numpy as np
 
 from sknn._files._plain import ARRAYS
-from sknn._fitted import STOCHASTIC_ATTRIBUTES
-
-_OF_ALL = (
-    *("n_features_in_", "coefs_", "intercepts_", "module_state_", "loss_", "n_iter_", "t_"),
-    *("n_layers_", "n_outputs_", "out_activation_", "device_", "_history"),
+from sknn._network._solver_options import SOLVER_OPTIONS, state_names
+from sknn._training._fitted_names import (
+    ALL,
+    CLASSIFIER,
+    NAMED,
+    REGRESSOR,
+    STOCHASTIC,
+    names_set_by,
 )
-_OF_CLASSIFIERS = ("classes_", "_label_binarizer")
-_OF_REGRESSORS = ("_n_targets",)
-_OF_STOCHASTIC_SOLVERS = (*STOCHASTIC_ATTRIBUTES, "_solver_state")
-# Attributes that there may be, and that a file holds in a form of its own, or leaves out.
+
+# Attributes that an estimator may have, and that a file leaves out or holds in a form of its own.
 NOT_AS_THEY_ARE = ("callbacks_", "_metadata_request")
+_OF_STOCHASTIC_SOLVERS = names_set_by(STOCHASTIC)
 
 _OUTPUTS = {True: ("logistic", "softmax"), False: ("identity", "exp", "sort")}
 _DEVICE = re.compile(r"[a-z]{1,20}(:[0-9]{1,3})?", re.ASCII)
 _NORMALIZED = ("weight", "bias")
 _BATCH_NORMALIZED = (*_NORMALIZED, "running_mean", "running_var", "num_batches_tracked")
-_SLOTS = {"adam": 2, "adamw": 2, "sgd": 1}
-_NUMBERS = {
-    "adam": ("beta_1", "beta_2", "epsilon"),
-    "adamw": ("beta_1", "beta_2", "epsilon", "alpha"),
-    "sgd": ("momentum", "nesterovs_momentum", "power_t", "learning_rate"),
-}
-# Where they lie. A float counts up to 2 ** 53.
+# Ranges of the numbers in a solver's state. A float counts exactly up to 2 ** 53.
 _RANGES = {
     "lr": (0.0, math.inf),
     "learning_rate_init": (0.0, math.inf),
@@ -53,32 +50,33 @@ _RANGES = {
 }
 
 
+def _needed(is_classifier: bool) -> list[str]:
+    """Return the names of the attributes that a file of a fitted estimator must hold."""
+    names = names_set_by(ALL, CLASSIFIER if is_classifier else REGRESSOR)
+    return [name for name in names if name not in NOT_AS_THEY_ARE]
+
+
 def allowed(is_classifier: bool) -> tuple[str, ...]:
-    """The names of the attributes that a fit sets."""
-    own = _OF_CLASSIFIERS if is_classifier else _OF_REGRESSORS
-    return (*_OF_ALL, *own, *_OF_STOCHASTIC_SOLVERS, "feature_names_in_")
-
-
-def numbers_of(solver: str) -> tuple[str, ...]:
-    """The names of what a solver remembers beside arrays; none of one that has no name here."""
-    own = _NUMBERS.get(solver)
-    return () if own is None else ("lr", "learning_rate_init", "n_updates", *own)
+    """Return the names of the attributes of a fit that a file may hold."""
+    return (*_needed(is_classifier), *_OF_STOCHASTIC_SOLVERS, *names_set_by(NAMED))
 
 
 def check(attributes: dict[str, Any], is_classifier: bool) -> None:
-    """Refuse what no fit has left. No attributes at all are those of an unfitted estimator.
+    """Refuse attributes that no fit can have left.
+
+    An unfitted estimator has no attributes at all, which is allowed.
 
     Raises
     ------
     ValueError
-        That names the attribute.
+        If an attribute is missing, unknown or unsound. The message names it.
     """
     if not attributes:
         return
     unknown = [name for name in attributes if name not in allowed(is_classifier)]
     if unknown:
         raise ValueError(f"there are attributes that are not its own: {unknown!r:.200}")
-    needed = [*_OF_ALL, *(_OF_CLASSIFIERS if is_classifier else _OF_REGRESSORS)]
+    needed = _needed(is_classifier)
     if any(name in attributes for name in _OF_STOCHASTIC_SOLVERS):
         needed += _OF_STOCHASTIC_SOLVERS
     for name in needed:
@@ -122,7 +120,7 @@ def _is_array(value: Any, kinds: str, shape: tuple[int, ...]) -> bool:
 
 
 def _check_layers(attributes: dict[str, Any]) -> tuple[int, ...]:
-    """Whether the shapes of the layers are those of a chain; returns their numbers of units."""
+    """Check that the shapes of the layers form a chain, and return the numbers of units."""
     coefs, intercepts = attributes["coefs_"], attributes["intercepts_"]
     for name, arrays in (("coefs_", coefs), ("intercepts_", intercepts)):
         is_list = isinstance(arrays, list | tuple) and arrays
@@ -141,7 +139,7 @@ def _check_layers(attributes: dict[str, Any]) -> tuple[int, ...]:
 def _check_arrays(
     name: str, arrays: Any, shapes: list[tuple[int, ...]], kinds: str = "fiu"
 ) -> None:
-    """Whether they are arrays of numbers, of these shapes."""
+    """Check that an attribute is a list of arrays of numbers that have these shapes."""
     is_list = isinstance(arrays, list | tuple) and len(arrays) == len(shapes)
     is_sound = is_list and all(map(_is_array, arrays, [kinds] * len(shapes), shapes))
     expected = f"a list of arrays of numbers, of the shapes {shapes!r:.300}"
@@ -171,7 +169,7 @@ def _check_counts(attributes: dict[str, Any]) -> None:
 
 
 def _check_modules(state: Any, hidden_units: tuple[int, ...]) -> None:
-    """Whether it is that of a normalization, or of none."""
+    """Check that `module_state_` is empty or the state of layer or batch normalization."""
     _require(type(state) is dict, "module_state_", state, "a dict")
     if not state:
         return
@@ -219,7 +217,7 @@ def _check_classes(attributes: dict[str, Any], n_outputs: int, out: str) -> None
 def _is_increasing(classes: np.ndarray) -> bool:
     try:
         return all(a < b for a, b in pairwise(classes.tolist())) and classes[0] == classes[0]
-    except TypeError:  # labels that cannot be compared
+    except TypeError:  # The labels cannot be compared.
         return False
 
 
@@ -241,7 +239,7 @@ def _check_progress(attributes: dict[str, Any]) -> None:
 
 
 def _check_solver(state: Any, units: tuple[int, ...], is_normalized: bool) -> None:
-    """Whether it is of one of the solvers that have a name, or empty."""
+    """Check that a solver's state is empty or that of one of this package's solvers."""
     name = "_solver_state"
     _require(type(state) is dict, name, state, "a dict")
     if not state:
@@ -249,11 +247,11 @@ def _check_solver(state: Any, units: tuple[int, ...], is_normalized: bool) -> No
     keys = {"name", "numbers", "slots", "n_calls", "scheduler"}
     _require(set(state) == keys, name, list(state), f"a dict of {keys}")
     solver, slots = state["name"], state["slots"]
-    is_known = type(solver) is str and solver in _SLOTS
-    _require(is_known, f"{name}['name']", solver, f"one of {tuple(_SLOTS)}")
+    is_known = type(solver) is str and solver in SOLVER_OPTIONS
+    _require(is_known, f"{name}['name']", solver, f"one of {tuple(SOLVER_OPTIONS)}")
     _require(_is_count(state["n_calls"]), f"{name}['n_calls']", state["n_calls"], "an int")
     _require(state["scheduler"] is None, f"{name}['scheduler']", state["scheduler"], "None")
-    numbers, expected = state["numbers"], numbers_of(solver)
+    numbers, expected = state["numbers"], state_names(solver)
     is_dict = type(numbers) is dict and set(numbers) == set(expected)
     _require(is_dict, f"{name}['numbers']", numbers, f"a dict of {expected}")
     for key, value in numbers.items():
@@ -267,12 +265,13 @@ def _check_solver(state: Any, units: tuple[int, ...], is_normalized: bool) -> No
             is_sound = _is_count(value) if key == "n_updates" else _is_number(value)
             is_sound = is_sound and low <= value <= high and math.isfinite(value)
             is_sound = is_sound and not (key in ("beta_1", "beta_2") and value == 1)
-            # Torch takes an int for one of 64 bits.
+            # Torch converts an int to one of 64 bits.
             is_sound = is_sound and not (isinstance(value, Integral) and value > 2**53)
             _require(is_sound, where, value, f"a number from {low} to {high}")
-    is_list = type(slots) is list and len(slots) == _SLOTS[solver]
+    n_slots = SOLVER_OPTIONS[solver].n_slots
+    is_list = type(slots) is list and len(slots) == n_slots
     is_list = is_list and all(type(slot) is tuple and len(slot) == 3 for slot in slots)
-    _require(is_list, f"{name}['slots']", slots, f"a list of {_SLOTS[solver]} tuples")
+    _require(is_list, f"{name}['slots']", slots, f"a list of {n_slots} tuples")
     biases = [(n_units,) for n_units in units[1:]]
     extras = [(n_units,) for n_units in units[1:-1] for _ in _NORMALIZED] if is_normalized else []
     for slot in slots:

@@ -1,8 +1,8 @@
-"""Fitted networks from here to scikit-learn's MLPs, and back.
+"""Conversion of networks to scikit-learn's MLPs, and back.
 
-Both sides hold the same: weights as (n_in, n_out) arrays, curves as lists, and what a solver
-remembers as one array for each of them. So nothing is computed on the way, except where batch
-normalization becomes part of the weights.
+Both packages keep the same things in the same form: weights as arrays of shape (n_in, n_out),
+curves as lists, and what a solver remembers as one array for each array of weights. So nothing is
+computed on the way, except where batch normalization becomes part of the weights.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
 from sknn._exports._folding import folded
 from sknn._input import _parameter_checks, _targets
+from sknn._network._solver_options import SOLVER_OPTIONS
 from sknn._platform._alignment import aligned
+from sknn._training._fitted_names import FITTED_NAMES
 
 if TYPE_CHECKING:
-    from sknn._base import BaseFeedForward
-    from sknn._training._problem import Network
+    from sknn._network._architecture import Network
 
 MLP = MLPClassifier | MLPRegressor
 
-_COMMON = (
-    *("n_features_in_", "feature_names_in_", "classes_", "loss_", "n_iter_", "t_", "n_layers_"),
-    *("n_outputs_", "out_activation_"),
-)
-_OF_STOCHASTIC_SOLVERS = (
-    *("loss_curve_", "validation_scores_", "best_loss_", "best_validation_score_"),
-    "_no_improvement_count",
-)
-_SOLVERS = {"adam": AdamOptimizer, "sgd": SGDOptimizer}
+_SHARED = [fitted.name for fitted in FITTED_NAMES if fitted.in_sklearn]
+_OPTIMIZERS = {"adam": AdamOptimizer, "sgd": SGDOptimizer}
+# `_SLOTS` names the attributes of scikit-learn's optimizers for what a solver remembers of each
+# parameter, in the order of our slots. `_THEIR_NAMES` are options to which they give other names.
+_SLOTS = {"adam": ("ms", "vs"), "sgd": ("velocities",)}
+_THEIR_NAMES = {"nesterovs_momentum": "nesterov", "learning_rate": "lr_schedule"}
+_SCHEDULES = ("constant", "invscaling", "adaptive")
 _METHODS = ("fit", "partial_fit", "score")
 
 
-def to_sklearn(estimator: BaseFeedForward) -> MLP:
-    """The work of `Exports.to_sklearn`, for what `_as_it_is` gives."""
+def to_sklearn(estimator: BaseEstimator) -> MLP:
+    """Return an MLP of scikit-learn, fitted like an estimator, of which this is a `_snapshot`."""
     network = estimator._checked_network()
     _refuse_what_sklearn_lacks(estimator, network)
     kind = MLPRegressor if estimator._numeric_targets else MLPClassifier
@@ -48,61 +48,19 @@ def to_sklearn(estimator: BaseFeedForward) -> MLP:
         estimator.coefs_, estimator.intercepts_, estimator.module_state_, dtype
     )
     mlp.coefs_, mlp.intercepts_ = coefs, intercepts
-    # What early stopping of a warm start goes back to, if it finds nothing better.
+    # Early stopping of a warm start returns to these weights if it finds no better ones.
     mlp._best_coefs = [coef.copy() for coef in coefs]
     mlp._best_intercepts = [intercept.copy() for intercept in intercepts]
     state = getattr(estimator, "_solver_state", None) or {}
     is_carried_on = state.get("name") == estimator.solver and network.normalization is None
-    if estimator.solver in _SOLVERS and is_carried_on:
+    if estimator.solver in _OPTIMIZERS and is_carried_on:
         mlp._optimizer = _sklearn_optimizer(mlp, state)
     _copy_requests(estimator, mlp)
     return mlp
 
 
-def from_sklearn(mlp: MLP) -> BaseFeedForward:
-    """Make an estimator of this package from scikit-learn's, fitted or not.
-
-    Parameters
-    ----------
-    mlp : MLPClassifier or MLPRegressor
-        Of exactly these classes: a subclass may predict in another way. It is left as it is.
-
-    Returns
-    -------
-    FeedForwardClassifier or FeedForwardRegressor
-        With the same parameters and, if it is fitted, the same predictions, fitted attributes and
-        state of the solver, so that `partial_fit` goes on as it would there. What scikit-learn
-        does not record is NaN in `learning_rate_curve_`, `validation_loss_curve_` and the durations
-        of `net_.history`.
-
-    Raises
-    ------
-    TypeError
-        If it is something else.
-
-    See Also
-    --------
-    FeedForwardClassifier.to_sklearn : The other way.
-    FeedForwardRegressor.to_sklearn : The other way.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from sklearn.neural_network import MLPClassifier
-    >>> import sknn
-    >>> X, y = load_iris(return_X_y=True)
-    >>> clf = sknn.from_sklearn(MLPClassifier(max_iter=1000, random_state=0).fit(X, y))
-    >>> type(clf).__name__
-    'FeedForwardClassifier'
-    >>> bool(clf.score(X, y) > 0.9)
-    True
-
-    .. versionadded:: 0.1
-    """
-    from sknn._classifier import FeedForwardClassifier
-    from sknn._regressor import FeedForwardRegressor
-
-    kinds = {MLPClassifier: FeedForwardClassifier, MLPRegressor: FeedForwardRegressor}
+def from_sklearn(mlp: MLP, kinds: dict[type, type[BaseEstimator]]) -> BaseEstimator:
+    """Return an estimator like an MLP; `kinds` maps each class of MLPs to the one to make."""
     if isinstance(mlp, tuple(kinds.values())):
         raise TypeError(
             "from_sklearn takes an MLPClassifier or an MLPRegressor of scikit-learn, got"
@@ -118,6 +76,7 @@ def from_sklearn(mlp: MLP) -> BaseFeedForward:
 
 
 def _advice(given: Any) -> str:
+    """Return the error message for something that is not an MLP, with what to give instead."""
     name = type(given).__name__ if not isinstance(given, type) else f"the class {given.__name__}"
     text = f"from_sklearn takes an MLPClassifier or an MLPRegressor of scikit-learn, got {name}."
     if isinstance(given, type):
@@ -136,16 +95,15 @@ def _advice(given: Any) -> str:
     return f"{text} Give the network itself, if this holds one."
 
 
-def _refuse_what_sklearn_lacks(estimator: BaseFeedForward, network: Network) -> None:
-    """Raise one error for all that an MLP of scikit-learn cannot do in prediction."""
+def _refuse_what_sklearn_lacks(estimator: BaseEstimator, network: Network) -> None:
+    """Raise one error that names everything that an MLP of scikit-learn cannot predict with."""
     lacking = []
-    own = [a for a in network.activations if not isinstance(a, str)]
+    own = network.names_of_own_modules
     named = [a for a in network.activations if isinstance(a, str)]
     others = [a for a in named if a not in _parameter_checks.SKLEARN_ACTIVATIONS]
     known = ", ".join(map(repr, _parameter_checks.SKLEARN_ACTIVATIONS))
     if own:
-        names = ", ".join(dict.fromkeys(getattr(a, "__qualname__", repr(a)) for a in own))
-        lacking.append(f"modules of your own as activation ({names})")
+        lacking.append(f"modules of your own as activation ({own})")
     if others:
         names = ", ".join(dict.fromkeys(map(repr, others)))
         lacking.append(f"the activation {names} (it has {known})")
@@ -160,7 +118,7 @@ def _refuse_what_sklearn_lacks(estimator: BaseFeedForward, network: Network) -> 
     if estimator._numeric_targets and estimator._predicts_levels():
         lacking.append(f"quantile={estimator.quantile!r}, a column of predictions for each level")
     if lacking:
-        # Code of the user's is in no ONNX graph, and in no file that `save` writes.
+        # Neither an ONNX graph nor a file of `save` can hold the user's code.
         ways = "or pickle" if own else "skl2onnx (ONNX), save or pickle"
         raise ValueError(
             f"scikit-learn's MLP cannot express this {type(estimator).__name__}:"
@@ -169,10 +127,10 @@ def _refuse_what_sklearn_lacks(estimator: BaseFeedForward, network: Network) -> 
         )
 
 
-def _sklearn_parameters(estimator: BaseFeedForward, kind: type, network: Network) -> dict[str, Any]:
-    """The parameters that both have, with values that scikit-learn takes.
+def _sklearn_parameters(estimator: BaseEstimator, kind: type, network: Network) -> dict[str, Any]:
+    """Return the parameters that both have, with values that scikit-learn accepts.
 
-    In the place of others stands what leaves predictions as they are.
+    A value that it does not accept is replaced by one that leaves predictions as they are.
     """
     names = kind().get_params(deep=False)
     parameters = {name: copy.deepcopy(getattr(estimator, name)) for name in names}
@@ -180,10 +138,10 @@ def _sklearn_parameters(estimator: BaseFeedForward, kind: type, network: Network
     own = estimator.activation if isinstance(estimator.activation, str) else "identity"
     parameters["activation"] = activations[0] if activations else own
     if parameters["activation"] not in _parameter_checks.SKLEARN_ACTIVATIONS:
-        parameters["activation"] = "identity"  # of no layer
-    if parameters["solver"] not in ("lbfgs", "sgd", "adam"):
+        parameters["activation"] = "identity"  # No layer uses it.
+    if parameters["solver"] not in ("lbfgs", *_OPTIMIZERS):
         parameters["solver"] = "adam"
-    if parameters["learning_rate"] not in ("constant", "invscaling", "adaptive"):
+    if parameters["learning_rate"] not in _SCHEDULES:
         parameters["learning_rate"] = "constant"
     if parameters["verbose"] == "progress":
         parameters["verbose"] = True
@@ -195,11 +153,8 @@ def _sklearn_parameters(estimator: BaseFeedForward, kind: type, network: Network
 
 
 def _copy_attributes(source: Any, target: Any) -> None:
-    """What both have under the same name."""
-    names = _COMMON
-    if hasattr(source, "loss_curve_"):
-        names += _OF_STOCHASTIC_SOLVERS
-    for name in names:
+    """Copy the attributes that both packages have under the same name."""
+    for name in _SHARED:
         if hasattr(source, name):
             setattr(target, name, _copied(getattr(source, name)))
     if hasattr(source, "_label_binarizer"):
@@ -209,77 +164,62 @@ def _copy_attributes(source: Any, target: Any) -> None:
 
 
 def _copied(value: Any) -> Any:
-    """A copy; of a memory map, as joblib's `mmap_mode` makes them, an array in memory."""
+    """Return a copy. A memory map, as joblib's `mmap_mode` makes it, becomes an array in memory."""
     return np.array(value) if isinstance(value, np.ndarray) else copy.deepcopy(value)
 
 
 def _sklearn_optimizer(mlp: MLP, state: dict[str, Any]) -> AdamOptimizer | SGDOptimizer:
-    """What a solver of ours remembers, as scikit-learn's."""
-    numbers = state["numbers"]
-    parameters = mlp.coefs_ + mlp.intercepts_
-    slots = [
-        [np.array(array, order="C") for array in (*coefs, *intercepts)]
-        for coefs, intercepts, _ in state["slots"]
-    ]
-    if state["name"] == "sgd":
-        schedule = numbers["learning_rate"]
-        is_known = schedule in ("constant", "invscaling", "adaptive")
-        optimizer = SGDOptimizer(
-            parameters,
-            numbers["learning_rate_init"],
-            schedule if is_known else "constant",
-            numbers["momentum"],
-            bool(numbers["nesterovs_momentum"]),
-            numbers["power_t"],
-        )
+    """Return an optimizer of scikit-learn in the state that a solver of this package is in."""
+    name, numbers = state["name"], state["numbers"]
+    options = {_THEIR_NAMES.get(k, k): numbers[k] for k in SOLVER_OPTIONS[name].names}
+    is_known = options.get("lr_schedule") in _SCHEDULES
+    if name == "sgd" and not is_known:
+        options["lr_schedule"] = "constant"
+    rate = numbers["learning_rate_init"]
+    optimizer = _OPTIMIZERS[name](mlp.coefs_ + mlp.intercepts_, rate, **options)
+    for attribute, (coefs, intercepts, _) in zip(_SLOTS[name], state["slots"], strict=True):
+        arrays = [np.array(array, order="C") for array in (*coefs, *intercepts)]
+        setattr(optimizer, attribute, arrays)
+    if name == "sgd":
         if is_known:
             optimizer.learning_rate = float(numbers["lr"])
-        (optimizer.velocities,) = slots
         return optimizer
-    beta_1, beta_2, t = numbers["beta_1"], numbers["beta_2"], numbers["n_updates"]
-    rate = numbers["learning_rate_init"]
-    optimizer = AdamOptimizer(parameters, rate, beta_1, beta_2, numbers["epsilon"])
-    optimizer.ms, optimizer.vs = slots
-    optimizer.t = t
+    optimizer.t = t = numbers["n_updates"]
     if t:
-        optimizer.learning_rate = rate * np.sqrt(1 - beta_2**t) / (1 - beta_1**t)
+        root = np.sqrt(1 - options["beta_2"] ** t)
+        optimizer.learning_rate = rate * root / (1 - options["beta_1"] ** t)
     return optimizer
 
 
 def _solver_state(mlp: MLP) -> dict[str, Any]:
-    """What a solver of scikit-learn's remembers, as ours; empty for none."""
+    """Return the state of scikit-learn's optimizer in this package's form.
+
+    The state is empty if there is no optimizer, as after 'lbfgs'.
+    """
     optimizer = getattr(mlp, "_optimizer", None)
     if optimizer is None:
         return {}
-    if isinstance(optimizer, SGDOptimizer):
-        name, slots = "sgd", [optimizer.velocities]
-        numbers = {
-            "lr": float(optimizer.learning_rate),
-            "learning_rate_init": optimizer.learning_rate_init,
-            "momentum": optimizer.momentum,
-            "nesterovs_momentum": bool(optimizer.nesterov),
-            "learning_rate": optimizer.lr_schedule,
-            "power_t": optimizer.power_t,
-            "n_updates": 0,
-        }
-    else:
-        name, slots = "adam", [optimizer.ms, optimizer.vs]
-        numbers = {
-            "lr": optimizer.learning_rate_init,
-            "learning_rate_init": optimizer.learning_rate_init,
-            "beta_1": optimizer.beta_1,
-            "beta_2": optimizer.beta_2,
-            "epsilon": optimizer.epsilon,
-            "n_updates": optimizer.t,
-        }
+    is_sgd = isinstance(optimizer, SGDOptimizer)
+    name = "sgd" if is_sgd else "adam"
+    options = SOLVER_OPTIONS[name].names
+    rate = optimizer.learning_rate_init
+    numbers = {
+        # Adam's `learning_rate` is the rate of the last step, corrected for the moments' bias.
+        "lr": float(optimizer.learning_rate) if is_sgd else rate,
+        "learning_rate_init": rate,
+        **{option: getattr(optimizer, _THEIR_NAMES.get(option, option)) for option in options},
+        "n_updates": 0 if is_sgd else optimizer.t,
+    }
     n = len(mlp.coefs_)
-    arrays = [[np.array(array) for array in slot] for slot in slots]
-    slots = [(slot[:n], slot[n:], []) for slot in arrays]
+    slots = []
+    for attribute in _SLOTS[name]:
+        arrays = [np.array(array) for array in getattr(optimizer, attribute)]
+        slots.append((arrays[:n], arrays[n:], []))
     return {"name": name, "numbers": numbers, "slots": slots, "n_calls": 0, "scheduler": None}
 
 
-def _take_over(mlp: MLP, estimator: BaseFeedForward) -> None:
-    """The fitted attributes of scikit-learn's estimator, and those that only ours has."""
+def _take_over(mlp: MLP, estimator: BaseEstimator) -> None:
+    """Set the fitted attributes of scikit-learn's estimator, and those that only ours has."""
     _copy_attributes(mlp, estimator)
     estimator.loss_ = float(mlp.loss_)
     estimator.coefs_ = [aligned(np.array(coef, order="F")) for coef in mlp.coefs_]
@@ -308,7 +248,7 @@ def _take_over(mlp: MLP, estimator: BaseFeedForward) -> None:
 
 
 def _history(losses: list[float], scores: list[float] | None) -> list[dict[str, Any]]:
-    """Records of the epochs, as far as they are known."""
+    """Return the history: one record for each epoch, with what scikit-learn has recorded."""
     records, best = [], np.inf
     for i, loss in enumerate(losses):
         record = {
@@ -325,7 +265,7 @@ def _history(losses: list[float], scores: list[float] | None) -> list[dict[str, 
 
 
 def _copy_requests(source: Any, target: Any) -> None:
-    """What `set_fit_request` and the like have set, for arguments that both have."""
+    """Copy the metadata requests (`set_fit_request` and the like) for arguments that both have."""
     if not hasattr(source, "_metadata_request"):
         return
     requests = target._get_metadata_request()

@@ -1,12 +1,12 @@
-"""Batch normalization as a part of the linear layer before it.
+"""Folding of batch normalization into the linear layer before it.
 
 In prediction the statistics are fixed, so that normalization is a linear map of each unit. It
-stands between the linear layer and the activation: with scale g, shift b, running mean m and
+comes between the linear layer and the activation. With scale g, shift b, running mean m and
 variance v,
 
     g (x W + c - m) / sqrt(v + eps) + b = x (W s) + ((c - m) s + b),    s = g / sqrt(v + eps).
 
-That is exact for every activation, up to rounding.
+This is exact for every activation, up to rounding.
 """
 
 from __future__ import annotations
@@ -24,21 +24,25 @@ def folded(
     modules: dict[str, np.ndarray],
     dtype: type,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Layers that give what the layers and their batch normalization give.
+    """Return linear layers that compute the same as linear layers with batch normalization.
 
     Parameters
     ----------
     coefs : sequence of ndarray of shape (n_in, n_out)
+        Weights of each layer.
     intercepts : sequence of ndarray of shape (n_out,)
+        Biases of each layer.
     modules : dict of str to ndarray
-        `module_state_`; without running statistics, the layers are copied as they are.
+        `module_state_`. If it holds no running statistics, the layers are copied as they are.
     dtype : type
-        Of the result.
+        Dtype of the returned arrays.
 
     Returns
     -------
-    coefs : list of ndarray of shape (n_in, n_out), C-contiguous
+    coefs : list of ndarray of shape (n_in, n_out)
+        Weights of the new layers, C-contiguous.
     intercepts : list of ndarray of shape (n_out,)
+        Biases of the new layers.
     """
     new_coefs, new_intercepts = [], []
     for i, (coef, intercept) in enumerate(zip(coefs, intercepts, strict=True)):

@@ -1,20 +1,21 @@
-"""Networks in ONNX, through the hooks that skl2onnx looks for on an estimator.
+"""Conversion to ONNX, through the hooks that skl2onnx looks for on an estimator.
 
-skl2onnx asks three things of an estimator: which outputs it has (`parser_of`), what their types and
-shapes are (`set_shapes`), and the nodes that compute them (`convert`). Options, searches and
-ensembles it looks up by class instead, in a registry. The first of the hooks makes the class known
-there, so that the first conversion of a process is like all later ones.
+skl2onnx asks an estimator for three things: which outputs it has (`parser_of`), what their types
+and shapes are (`set_shapes`), and the nodes that compute them (`convert`). For options, searches
+and ensembles it looks up the class in a registry instead. The first hook registers the class, so
+that the first conversion of a process is like all later ones.
 
-Numbers are computed in the type of the input, as skl2onnx's own converters do: double for double,
-float for everything else.
+Numbers are computed in the type of the input, as in skl2onnx's own converters: in double for
+double, and in float for everything else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 try:
@@ -47,10 +48,10 @@ if TYPE_CHECKING:
     from skl2onnx.common._container import ModelComponentContainer
     from skl2onnx.common._topology import Operator, Scope, Variable
 
-    from sknn._base import BaseFeedForward
+    from sknn._network._architecture import Network
 
 LOWEST_OPSET = 11
-# Those of skl2onnx for MLPClassifier.
+# The options that skl2onnx has for MLPClassifier.
 _OPTIONS = {
     "zipmap": [True, False, "columns"],
     "nocl": [True, False],
@@ -58,39 +59,32 @@ _OPTIONS = {
 }
 
 
-def register() -> None:
-    """The work of `sknn.register_onnx`."""
-    from sknn._classifier import FeedForwardClassifier
-    from sknn._regressor import FeedForwardRegressor
-
-    for kind in (FeedForwardClassifier, FeedForwardRegressor):
-        _register(kind)
-
-
-def _register(kind: type[BaseFeedForward]) -> None:
-    update_registered_converter(
-        kind,
-        f"Sknn{kind.__name__}",
-        set_shapes,
-        convert,
-        parser=_parse,
-        options=None if kind._numeric_targets else dict(_OPTIONS),
-    )
+def register(kinds: Iterable[type[BaseEstimator]]) -> None:
+    """Register classes of estimators in skl2onnx."""
+    for kind in kinds:
+        update_registered_converter(
+            kind,
+            f"Sknn{kind.__name__}",
+            set_shapes,
+            convert,
+            parser=_parse,
+            options=None if kind._numeric_targets else dict(_OPTIONS),
+        )
 
 
-def parser_of(model: BaseFeedForward) -> Callable[[Scope, list[Variable]], list[Variable]]:
-    """What skl2onnx calls for an estimator whose class it does not know yet."""
+def parser_of(model: BaseEstimator) -> Callable[[Scope, list[Variable]], list[Variable]]:
+    """Return the function that skl2onnx calls for an estimator of a class not yet registered."""
 
     def parser(scope: Scope, inputs: list[Variable]) -> list[Variable]:
         if type(model) not in scope.registered_models["aliases"]:
-            _register(type(model))
+            register([type(model)])
         return _outputs(scope, model, inputs)
 
     return parser
 
 
 def _parse(scope: Scope, model: Any, inputs: list[Variable], custom_parsers: Any = None) -> Any:
-    """What skl2onnx calls for a class that it knows."""
+    """Declare an operator and its outputs. skl2onnx calls this for a registered class."""
     operator = scope.declare_local_operator(f"Sknn{type(model).__name__}", model)
     operator.inputs = inputs
     for variable in _outputs(scope, model, inputs):
@@ -98,8 +92,8 @@ def _parse(scope: Scope, model: Any, inputs: list[Variable], custom_parsers: Any
     return operator.outputs
 
 
-def _outputs(scope: Scope, model: BaseFeedForward, inputs: list[Variable]) -> list[Variable]:
-    """The outputs that the options ask for, under the names that skl2onnx gives them."""
+def _outputs(scope: Scope, model: BaseEstimator, inputs: list[Variable]) -> list[Variable]:
+    """Declare the outputs that the options ask for, under the names that skl2onnx uses."""
     check_is_fitted(model)
     number = _number_type(inputs)
     declare = scope.declare_local_variable
@@ -125,7 +119,7 @@ def _outputs(scope: Scope, model: BaseFeedForward, inputs: list[Variable]) -> li
     return outputs
 
 
-def _options(scope: Scope, model: BaseFeedForward) -> dict[str, Any]:
+def _options(scope: Scope, model: BaseEstimator) -> dict[str, Any]:
     return scope.get_options(model, {"zipmap": True, "nocl": False, "output_class_labels": False})
 
 
@@ -138,13 +132,13 @@ def _label_type(labels: np.ndarray) -> type:
     return StringTensorType if labels.dtype.kind in "OUS" else Int64TensorType
 
 
-def _labels(model: BaseFeedForward, options: dict[str, Any]) -> np.ndarray:
-    """The classes as ONNX has them: strings or int64.
+def _labels(model: BaseEstimator, options: dict[str, Any]) -> np.ndarray:
+    """Return the classes as ONNX can hold them: strings or int64.
 
     Raises
     ------
     ValueError
-        If they are neither, nor bools, nor whole numbers.
+        If the classes are not strings, bools or whole numbers.
     """
     classes = model.classes_
     if options.get("nocl"):
@@ -152,7 +146,7 @@ def _labels(model: BaseFeedForward, options: dict[str, Any]) -> np.ndarray:
     if all(isinstance(label, str) for label in classes.tolist()):
         return classes
     try:
-        with np.errstate(invalid="ignore"):  # an infinity
+        with np.errstate(invalid="ignore"):  # NumPy would warn of an infinity.
             labels = classes.astype(np.int64)
         is_exact = bool((labels == classes).all())
     except (TypeError, ValueError, OverflowError):
@@ -167,7 +161,7 @@ def _labels(model: BaseFeedForward, options: dict[str, Any]) -> np.ndarray:
 
 
 def set_shapes(operator: Operator) -> None:
-    """Set types and shapes of an operator's outputs."""
+    """Set the types and shapes of an operator's outputs."""
     model, outputs = operator.raw_operator, operator.outputs
     n_rows = operator.inputs[0].get_first_dimension()
     if model._numeric_targets:
@@ -188,12 +182,12 @@ def set_shapes(operator: Operator) -> None:
 
 
 def convert(scope: Scope, operator: Operator, container: ModelComponentContainer) -> None:
-    """Add the nodes of a network.
+    """Add the nodes of a network to a graph.
 
     Raises
     ------
     ValueError
-        If ONNX cannot express it, or the target opset is too low.
+        If ONNX cannot express the network, or the target opset is too low.
     """
     model = operator.raw_operator
     check_is_fitted(model)
@@ -222,17 +216,20 @@ def convert(scope: Scope, operator: Operator, container: ModelComponentContainer
 
 
 def _is_in_columns(options: dict[str, Any], outputs: list[Variable]) -> bool:
-    """Whether each class has an output of its own. An ensemble asks for one with all of them."""
+    """Return whether each class has an output of its own.
+
+    An ensemble asks for a single output with the columns of all classes.
+    """
     return options["zipmap"] == "columns" and len(outputs) > 2
 
 
-def _refuse_what_onnx_lacks(model: BaseFeedForward, network: Any, opset: int) -> None:
+def _refuse_what_onnx_lacks(model: BaseEstimator, network: Network, opset: int) -> None:
+    """Raise one error that names everything that ONNX cannot express."""
     lacking = []
-    own = [a for a in network.activations if not isinstance(a, str)]
+    own = network.names_of_own_modules
     if own:
-        names = ", ".join(dict.fromkeys(getattr(a, "__qualname__", repr(a)) for a in own))
         lacking.append(
-            f"modules of your own as activation ({names}): export module_ by torch.onnx instead"
+            f"modules of your own as activation ({own}): export module_ by torch.onnx instead"
         )
     if not model._numeric_targets and len(model.classes_) == 1:
         lacking.append(f"a single class ({model.classes_[0]!r}), which needs no network")
@@ -244,8 +241,8 @@ def _refuse_what_onnx_lacks(model: BaseFeedForward, network: Any, opset: int) ->
         )
 
 
-def _write_classification(nodes: Nodes, model: BaseFeedForward, operator: Operator, p: str) -> None:
-    """Labels and probabilities, in the form that the outputs of the operator have."""
+def _write_classification(nodes: Nodes, model: BaseEstimator, operator: Operator, p: str) -> None:
+    """Add the nodes of labels and probabilities, in the form of the operator's outputs."""
     outputs, options = operator.outputs, _options(nodes.scope, model)
     labels = _labels(model, options)
     kind = str if _label_type(labels) is StringTensorType else np.int64
@@ -259,7 +256,7 @@ def _write_classification(nodes: Nodes, model: BaseFeedForward, operator: Operat
     if isinstance(outputs[1].type, SequenceType):
         name = "classlabels_strings" if kind is str else "classlabels_int64s"
         keys = {name: labels.tolist()}
-        p = nodes.cast(p, TensorProto.FLOAT)  # the only type that ZipMap takes
+        p = nodes.cast(p, TensorProto.FLOAT)  # ZipMap takes no other type.
         nodes.add("ZipMap", p, output=outputs[1].full_name, domain="ai.onnx.ml", **keys)
         _join_identity(nodes.container)
     elif _is_in_columns(options, outputs):
@@ -273,9 +270,10 @@ def _write_classification(nodes: Nodes, model: BaseFeedForward, operator: Operat
 
 
 def _join_identity(container: ModelComponentContainer) -> None:
-    """Let the last node write where an Identity would take its output to.
+    """Remove an Identity node behind the last node, which then writes to the Identity's output.
 
-    A search has put one behind the outputs of its best estimator. onnxruntime has none for maps.
+    skl2onnx puts an Identity behind the outputs of a search's best estimator, and onnxruntime has
+    no Identity for maps.
     """
     last = container.nodes[-1]
     for node in container.nodes:

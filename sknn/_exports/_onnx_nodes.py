@@ -1,9 +1,9 @@
-"""The parts of a network as ONNX nodes, of operators that every opset from 11 on has alike.
+"""The parts of a network as ONNX nodes, made of operators that are the same from opset 11 on.
 
 onnxruntime has no kernels of doubles for Elu, Selu, LeakyRelu, Softplus and Erf, and opsets differ
-in how the reductions take their axes. So activations are made of simpler operators, and a mean over
-the units of a row is a product with a column of 1 / n. Only the error function of doubles goes
-through floats, which costs 'gelu' 1e-7.
+in how reductions take their axes. So activations are made of simpler operators, and the mean over
+the units of a row is a product with a column of 1 / n. Only the error function of doubles is
+computed in floats, with an error of 1e-7 in 'gelu'.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ if TYPE_CHECKING:
 
 # SELU's constants (Klambauer et al., 2017), as torch.nn.SELU has them.
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
-_LEAK = 0.01  # of torch.nn.LeakyReLU
+_LEAK = 0.01  # the default slope of torch.nn.LeakyReLU
 
 
 class Nodes:
-    """Adds nodes to a graph; values are the names of tensors.
+    """Builder of a graph. Its methods take and return names of tensors.
 
     Parameters
     ----------
     scope : skl2onnx.common._topology.Scope
+        Source of unique names.
     container : skl2onnx.common._container.ModelComponentContainer
+        Container that nodes and constants are added to.
     dtype : type
-        float32 or float64: of the numbers that are computed with.
+        Dtype to compute in, float32 or float64.
     """
 
     def __init__(self, scope: Scope, container: ModelComponentContainer, dtype: type) -> None:
@@ -44,7 +46,7 @@ class Nodes:
     def add(
         self, op: str, *inputs: str, output: str = "", domain: str = "", **attributes: Any
     ) -> str:
-        """A node with one output, whose name is given back."""
+        """Add a node with one output, and return the output's name."""
         output = output or self.scope.get_unique_variable_name(f"sknn_{op.lower()}")
         name = self.scope.get_unique_operator_name(f"sknn_{op}")
         self.container.add_node(
@@ -53,7 +55,7 @@ class Nodes:
         return output
 
     def constant(self, value: Any, dtype: Any = None) -> str:
-        """An array, by default in the dtype of the numbers; strings as such."""
+        """Add an array of numbers, by default in the dtype to compute in, or of strings."""
         name = self.scope.get_unique_variable_name("sknn_constant")
         array = np.asarray(value, self.dtype if dtype is None else dtype, order="C")
         if array.dtype.kind in "OUS":
@@ -103,13 +105,14 @@ def _gelu(nodes: Nodes, x: str) -> str:
 
 
 def _softplus(nodes: Nodes, x: str) -> str:
-    """log(1 + exp(x)) as max(x, 0) + log(1 + exp(-|x|)), which does not overflow."""
+    """Compute log(1 + exp(x)) as max(x, 0) + log(1 + exp(-|x|)), which does not overflow."""
     decay = nodes.add("Exp", nodes.add("Neg", nodes.add("Abs", x)))
     return nodes.add("Add", nodes.add("Relu", x), nodes.add("Log", nodes.plus(decay, 1.0)))
 
 
 def _silu(nodes: Nodes, x: str) -> str:
-    # Not x * Sigmoid(x): onnxruntime 1.18 fuses that, and then has no kernel for doubles.
+    # This is not x * Sigmoid(x), which onnxruntime 1.18 fuses into a node without a kernel for
+    # doubles.
     return nodes.add("Div", x, nodes.plus(nodes.add("Exp", nodes.add("Neg", x)), 1.0))
 
 
@@ -133,7 +136,7 @@ ACTIVATIONS: dict[str, Callable[[Nodes, str], str]] = {
 
 
 def layer_normalized(nodes: Nodes, x: str, weight: np.ndarray, bias: np.ndarray) -> str:
-    """Each row with mean 0 and variance 1 over its units, scaled and shifted."""
+    """Give each row mean 0 and variance 1 over its units, then scale and shift the units."""
     average = nodes.constant(np.full((len(weight), 1), 1 / len(weight)))
     centred = nodes.add("Sub", x, nodes.add("MatMul", x, average))
     variance = nodes.add("MatMul", nodes.add("Mul", centred, centred), average)
@@ -144,7 +147,7 @@ def layer_normalized(nodes: Nodes, x: str, weight: np.ndarray, bias: np.ndarray)
 
 
 def sorted_columns(nodes: Nodes, x: str, n_columns: int) -> str:
-    """The values of each row in increasing order."""
+    """Sort the values of each row in increasing order."""
     values = nodes.scope.get_unique_variable_name("sknn_sorted")
     places = nodes.scope.get_unique_variable_name("sknn_places")
     nodes.container.add_node(
@@ -160,9 +163,10 @@ def sorted_columns(nodes: Nodes, x: str, n_columns: int) -> str:
 
 
 def _exact_logistic(nodes: Nodes, x: str) -> str:
-    """exp(min(x, 0)) / (1 + exp(-|x|)): small values to all digits.
+    """Compute the logistic function as exp(min(x, 0)) / (1 + exp(-|x|)).
 
-    onnxruntime's Sigmoid loses them, and is zero where the exponential is not.
+    Small values are exact to all digits. onnxruntime's Sigmoid loses digits there, and is zero
+    where the exponential is not.
     """
     above = nodes.add("Exp", nodes.add("Min", x, nodes.constant(0.0)))
     decay = nodes.add("Exp", nodes.add("Neg", nodes.add("Abs", x)))
@@ -170,10 +174,10 @@ def _exact_logistic(nodes: Nodes, x: str) -> str:
 
 
 def probabilities(nodes: Nodes, raw: str, output_activation: str, n_outputs: int) -> str:
-    """The probability of each class, in one column each, never zero.
+    """Compute the probability of each class, in one column each. No probability is zero.
 
-    Both classes of one logistic output come from inputs of both signs: 1 - p would be zero from
-    p = 1 - 1e-16 on.
+    The two classes of a single logistic output are computed from the raw output and from its
+    negative, since 1 - p would be zero from p = 1 - 1e-16 on.
     """
     if output_activation == "softmax":
         p = nodes.add("Softmax", raw, axis=1)
@@ -185,7 +189,7 @@ def probabilities(nodes: Nodes, raw: str, output_activation: str, n_outputs: int
 
 
 def predictions(nodes: Nodes, raw: str, output_activation: str, n_outputs: int) -> str:
-    """What a regressor predicts, in one column for each output."""
+    """Compute the predictions of a regressor, in one column for each output."""
     if output_activation == "exp":
         return nodes.add("Exp", raw)
     return sorted_columns(nodes, raw, n_outputs) if output_activation == "sort" else raw

@@ -1,15 +1,16 @@
-"""An estimator as a file that runs no code, and back.
+"""Files of estimators, which hold no code: saving and loading.
 
 `FORMAT` is the one number that says how the document of `_document` is to be read. A new parameter
-does not raise it: where an older file has none, it has its default. Anything else that is renamed,
-added or given another meaning does:
+does not raise the number: an older file lacks the parameter, which then has its default. If
+anything else is renamed, added or given another meaning,
 
 1. raise `FORMAT`;
-2. add to `UPGRADES`, under the number before, a function that takes a document of that number and
+2. add a function to `UPGRADES`, under the old number, that takes a document of that number and
    returns one of the next, so that files of all numbers can still be read;
 3. make new fixtures for this release (tests/old_files/make.py), and keep the old ones.
 
-The layout of the file itself (`_files`) must stay: by it, any version tells files of a newer one.
+The layout of the file itself (`_files`) must stay the same, because every version recognizes files
+of a newer one by it.
 """
 
 from __future__ import annotations
@@ -19,27 +20,33 @@ import reprlib
 from collections.abc import Callable
 from importlib.metadata import version
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import make_constraint, validate_parameter_constraints
 
 from sknn._exports import _attributes
 from sknn._files import _container
 from sknn._files._plain import Allowance, Codec, Kind, records_of, table_of
 from sknn._input import _targets
-
-if TYPE_CHECKING:
-    from sknn._base import BaseFeedForward
+from sknn._network._solver_options import state_names
+from sknn._platform._version import __version__
 
 FORMAT = 1
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
-# A place on a machine, which a later fit would write to.
+# A file does not keep the directory, a place on one machine, to which a later fit would write.
 _NOT_KEPT = {"checkpoint_dir": None}
+# The classes that a file may name, and their modules. `load` at the root hands down the classes.
+_MODULES = {
+    "FeedForwardClassifier": "sknn._classifier",
+    "FeedForwardRegressor": "sknn._regressor",
+}
 _KEYS = {"format", "class", "parameters", "attributes", "requests", "versions"}
+_METHODS = ("fit", "partial_fit", "score")
 _LIBRARIES = ("scikit-learn", "numpy", "torch")
-# What is made of a file may take so many times its size, and so many bytes more.
+# Objects made from a file may take up to `_TIMES` times its size, and `_AND` bytes more.
 _TIMES, _AND = 8.5, 2**22
 
 
@@ -59,7 +66,7 @@ def _generator(state: Any) -> np.random.RandomState:
     key, pos, has_gauss, gauss = (state[k] for k in ("key", "pos", "has_gauss", "gauss"))
     is_sound = type(key) is np.ndarray and (key.dtype, key.shape) == (np.uint32, (624,))
     is_sound = is_sound and (type(pos), type(has_gauss), type(gauss)) == (int, int, float)
-    # NumPy would read behind the key.
+    # NumPy does not check these values, and would read beyond the end of the key.
     if not is_sound or not 0 <= pos <= 624 or has_gauss not in (0, 1) or len(state) != 4:
         raise ValueError("the state of a RandomState is unsound")
     generator = np.random.RandomState(0)
@@ -70,20 +77,13 @@ def _generator(state: Any) -> np.random.RandomState:
 _codec = Codec(RandomState=Kind(np.random.RandomState, _plain_generator, _generator))
 
 
-def _classes() -> dict[str, type[BaseFeedForward]]:
-    from sknn._classifier import FeedForwardClassifier
-    from sknn._regressor import FeedForwardRegressor
-
-    return {kind.__name__: kind for kind in (FeedForwardClassifier, FeedForwardRegressor)}
-
-
-def save(estimator: BaseFeedForward, path: str | os.PathLike) -> None:
-    """The work of `BaseFeedForward.save`."""
+def save(estimator: BaseEstimator, path: str | os.PathLike) -> None:
+    """Save an estimator in a file."""
     kind = type(estimator)
-    if kind not in _classes().values():
+    if _MODULES.get(kind.__qualname__) != kind.__module__:
         raise ValueError(
             f"{kind.__qualname__} of {kind.__module__} cannot be saved: a file names one of"
-            f" {', '.join(_classes())}, and no class of others. Use pickle or joblib, whose files"
+            f" {', '.join(_MODULES)}, and no class of others. Use pickle or joblib, whose files"
             " only those may load who trust their maker."
         )
     document, arrays = _document(estimator)
@@ -93,53 +93,10 @@ def save(estimator: BaseFeedForward, path: str | os.PathLike) -> None:
             file.write(piece)
 
 
-def load(path: str | os.PathLike) -> BaseFeedForward:
-    """Load an estimator from a file that its `save` has made.
-
-    Nothing in the file is run, whoever made it: it holds numbers, strings and arrays, which are
-    checked. See docs/persistence.md.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-        The file.
-
-    Returns
-    -------
-    FeedForwardClassifier or FeedForwardRegressor
-        As it was when it was saved, except that `checkpoint_dir` is None and `callbacks_` is empty,
-        and that `device_` is 'cpu' if the device is absent.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened.
-    ValueError
-        If it is cut off, damaged, of a newer version, or no file of this package.
-
-    See Also
-    --------
-    FeedForwardClassifier.save : Make such a file.
-    FeedForwardRegressor.save : Make such a file.
-
-    Examples
-    --------
-    >>> import os, tempfile
-    >>> from sklearn.datasets import load_iris
-    >>> import sknn
-    >>> X, y = load_iris(return_X_y=True)
-    >>> clf = sknn.FeedForwardClassifier(max_iter=1000, random_state=0).fit(X, y)
-    >>> with tempfile.TemporaryDirectory() as directory:
-    ...     path = os.path.join(directory, "iris.safetensors")
-    ...     clf.save(path)
-    ...     loaded = sknn.load(path)
-    >>> bool((loaded.predict_proba(X) == clf.predict_proba(X)).all())
-    True
-
-    .. versionadded:: 0.1
-    """
+def load(path: str | os.PathLike, kinds: dict[str, type[BaseEstimator]]) -> BaseEstimator:
+    """Return the estimator that a file holds, of one of the classes in `kinds`, by name."""
     try:
-        return _estimator(_container.read(path))
+        return _estimator(_container.read(path), kinds)
     except ValueError as error:
         raise ValueError(
             f"{os.fsdecode(path)} cannot be loaded: {str(error).rstrip('.'):.1000}. It must be"
@@ -149,13 +106,13 @@ def load(path: str | os.PathLike) -> BaseFeedForward:
         ) from error
 
 
-def _document(estimator: BaseFeedForward) -> tuple[dict[str, Any], list[tuple[str, np.ndarray]]]:
-    """What of an estimator goes into a file.
+def _document(estimator: BaseEstimator) -> tuple[dict[str, Any], list[tuple[str, np.ndarray]]]:
+    """Return the document and the arrays that a file holds for an estimator.
 
     Raises
     ------
     ValueError
-        If something cannot be saved; it names all of it.
+        If something cannot be saved. The message names all of it.
     """
     arrays: list[np.ndarray] = []
     names: list[str] = []
@@ -223,7 +180,7 @@ def _document(estimator: BaseFeedForward) -> tuple[dict[str, Any], list[tuple[st
 
 
 def _plain_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Attributes as a file holds them."""
+    """Return the attributes in the form in which a file holds them."""
     plain = {k: v for k, v in attributes.items() if k not in _attributes.NOT_AS_THEY_ARE}
     if "_history" in plain:
         plain["_history"] = table_of(plain["_history"])
@@ -231,8 +188,8 @@ def _plain_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
         plain["_label_binarizer"] = _targets.plain_binarizer(plain["_label_binarizer"])
     solver = plain.get("_solver_state")
     if isinstance(solver, dict) and {"name", "numbers"} <= set(solver):
-        # What a scheduler and an optimizer of torch remember goes with an object that is not saved.
-        known = _attributes.numbers_of(solver["name"])
+        # The states of a scheduler and an optimizer of torch belong to objects that are not saved.
+        known = state_names(solver["name"])
         numbers = {k: v for k, v in solver["numbers"].items() if k in known}
         kept = {**solver, "numbers": numbers, "scheduler": None}
         plain["_solver_state"] = kept if known else {}
@@ -240,20 +197,18 @@ def _plain_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    import sknn
-
-    return {"sknn": sknn.__version__, **{name: version(name) for name in _LIBRARIES}}
+    """Return the versions of this package and of the libraries that a model depends on."""
+    return {"sknn": __version__, **{name: version(name) for name in _LIBRARIES}}
 
 
 def _requests(requests: Any) -> dict[str, dict[str, Any]]:
-    """What `set_fit_request` and the like have set, by method and argument."""
+    """Return what `set_fit_request` and the like have set, by method and argument."""
     if requests is None:
         return {}
-    methods = ("fit", "partial_fit", "score")
-    return {m: dict(getattr(requests, m).requests) for m in methods if hasattr(requests, m)}
+    return {m: dict(getattr(requests, m).requests) for m in _METHODS if hasattr(requests, m)}
 
 
-def _check_parameters(kind: type[BaseFeedForward], parameters: dict[str, Any]) -> None:
+def _check_parameters(kind: type[BaseEstimator], parameters: dict[str, Any]) -> None:
     if parameters["callbacks"]:
         raise ValueError(
             f"The 'callbacks' parameter of {kind.__name__} is"
@@ -269,29 +224,30 @@ def _check_parameters(kind: type[BaseFeedForward], parameters: dict[str, Any]) -
             )
 
 
-def _check_constraints(kind: type[BaseFeedForward], parameters: dict[str, Any]) -> None:
-    """As scikit-learn does, whose message would hold all of a value, however large."""
+def _check_constraints(kind: type[BaseEstimator], parameters: dict[str, Any]) -> None:
+    """Check parameters as scikit-learn does, with a message that shortens a large value."""
     for name, value in parameters.items():
         constraints = kind._parameter_constraints[name]
         if not any(make_constraint(c).is_satisfied_by(value) for c in constraints):
             raise ValueError(f"its parameter {name!r} cannot be {reprlib.repr(value)}")
 
 
-def _estimator(contents: _container.Contents) -> BaseFeedForward:
-    """The estimator that a file describes.
+def _estimator(
+    contents: _container.Contents, kinds: dict[str, type[BaseEstimator]]
+) -> BaseEstimator:
+    """Return the estimator that a file describes.
 
     Raises
     ------
     ValueError
-        If it describes none.
+        If the file describes no sound estimator.
     """
     document = _upgraded(contents.document)
     if set(document) != _KEYS:
         raise ValueError(f"its document has the keys {reprlib.repr(sorted(document))}, not {_KEYS}")
     for key in ("parameters", "attributes", "requests", "versions"):
         if type(document[key]) is not dict:
-            raise ValueError(f"the {key} in its document are none")
-    kinds = _classes()
+            raise ValueError(f"the {key} in its document are not a JSON object")
     name = document["class"]
     if type(name) is not str or name not in kinds:
         raise ValueError(f"it is of a class {reprlib.repr(name)}, not one of {', '.join(kinds)}")
@@ -307,7 +263,7 @@ def _estimator(contents: _container.Contents) -> BaseFeedForward:
     parts = _codec.decode(sections, contents.arrays, allowance)
     parameters, attributes = parts["parameters"], parts["attributes"]
     if type(parameters) is not dict or type(attributes) is not dict:
-        raise ValueError("its parameters or attributes are none")
+        raise ValueError("its parameters or attributes are not a dict")
     parameters.update(_NOT_KEPT)
     estimator = kind(**parameters)
     try:
@@ -320,17 +276,17 @@ def _estimator(contents: _container.Contents) -> BaseFeedForward:
             attributes["_history"] = records_of(attributes["_history"], allowance)
         _attributes.check(attributes, not kind._numeric_targets)
         attributes["callbacks_"] = []
-        # As from a pickle: the binarizer is made, and a device that is absent is the CPU.
+        # As with a pickle, this makes the binarizer, and replaces a device that is absent by 'cpu'.
         estimator.__setstate__({**vars(estimator), **attributes})
     _set_requests(estimator, document["requests"])
     return estimator
 
 
 def _upgraded(document: dict[str, Any]) -> dict[str, Any]:
-    """A document of this version."""
+    """Return a document of any older format as one of the current format."""
     number = document.get("format")
     if type(number) is not int or number < 1:
-        raise ValueError(f"its format is {reprlib.repr(number)}, which is none")
+        raise ValueError(f"its format is {reprlib.repr(number)}, not a number from 1 on")
     if number > FORMAT:
         raise ValueError(
             f"its format is {number}, and this version of sknn reads those up to {FORMAT}: it was"
@@ -341,18 +297,21 @@ def _upgraded(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _set_requests(estimator: BaseFeedForward, requests: dict[str, Any]) -> None:
+def _set_requests(estimator: BaseEstimator, requests: dict[str, Any]) -> None:
     if not requests:
         return
     there = estimator._get_metadata_request()
     for method, wanted in requests.items():
-        if method not in ("fit", "partial_fit", "score") or type(wanted) is not dict:
-            raise ValueError(f"requests of metadata for {reprlib.repr(method)} are not known")
+        if method not in _METHODS or type(wanted) is not dict:
+            raise ValueError(
+                f"its requests of metadata for {reprlib.repr(method)} are unknown or not a dict"
+            )
         own = getattr(there, method)
         for argument, alias in wanted.items():
             if argument not in own.requests:
                 raise ValueError(f"{method} has no argument {reprlib.repr(argument)}")
             if not (alias is None or type(alias) in (bool, str)):
-                raise ValueError(f"the request of {argument!r} is {reprlib.repr(alias)}")
+                given = reprlib.repr(alias)
+                raise ValueError(f"the request of {argument!r} is {given}, not a bool or string")
             own.add_request(param=argument, alias=alias)
     estimator._metadata_request = there

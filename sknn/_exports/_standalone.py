@@ -1,4 +1,4 @@
-"""A fitted network as a plain torch module, in which nothing is of this package."""
+"""A fitted network as a plain torch module, which needs nothing of this package."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from sknn._network._module import BatchNorm, FeedForwardModule, Linear, modules_between
+from sknn._network._architecture import Network
+from sknn._network._module import (
+    BatchNorm,
+    FeedForwardModule,
+    Linear,
+    check_extras,
+    modules_between,
+)
 from sknn._platform import _compat
-from sknn._platform._torch_settings import usual_settings
-from sknn._training._problem import Network
+from sknn._platform._torch_settings import default_settings
 
-# Ours differ from torch's in how they are made and trained, not in what they compute and keep.
+# Our classes, and those of torch that compute and keep the same. Ours differ only in how they are
+# made and trained.
 _PLAIN: dict[type[nn.Module], type[nn.Module]] = {Linear: nn.Linear, BatchNorm: nn.BatchNorm1d}
 
 
@@ -24,28 +31,32 @@ def standalone_module(
     network: Network,
     dtype: torch.dtype,
 ) -> nn.Sequential:
-    """Layers, normalization, activations and dropout as torch's own modules, on the CPU.
+    """Make a module of torch's own layers, normalization, activations and dropout, on the CPU.
 
     Parameters
     ----------
     coefs : list of ndarray of shape (n_in, n_out)
+        Weights of each layer.
     intercepts : list of ndarray of shape (n_out,)
+        Biases of each layer.
     modules : dict of str to ndarray
-        What `FeedForwardModule.extras` gave.
+        `module_state_`: what `FeedForwardModule.extras` returned, as arrays.
     network : Network
+        The architecture.
     dtype : torch.dtype
+        Dtype of the parameters.
 
     Returns
     -------
     torch.nn.Sequential
-        In eval mode, with parameters of its own.
+        The module, in eval mode, with parameters of its own.
 
     Raises
     ------
     ValueError
-        If names or shapes in `modules` are not those of `network`.
+        If the names or shapes in `modules` are not those of `network`.
     """
-    with usual_settings(torch.device("cpu")):
+    with default_settings(torch.device("cpu")):
         weights = [_compat.as_tensor(np.asarray(c).T.copy()).to(dtype) for c in coefs]
         biases = [_compat.as_tensor(np.array(i)).to(dtype) for i in intercepts]
         ours = FeedForwardModule(weights, biases, network, modules_between(network))
@@ -62,3 +73,22 @@ def standalone_module(
             if i < n_hidden and network.dropout_after(i):
                 layers[f"dropout{i}"] = nn.Dropout(network.dropout_after(i))
         return nn.Sequential(layers).eval()
+
+
+def check_module_state(modules: dict[str, np.ndarray], network: Network) -> None:
+    """Check `module_state_` against normalization and activations, without a copy of the weights.
+
+    Raises
+    ------
+    ValueError
+        If the names or shapes in `modules` are not those of `network`, or a callable of the user
+        returns something that is not a module.
+    """
+    with default_settings(torch.device("cpu")):
+        extras = {
+            f"{place}.{name}": tensor
+            for layer in modules_between(network)
+            for place, module in layer
+            for name, tensor in module.state_dict().items()
+        }
+    check_extras(modules, extras)

@@ -1,4 +1,8 @@
-"""This room holds containers that can do no harm: files of plain values and arrays.
+"""This room holds formats of files that can do no harm: plain values and arrays.
 
-It imports NumPy and safetensors only. `save` and checkpoints are built on it.
+`_container` reads and writes safetensors files, `_archives` reads archives of NumPy, and `_plain`
+turns plain values into JSON and arrays. No code comes from a file. The room imports NumPy and
+safetensors only.
+
+Entered from outside: `_archives`, `_container`, `_plain`.
 """

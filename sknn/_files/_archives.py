@@ -1,7 +1,8 @@
-"""NumPy's archives (.npz), read so that a file that somebody has made up can do no harm.
+"""Reading of NumPy's archives (.npz) in such a way that a malicious file can do no harm.
 
-It runs no code (no pickled objects), and the memory that it takes is bounded by its size: members
-that are compressed, overlap, or promise more numbers than they hold are refused.
+No code is run, since pickled objects are refused. The memory that a file takes is bounded by its
+size, since members that are compressed, overlap, or promise more numbers than they hold are
+refused.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import numpy as np
 
 
 def read_archive(path: Path) -> list[np.ndarray]:
-    """The arrays that `numpy.savez` was given, in order.
+    """Return the arrays that `numpy.savez` was given, in their order.
 
     Raises
     ------
     Exception
-        Of some kind, if the file is anything else, or damaged.
+        If the file is not such an archive, or is damaged. The exception may be of any kind.
     """
-    # Without O_NONBLOCK, opening a named pipe would wait for ever for somebody who writes into it.
+    # Without O_NONBLOCK, opening a named pipe would wait for ever for a process that writes to it.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(handle, "rb") as file:
         status = os.fstat(handle)
@@ -40,7 +41,10 @@ def read_archive(path: Path) -> list[np.ndarray]:
 
 
 def _read_member(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """One array. NumPy makes room for what the head promises before it reads on."""
+    """Return one array, after a check of its size.
+
+    The check comes first because NumPy allocates what the header promises before it reads on.
+    """
     with members.open(member) as file:
         version = np.lib.format.read_magic(file)
         read_head = {

@@ -1,18 +1,19 @@
-"""A document and arrays as one file in the safetensors format, and back.
+"""One file in the safetensors format for a document and arrays: writing and reading.
 
-The file. Eight bytes with the header's length; the header, JSON; the arrays' bytes. The header
-holds the name, dtype, shape and place of each array, and in `__metadata__` one string, "sknn": the
-document, JSON too, which begins with the checksum. Its "arrays" are, in their order, the names and
-forms of the arrays: "C" for one that is in the file as it is, "F" for one that is there transposed,
-or a dtype that the format has no word for.
+The file consists of eight bytes with the header's length, of the header, which is JSON, and of the
+arrays' bytes. The header holds the name, dtype, shape and place of each array. Its `__metadata__`
+holds one string, "sknn": the document, which is JSON too and begins with the checksum. The
+document's "arrays" lists the names and forms of the arrays, in their order. The form is "C" for an
+array that is in the file as it is, "F" for one that is transposed there, or a dtype for which the
+format has no name.
 
-The checksum is the SHA-256 of the whole file with 64 zeros in the checksum's place. So a bit that
-is flipped, wherever it is, is found before anything else is looked at. It does not say who made the
-file: all that follows takes it to be a stranger's.
+The checksum is the SHA-256 of the whole file with 64 zeros in the checksum's place. So a flipped
+bit, wherever it is, is found before anything else is read. The checksum does not say who made the
+file: all checks that follow assume that a stranger did.
 
-Memory. JSON can be dense (three bytes make an empty list, of 64), so its values are counted before
-they are made. Arrays take what they take in the file: their sizes are checked, by the library,
-before they are made.
+JSON can be dense (an empty list takes three bytes there, and 64 in memory), so its values are
+counted before they are made. Arrays take as much memory as they take in the file, and the library
+checks their sizes before it makes them.
 """
 
 from __future__ import annotations
@@ -32,17 +33,17 @@ import numpy as np
 
 _ZEROS = b"0" * 64
 _BEGINNING = b'{"__metadata__":{"sknn":"{\\"sha256\\":\\"'
-# The library's own limit.
+# Largest size of a header, in bytes, that the safetensors library accepts.
 _MAX_HEADER = 100_000_000
-# Bytes that a value of JSON takes at most, with its key.
+# Most bytes of memory that a value of JSON takes, with its key.
 _OF_A_VALUE = 150
-# What the format has words for, in little-endian order.
+# The dtypes for which the format has names, in little-endian order.
 _DTYPES = ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 _STRING = re.compile(r"[<>]U[1-9][0-9]{0,8}", re.ASCII)
 _TIME = re.compile(r"[<>][Mm]8(\[[0-9]{0,9}(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?", re.ASCII)
 _SWAPPED = re.compile(r">[iuf][248]", re.ASCII)
 
-# Beginnings of files that are often taken for each other, and what to do with them.
+# First bytes of other kinds of files that are often mistaken for ours, and what to do with them.
 _OTHERS = (
     (
         b"\x80",
@@ -57,14 +58,16 @@ _OTHERS = (
 
 
 class Contents(NamedTuple):
-    """What is in a file.
+    """The contents of a file.
 
     Attributes
     ----------
     document : dict
+        The document, without its checksum and its list of arrays.
     arrays : list of ndarray
+        The arrays, in the order in which `pack` was given them.
     n_bytes : int
-        Size of the file.
+        Size of the file in bytes.
     """
 
     document: dict[str, Any]
@@ -73,12 +76,12 @@ class Contents(NamedTuple):
 
 
 def stored(array: np.ndarray) -> tuple[str, np.ndarray]:
-    """The form of an array, and a C-contiguous one that the format has words for.
+    """Return the form of an array, and a C-contiguous array that the format can hold.
 
     Raises
     ------
     TypeError
-        If there is none.
+        If the format can hold no such array.
     """
     dtype = array.dtype
     if dtype.kind == "U" and dtype.itemsize:
@@ -96,7 +99,7 @@ def stored(array: np.ndarray) -> tuple[str, np.ndarray]:
 
 
 def _restored(form: Any, array: np.ndarray) -> np.ndarray:
-    """What `stored` was given, in memory of its own."""
+    """Return the array that `stored` was given, in memory of its own."""
     if form == "C":
         return array.copy()
     if form == "F":
@@ -104,26 +107,27 @@ def _restored(form: Any, array: np.ndarray) -> np.ndarray:
     if type(form) is str and _STRING.fullmatch(form):
         n_characters = int(form[2:])
         if array.dtype != np.uint32 or not array.ndim or array.shape[-1] != n_characters:
-            raise ValueError(f"an array of {form} is there as {array.dtype} of {array.shape}")
+            raise ValueError(f"an array of {form} is stored as {array.dtype} of {array.shape}")
         if (array > 0x10FFFF).any():
-            raise ValueError("a string holds what is no character")
+            raise ValueError("a string holds a number that is not a character")
         strings = array.copy().reshape(-1).view(f"<U{n_characters}").reshape(array.shape[:-1])
         return strings.astype(form, copy=False)
     if type(form) is str and _TIME.fullmatch(form) and array.dtype == np.int64:
         return array.copy().view("<" + form[1:]).astype(form, copy=False)
     if type(form) is str and _SWAPPED.fullmatch(form) and array.dtype.str[1:] == form[1:]:
         return array.astype(form)
-    raise ValueError(f"an array of {array.dtype} is there as {form!r:.50}, which is not known")
+    raise ValueError(f"an array of {array.dtype} has the form {form!r:.50}, which is not known")
 
 
 def _check_density(header: bytes, n_bytes: int) -> None:
-    """Refuse JSON that would take many times its size, before it is parsed.
+    """Refuse JSON that would take many times its size in memory, before it is parsed.
 
-    Its strings are ASCII with no escapes but of quotes and backslashes: no longer than in the file.
+    The strings must be ASCII, with no escapes but those of quotes and backslashes, so that they are
+    no longer in memory than in the file.
     """
     n_values = sum(header.count(mark) for mark in (b",", b":", b"[", b"{"))
     if n_values * _OF_A_VALUE > 6 * n_bytes + 6_000_000:
-        raise ValueError(f"its header is of {n_values} values, too many for its size")
+        raise ValueError(f"its header has {n_values} values, too many for its size")
     escapes = header.replace(b"\\\\", b"").replace(b'\\"', b"")
     if b"\\" in escapes or not header.isascii():
         raise ValueError("its header is not as this package writes it")
@@ -132,19 +136,19 @@ def _check_density(header: bytes, n_bytes: int) -> None:
 def pack(
     document: dict[str, Any], arrays: list[tuple[str, np.ndarray]]
 ) -> list[bytes | memoryview]:
-    """The bytes of a file, in pieces.
+    """Return the bytes of a file, in pieces.
 
     Parameters
     ----------
     document : dict
-        What JSON can hold.
+        Values that JSON can hold.
     arrays : list of (str, ndarray)
-        With a name of its own for each.
+        The arrays, each with a unique name.
 
     Raises
     ------
     TypeError
-        If an array is of a dtype that cannot be saved.
+        If an array has a dtype that cannot be saved.
     ValueError
         If the document is so large that `read` would refuse it.
     """
@@ -166,6 +170,7 @@ def pack(
 
 
 def _digest(data: memoryview, start: int) -> str:
+    """Return the checksum of a file, with zeros in the place of the one that begins at `start`."""
     digest = hashlib.sha256(data[:start])
     digest.update(_ZEROS)
     digest.update(data[start + 64 :])
@@ -173,17 +178,17 @@ def _digest(data: memoryview, start: int) -> str:
 
 
 def read(path: str | os.PathLike) -> Contents:
-    """What is in a file.
+    """Return the contents of a file.
 
     Raises
     ------
     OSError
-        If it cannot be opened.
+        If the file cannot be opened.
     ValueError
-        If it is no whole file that `pack` has made.
+        If it is not a file that `pack` has made, or not all of one.
     """
     mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a directory is an error of `open`
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # For a directory, `open` raises.
         raise ValueError("it is no regular file")
     with open(path, "rb") as file:
         n_bytes = os.fstat(file.fileno()).st_size
@@ -194,13 +199,13 @@ def read(path: str | os.PathLike) -> Contents:
 
 
 def _check_beginning(beginning: bytes, n_bytes: int) -> None:
-    """Tell a file that is none of ours by its first bytes, whatever its size."""
+    """Refuse a file that is not one of ours by its first bytes, whatever its size."""
     n_header = int.from_bytes(beginning[:8], "little")
     if beginning[8:] == _BEGINNING:
         if n_header > min(n_bytes - 8, _MAX_HEADER):
             raise ValueError(
                 f"it is cut off, or damaged: it has {n_bytes} bytes, and its first eight say that"
-                f" {n_header} are to follow, with those of the arrays behind them"
+                f" {n_header} bytes of a header follow, and then those of the arrays"
             )
         return
     for start, found in _OTHERS:
@@ -230,10 +235,10 @@ def _unpacked(data: bytes) -> Contents:
     try:
         names = [name for name, _ in forms]
         if len(set(names)) != len(names) or set(names) != set(tensors):
-            raise ValueError("its document names other arrays than there are")
+            raise ValueError("its document names other arrays than those in the file")
         arrays = [_restored(form, tensors.pop(name)) for name, form in forms]
     except TypeError as error:
-        raise ValueError("the list of its arrays is none") from error
+        raise ValueError("its document holds no list of names and forms of arrays") from error
     return Contents(document, arrays, n_bytes)
 
 
@@ -251,7 +256,7 @@ def _document(header: str) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("its document is nested too deeply") from None
     if type(document) is not dict:
-        raise ValueError("its document is no JSON object")
+        raise ValueError("its document is not a JSON object")
     del document["sha256"]
     return document
 
@@ -277,11 +282,11 @@ def _finite(text: str) -> float:
 
 
 def _no_constant(text: str) -> None:
-    raise ValueError(f"its document holds {text}, which is no JSON")
+    raise ValueError(f"its document holds {text}, which is not JSON")
 
 
 def _tensors(data: bytes) -> dict[str, np.ndarray]:
-    """The arrays by name. The library checks places and sizes before it makes them."""
+    """Return the arrays by name. The library checks places and sizes before it makes them."""
     import safetensors
     import safetensors.numpy
 
@@ -292,7 +297,7 @@ def _tensors(data: bytes) -> dict[str, np.ndarray]:
 
 
 def new_file(path: str | os.PathLike) -> tuple[int, str]:
-    """The handle and the name of a new file beside a path, with the mode that any new file gets."""
+    """Make a new file beside a path, with the usual mode, and return its handle and its name."""
     name = f"{os.fspath(path)}.{secrets.token_hex(8)}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
@@ -305,16 +310,15 @@ def new_file(path: str | os.PathLike) -> tuple[int, str]:
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """A new file that takes the place of another, as a whole, when the body has written it.
+    """Open a new file that replaces the file at `path`, as a whole, after the body has written it.
 
-    It is on the disk before it takes the place; if the body fails, the file that was there stays.
-    A link is followed. The file's mode is that of the one before, or what the process gives a new
-    file.
+    The new file is on the disk before it replaces the old one. If the body fails, the old file
+    stays. A link is followed. The new file has the mode of the old one, or else the usual mode.
 
     Raises
     ------
     OSError
-        If it cannot be written, or there is something else than a file at `path`.
+        If the file cannot be written, or there is something other than a file at `path`.
     """
     path = os.path.realpath(os.fsdecode(path))
     mode = None
@@ -337,7 +341,7 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     finally:
         with suppress(FileNotFoundError):
             os.unlink(name)
-    with suppress(OSError):  # not every system opens directories
+    with suppress(OSError):  # Not every system can open directories.
         directory = os.open(os.path.dirname(path), os.O_RDONLY)
         try:
             os.fsync(directory)

@@ -1,13 +1,14 @@
-"""Plain values and arrays as JSON and a list of arrays, and back, without anything being run.
+"""Encoding of plain values as JSON and a list of arrays, and decoding, which runs no code.
 
-Numbers, strings, None, lists, tuples, dicts and arrays come back as what they were, numbers of
-NumPy and the order of a dict included. In JSON, an object whose only key begins with `$` stands for
-what JSON has no word for; an array stands by its place in the list. Long lists of scalars are
-columns: arrays too, so that a curve takes eight bytes an epoch.
+Numbers, strings, None, lists, tuples, dicts and arrays are decoded to equal values of the same
+types, including NumPy's numbers and the order of a dict. In JSON, an object whose only key begins
+with `$` stands for a value that JSON cannot express. An array is written as its place in the list.
+A long list of scalars becomes a column, which consists of arrays too, so that a curve takes eight
+bytes for each epoch.
 
-What is decoded may come from a stranger. Everything that is not as `Codec.encode` writes it is a
-`ValueError`; an array is handed out once; and what is made of the arrays is counted, before it is
-made, against an allowance of memory.
+The encoded values may come from a stranger. Anything that differs from what `Codec.encode` writes
+is a `ValueError`. Each array is handed out once. The memory of objects made from arrays is counted
+against an allowance before they are made.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ import re
 import reprlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-# What is an array: joblib's load(..., mmap_mode="r") leaves maps of a file.
+# The types of arrays. joblib's load(..., mmap_mode="r") leaves arrays that are maps of a file.
 ARRAYS = (np.ndarray, np.memmap)
-# From so many scalars on, a list is a column.
+# A list of at least this number of scalars becomes a column.
 MIN_COLUMN = 16
 _INT64 = range(-(2**63), 2**63)
 _INTEGER = re.compile(r"-?[0-9]{1,40}", re.ASCII)
 _DICTS = {kind.__name__: kind for kind in (dict, Counter, OrderedDict)}
-# Lists of one type of numbers, as arrays of eight bytes each: also where one would do, so that the
-# file is not small beside what is made of it.
+# The dtypes of arrays for lists whose numbers have one type. All take eight bytes a number, even
+# where one would do, so that a file is not small beside the objects made from it.
 _COLUMNS = {
     "bool": (bool, "<i8"),
     "int": (int, "<i8"),
@@ -47,7 +48,7 @@ _COLUMNS = {
 
 def _integer(text: str) -> int:
     if not _INTEGER.fullmatch(text):
-        raise ValueError(f"{reprlib.repr(text)} is no integer of up to 40 digits")
+        raise ValueError(f"{reprlib.repr(text)} is not an integer of up to 40 digits")
     return int(text)
 
 
@@ -59,7 +60,7 @@ def _integer_of(kind: type) -> Callable[[str], Any]:
     def of(text: str) -> Any:
         value, limits = _integer(text), np.iinfo(kind)
         if not limits.min <= value <= limits.max:
-            raise ValueError(f"{value} is no {kind.__name__}")
+            raise ValueError(f"{value} is out of the range of {kind.__name__}")
         return kind(value)
 
     return of
@@ -74,14 +75,14 @@ def _float_of(kind: type) -> Callable[[str], Any]:
 
 
 class _Scalar(NamedTuple):
-    """A type of scalars as text, and back."""
+    """A type of scalars, with functions that convert a scalar to text and text to a scalar."""
 
     kind: type
     text: Callable[[Any], str]
     value: Callable[[str], Any]
 
 
-# The places in this table are written into files: new ones go to the end.
+# Files hold places in this table, so new types must be added at the end.
 _SCALARS = (
     _Scalar(type(None), lambda _: "", lambda _: None),
     _Scalar(bool, str, _truth),
@@ -103,24 +104,24 @@ _SCALARS = (
     ),
 )
 _PLACES = {scalar.kind: place for place, scalar in enumerate(_SCALARS)}
-# Bytes of a scalar made of text, beside the text: Python's (at least 49 and a place in a list), and
-# NumPy's.
+# Most bytes of a scalar made from text, without the text: for Python's scalars (at least 49 and a
+# place in a list), and for NumPy's.
 _SIZE, _NUMPY_SIZE, _FIRST_OF_NUMPY = 64, 160, _PLACES[np.bool_]
 
 
 class Allowance:
-    """How many bytes may still be made of a file."""
+    """The number of bytes that objects made from a file may still take."""
 
     def __init__(self, n_bytes: float = np.inf) -> None:
         self.n_bytes = n_bytes
 
     def take(self, n_bytes: float) -> None:
-        """Count bytes that are to be made.
+        """Subtract the bytes of objects that are about to be made.
 
         Raises
         ------
         ValueError
-            If they are more than there are left.
+            If the objects take more than is left.
         """
         self.n_bytes -= n_bytes
         if self.n_bytes < 0:
@@ -128,15 +129,18 @@ class Allowance:
 
 
 class Kind(NamedTuple):
-    """A type that is saved as a plain value.
+    """A type whose objects are saved as plain values.
 
     Attributes
     ----------
     type : type
+        The type.
     plain : callable
-        An object to a plain value; a TypeError if it is one that cannot be saved.
+        Function that converts an object to a plain value. It raises TypeError for an object that
+        cannot be saved.
     make : callable
-        The plain value to the object; a ValueError if it is not of an object's.
+        Function that converts the plain value to an object. It raises ValueError for a value that
+        is not that of an object.
     """
 
     type: type
@@ -145,24 +149,24 @@ class Kind(NamedTuple):
 
 
 class Codec:
-    """Values to JSON and arrays, and back.
+    """Encoder and decoder of values.
 
     Parameters
     ----------
     **kinds : Kind
-        What is allowed beside plain values, by the names that it has in JSON.
+        Types that are allowed beside plain values, by their names in JSON.
     """
 
     def __init__(self, **kinds: Kind) -> None:
         self._kinds = kinds
 
     def encode(self, value: Any, arrays: list[np.ndarray]) -> Any:
-        """A value as JSON can hold it; its arrays are added, as copies, to the list.
+        """Return a value as JSON can hold it, and append copies of its arrays to the list.
 
         Raises
         ------
         TypeError
-            If it holds something that is not plain. Some arrays may have been added then.
+            If the value holds something that is not plain. Some arrays may have been appended.
         """
         if type(value) in _PLACES:
             return _encoded_scalar(value)
@@ -192,13 +196,13 @@ class Codec:
         raise TypeError(f"{reprlib.repr(value)} of type {type(value).__name__}")
 
     def decode(self, tree: Any, arrays: list[np.ndarray], allowance: Allowance) -> Any:
-        """What `encode` was given.
+        """Return the value that `encode` was given.
 
         Raises
         ------
         ValueError
-            If it is nothing that `encode` gives, an array of the list is not used once, or what
-            comes of it takes more than the allowance.
+            If `encode` cannot have returned the tree, an array of the list is not used exactly
+            once, or the value takes more memory than the allowance.
         """
         decoder = _Decoder(self._kinds, arrays, allowance)
         try:
@@ -227,7 +231,7 @@ def _encoded_scalar(value: Any) -> Any:
 
 
 def _column(values: list[Any], arrays: list[np.ndarray]) -> list[Any]:
-    """Scalars as arrays: of their kind if that is one of numbers, else as text."""
+    """Encode scalars as arrays: as numbers if all have one type of numbers, else as text."""
     for name, (kind, dtype) in _COLUMNS.items():
         if values and all(type(v) is kind for v in values):
             if kind is not int or all(v in _INT64 for v in values):
@@ -235,7 +239,7 @@ def _column(values: list[Any], arrays: list[np.ndarray]) -> list[Any]:
                 return [name, len(arrays) - 1]
     places, lengths, texts = [], [], []
     for value in values:
-        _encoded_scalar(value)  # refuses what cannot be read
+        _encoded_scalar(value)  # This refuses a scalar that could not be decoded.
         places.append(_PLACES[type(value)])
         texts.append(_SCALARS[places[-1]].text(value).encode("utf-8", "surrogatepass"))
         lengths.append(len(texts[-1]))
@@ -249,6 +253,8 @@ def _column(values: list[Any], arrays: list[np.ndarray]) -> list[Any]:
 
 
 class _Decoder:
+    """Decoder of one tree. `unused` holds the arrays that have not been handed out yet."""
+
     def __init__(
         self, kinds: dict[str, Kind], arrays: list[np.ndarray], allowance: Allowance
     ) -> None:
@@ -271,9 +277,9 @@ class _Decoder:
             return self._dict(_DICTS[name], content)
         if name in self._kinds:
             return self._kinds[name].make(self.value(content))
-        if name not in ("array", "list", "objects", "scalar", "tuple"):
+        if name not in self._METHODS:
             raise ValueError(f"it holds something of a kind that is not known, {name[:50]!r}")
-        return getattr(self, f"_{name}")(content)
+        return self._METHODS[name](self, content)
 
     def _dict(self, kind: type, content: Any) -> Any:
         keys, values = (self.value(part) for part in content)
@@ -295,7 +301,7 @@ class _Decoder:
     @staticmethod
     def _checked_list(value: Any) -> list[Any]:
         if type(value) is not list:
-            raise ValueError(f"{type(value).__name__} is in the place of a list")
+            raise ValueError(f"there is a {type(value).__name__} in the place of a list")
         return value
 
     def _scalar(self, content: Any) -> Any:
@@ -327,7 +333,7 @@ class _Decoder:
         if (lengths < 0).any() or (lengths > len(text)).any() or lengths.sum() != len(text):
             raise ValueError("the lengths of a column's texts are not those of its bytes")
         n_of_numpy = np.count_nonzero(places >= _FIRST_OF_NUMPY)
-        # A single character beyond 16 bits makes four bytes of every other.
+        # With a single character beyond 16 bits, every character of a string takes four bytes.
         self._allowance.take(len(places) * _SIZE + n_of_numpy * _NUMPY_SIZE + 4 * len(text))
         values, start = [], 0
         for place, length in zip(places, lengths, strict=True):
@@ -343,19 +349,27 @@ class _Decoder:
         with np.errstate(over="ignore"):
             exact = array.astype(kind)
         if dtype == "<i8" and (exact != array).any():
-            raise ValueError(f"a column of {name} holds others")
-        # Python has its small integers, and both truth values, once.
+            raise ValueError(f"a column of {name} holds a value of another type")
+        # Python keeps its small integers and both truth values once, and makes no new objects.
         is_shared = dtype == "<i8" and not name.startswith("numpy")
         n_made = np.count_nonzero((array < -5) | (array > 256)) if is_shared else array.size
         self._allowance.take(8 * array.size + (24 if kind is float else 32) * n_made)
         return list(exact) if name.startswith("numpy") else exact.tolist()
 
+    _METHODS: ClassVar = {
+        "array": _array,
+        "list": _list,
+        "objects": _objects,
+        "scalar": _scalar,
+        "tuple": _tuple,
+    }
+
 
 def table_of(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Records as one list for each key: the values of the records that have it.
+    """Return records as columns: for each key, the list of its values in the records that have it.
 
-    The order of the keys in a record is kept: `layouts` are those that occur, and `layout` says
-    which is each record's.
+    The order of the keys in each record is kept. `layouts` lists the orders that occur, and
+    `layout` holds the place of each record's order in that list.
     """
     layouts: dict[tuple[str, ...], int] = {}
     columns: dict[str, list[Any]] = {}
@@ -372,12 +386,13 @@ def table_of(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def records_of(table: Any, allowance: Allowance) -> list[dict[str, Any]]:
-    """What `table_of` was given.
+    """Return the records that `table_of` was given.
 
     Raises
     ------
     ValueError
-        If it is nothing that `table_of` gives, or takes more than the allowance.
+        If `table_of` cannot have returned the table, or the records take more memory than the
+        allowance.
     """
     try:
         layouts, layout, columns = table["layouts"], table["layout"], table["columns"]
@@ -385,10 +400,10 @@ def records_of(table: Any, allowance: Allowance) -> list[dict[str, Any]]:
         keys = list(dict.fromkeys(key for keys in layouts for key in keys))
         values = {key: iter(column) for key, column in zip(keys, columns, strict=True)}
         if any(type(column) is not list for column in columns):
-            raise ValueError("a column is no list")
+            raise ValueError("a column is not a list")
         n_values = sum(len(column) for column in columns)
         if any(type(i) is not int or i < 0 for i in layout):
-            raise ValueError("a layout is no number of one")
+            raise ValueError("the layout of a record is not a number from 0 on")
         if n_values != sum(len(layouts[i]) for i in layout):
             raise ValueError("the columns of the records are not as long as the records ask for")
         allowance.take(sum(sizes[i] for i in layout))
@@ -398,8 +413,9 @@ def records_of(table: Any, allowance: Allowance) -> list[dict[str, Any]]:
 
 
 def _record_size(keys: list[str]) -> int:
+    """Return the bytes of memory that a record with these keys takes, without its values."""
     if type(keys) is not list or not all(type(k) is str for k in keys):
-        raise ValueError("the keys of a record are no strings")
+        raise ValueError("the keys of a record are not a list of strings")
     if len(set(keys)) != len(keys):
         raise ValueError("a key of a record is there twice")
     return dict.fromkeys(keys).__sizeof__() + 24

@@ -1,5 +1,8 @@
 """This room checks what the user gives, the parameters and the data, and turns it into arrays.
 
-It imports scikit-learn, and torch only inside of functions. From outside, the estimators enter
-`_parameter_checks`, `_data_checks` and `_targets`; the ways in and out use `_targets` too.
+`_parameter_checks` refuses parameters that do not go together. `_data_checks` takes arrays, sparse
+matrices, frames (`_frames`), tensors (`_tensors`) and memory maps (`_memory_maps`). `_targets`
+encodes labels and targets. The room imports torch only inside of functions.
+
+Entered from outside: `_data_checks`, `_parameter_checks`, `_targets`.
 """

@@ -1,25 +1,62 @@
-"""What the user gives `fit`, as arrays: checked, and of the dtype to compute in, or in files."""
+"""What the user gives `fit` and `predict`, as checked arrays.
+
+The arrays have the dtype to compute in. Rows in files, and those of tensors on a device, may be
+left as they are where the computation converts them a part at a time.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sklearn.utils import check_consistent_length, column_or_1d
+import scipy.sparse
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import _check_y, validate_data
 
-from sknn._input import _frames, _targets
+from sknn._input import _frames
 from sknn._input._memory_maps import check_mapped, must_convert
 from sknn._input._parameter_checks import naming
-from sknn._input._tensors import check_there, is_tensor, on_host, outline, rows_of
+from sknn._input._tensors import (
+    array_or_device_tensor,
+    check_on_device,
+    is_tensor,
+    on_host,
+    shape_placeholder,
+)
 from sknn._platform._sklearn_compat import check_sample_weight
 
-if TYPE_CHECKING:
-    from sknn._training._problem import ValidationSet
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+# Up to this number of values, checking rows takes half the time of a call that predicts for them.
+_SHORT = 10_000
+_WITHOUT_Y = "no_validation"  # scikit-learn's name for rows that come without targets
+
+
+@dataclass(frozen=True)
+class CheckedRows:
+    """Rows with their targets and weights, checked.
+
+    Attributes
+    ----------
+    X : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
+        Rows.
+    y : ndarray or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
+        Targets as the user gave them.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Weights of the rows.
+    dtype : dtype
+        Dtype to compute in.
+    """
+
+    X: Any
+    y: np.ndarray | scipy.sparse.spmatrix
+    sample_weight: np.ndarray | None
+    dtype: np.dtype
 
 
 def targets_of(y: Any, name: str) -> Any:
-    """Targets or weights as scikit-learn takes them: a tensor as an array, on the host.
+    """Return targets or weights as scikit-learn takes them: a tensor as an array, on the host.
 
     Raises
     ------
@@ -31,129 +68,168 @@ def targets_of(y: Any, name: str) -> Any:
     return y
 
 
-class CheckedInput:
-    """The part of an estimator that looks at rows, targets and weights."""
+def check_rows(
+    estimator: BaseEstimator, X: Any, y: Any, sample_weight: Any, dtypes: list[type], reset: bool
+) -> CheckedRows:
+    """Check what an estimator learns from; the estimator notes the names of the features.
 
-    def _compute_dtypes(self, first_pass: bool) -> list[type]:
-        """The dtypes to compute in, as `validate_data` takes them; the first is the default."""
-        if self.dtype == "bfloat16":
-            return [np.float32]
-        if self.dtype != "auto":
-            return [np.dtype(self.dtype).type]
-        if first_pass:
-            return [np.float64, np.float32]
-        return [self._model_dtype()]
+    Parameters
+    ----------
+    estimator : BaseFeedForward
+        The estimator that learns.
+    X, y, sample_weight : object
+        Rows, and targets and weights as `targets_of` gives them.
+    dtypes : list of type
+        Dtypes to compute in; the first is the default.
+    reset : bool
+        Whether the estimator learns the number and the names of the features.
+    """
+    X = _frames.as_rows(X, "X")
+    if len(dtypes) > 1 and _frames.is_float32(X):
+        dtypes = [np.float32]
+    X = array_or_device_tensor(X, "X", estimator.device, dtypes)
+    # scikit-learn's check refuses what float32 cannot hold; NumPy's warning would come before.
+    with np.errstate(over="ignore"), _frames.naming_columns(X):
+        if _may_be_empty(estimator, X):
+            X, _, dtype = _validated(estimator, X, _WITHOUT_Y, dtypes, reset)
+            y = np.asarray(y)
+            check_consistent_length(X, y)
+        else:
+            X, y, dtype = _validated(estimator, X, y, dtypes, reset)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if sample_weight is not None:
+            sample_weight = _check_weights(estimator, sample_weight, X, dtype, "sample_weight")
+    return CheckedRows(X, y, sample_weight, dtype)
 
-    def _check_data(self, X, y, sample_weight, first_pass):
-        """Rows, targets and weights as arrays, and the dtype of the computation.
 
-        The feature names are noted. Rows in a file, and those of a tensor on a device, may be left
-        as they are, of another dtype.
-        """
-        dtypes = self._compute_dtypes(first_pass)
-        X = _frames.as_rows(X, "X")
-        if len(dtypes) > 1 and _frames.is_float32(X):
-            dtypes = [np.float32]
-        X = rows_of(X, "X", self.device, dtypes)
-        # What float32 cannot hold is an error of its own.
-        with np.errstate(over="ignore"), _frames.naming_columns(X):
-            if self._may_have_no(X):
-                X = validate_data(
-                    self,
-                    X,
-                    dtype=dtypes,
-                    accept_sparse="csr",
-                    ensure_min_samples=0,
-                    reset=first_pass,
-                )
-                y, dtype = np.asarray(y), X.dtype
-                check_consistent_length(X, y)
-            elif is_tensor(X) or must_convert(X, dtypes):
-                check = check_there if is_tensor(X) else check_mapped
-                dtype = check(self, X, y, dtypes, reset=first_pass)
-                y = _check_y(y, multi_output=True, y_numeric=self._numeric_targets, estimator=self)
-                check_consistent_length(X, y)
-            else:
-                X, y = validate_data(
-                    self,
-                    X,
-                    y,
-                    accept_sparse="csr",
-                    multi_output=True,
-                    y_numeric=self._numeric_targets,
-                    dtype=dtypes,
-                    order="C",
-                    reset=first_pass,
-                )
-                dtype = X.dtype
-            if y.ndim == 2 and y.shape[1] == 1:
-                y = column_or_1d(y, warn=True)
-            if sample_weight is not None:
-                sample_weight = self._validated_weights(sample_weight, X, dtype, "sample_weight")
-        return X, y, sample_weight, dtype
+def check_validation_rows(
+    estimator: BaseEstimator, X: Any, y: Any, sample_weight: Any, dtype: np.dtype
+) -> CheckedRows:
+    """Check the user's validation rows against the rows that are learned from."""
+    with (
+        naming("X_val", "like X, with the same columns and no missing values"),
+        np.errstate(over="ignore"),
+    ):
+        X = array_or_device_tensor(_frames.as_rows(X, "X_val"), "X_val", estimator.device, [dtype])
+        with _frames.naming_columns(X, "X_val"):
+            X, _, _ = _validated(estimator, X, _WITHOUT_Y, [dtype], reset=False)
+    with naming("y_val", "like y, with one target for each row of X_val"):
+        y = targets_of(y, "y_val")
+        if _may_be_empty(estimator, X):
+            y = np.asarray(y)
+        else:
+            y = _check_y(y, multi_output=True, y_numeric=estimator._numeric_targets)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+    with naming("sample_weight_val", "one finite number for each row of X_val"):
+        if sample_weight is not None:
+            sample_weight = targets_of(sample_weight, "sample_weight_val")
+            sample_weight = _check_weights(estimator, sample_weight, X, dtype, "sample_weight_val")
+    return CheckedRows(X, y, sample_weight, dtype)
 
-    def _may_have_no(self, X) -> bool:
-        """Whether there are no rows, and other processes may have some."""
-        return self.process_group is not None and getattr(X, "shape", (1,))[0] == 0
 
-    def _validated_weights(self, weight, X, dtype, name) -> np.ndarray:
-        """Weights of rows; of several processes, only the total of all has to be above zero."""
-        if self._may_have_no(X):
-            check_consistent_length(X, weight)
-            return np.empty(0, dtype)
-        if self.process_group is not None:
-            return check_sample_weight(weight, outline(X), dtype=dtype, allow_all_zero_weights=True)
-        weight = check_sample_weight(weight, outline(X), dtype=dtype)
-        self._check_total(weight, name)
-        return weight
+def check_rows_to_predict(estimator: BaseEstimator, X: Any, dtype: type, device: str) -> Any:
+    """Check rows to predict for. They may be of any real dtype, which the network converts."""
+    if _is_valid(estimator, X):
+        return X
+    X = array_or_device_tensor(_frames.as_rows(X, "X"), "X", device, [dtype])
+    if _is_valid(estimator, X):
+        return X
+    with _frames.naming_columns(X):
+        X, _, _ = _validated(estimator, X, _WITHOUT_Y, [dtype], reset=False, any_dtype=True)
+        if X.dtype == object:  # the columns of a frame whose dtypes scikit-learn does not see
+            X = check_array(X, dtype=dtype, estimator=estimator, input_name="X")
+    return X
 
-    @staticmethod
-    def _check_total(weight: np.ndarray, name: str) -> None:
-        total = weight.sum()
-        if total == 0 or not np.isfinite(total):
-            raise ValueError(
-                f"The sum of {name} is {total} in {weight.dtype}. It must be finite, and"
-                " not zero: negative weights must not cancel the others."
+
+def _validated(
+    estimator: BaseEstimator,
+    X: Any,
+    y: Any,
+    dtypes: list[type],
+    reset: bool,
+    any_dtype: bool = False,
+) -> tuple[Any, Any, np.dtype | None]:
+    """Do what scikit-learn's `validate_data` does, for rows of every kind.
+
+    A tensor is checked on its device, and rows in a file that no step can take as they are are
+    checked a part at a time; both stay as they are. Other rows become an array, or a CSR matrix, of
+    one of the dtypes.
+
+    Returns
+    -------
+    X, y : object
+        Checked rows and targets.
+    dtype : dtype or None
+        Dtype to compute in; None for a tensor that may keep any dtype.
+    """
+    has_y, is_on_device = not isinstance(y, str), is_tensor(X)
+    is_empty = _may_be_empty(estimator, X)
+    kept = _FLOATS if any_dtype else dtypes
+    if is_on_device or must_convert(X, kept) and not is_empty:
+        check = check_on_device if is_on_device else check_mapped
+        dtype = check(estimator, X, y, None if is_on_device and any_dtype else dtypes, reset=reset)
+        if has_y:
+            y = _check_y(
+                y, multi_output=True, y_numeric=estimator._numeric_targets, estimator=estimator
             )
+            check_consistent_length(X, y)
+        return X, y, dtype
+    options: dict[str, Any] = {"accept_sparse": "csr", "reset": reset}
+    if not any_dtype:
+        options |= {"dtype": dtypes, "order": "C", "ensure_min_samples": int(not is_empty)}
+    if not has_y:
+        X = validate_data(estimator, X, **options)
+    else:
+        numeric = estimator._numeric_targets
+        X, y = validate_data(estimator, X, y, multi_output=True, y_numeric=numeric, **options)
+    return X, y, X.dtype
 
-    def _check_validation(self, X_val, y_val, sample_weight_val, dtype) -> ValidationSet:
-        """The user's validation rows, checked against those learned from."""
-        from sknn._training._problem import ValidationSet
 
-        with (
-            naming("X_val", "like X, with the same columns and no missing values"),
-            np.errstate(over="ignore"),
-        ):
-            X_val = rows_of(_frames.as_rows(X_val, "X_val"), "X_val", self.device, [dtype])
-            if is_tensor(X_val):
-                check_there(self, X_val, "no_validation", [dtype], reset=False)
-            elif must_convert(X_val, [dtype]) and not self._may_have_no(X_val):
-                check_mapped(self, X_val, "no_validation", [dtype], reset=False)
-            else:
-                with _frames.naming_columns(X_val, "X_val"):
-                    X_val = validate_data(
-                        self,
-                        X_val,
-                        accept_sparse="csr",
-                        dtype=dtype,
-                        order="C",
-                        ensure_min_samples=int(not self._may_have_no(X_val)),
-                        reset=False,
-                    )
-        with naming("y_val", "like y, with one target for each row of X_val"):
-            y_val = targets_of(y_val, "y_val")
-            if self._may_have_no(X_val):
-                y_val = np.asarray(y_val)
-            else:
-                y_val = _check_y(y_val, multi_output=True, y_numeric=self._numeric_targets)
-            if y_val.ndim == 2 and y_val.shape[1] == 1:
-                y_val = column_or_1d(y_val, warn=True)
-            check_consistent_length(X_val, y_val)
-        with naming("sample_weight_val", "one finite number for each row of X_val"):
-            if sample_weight_val is not None:
-                sample_weight_val = targets_of(sample_weight_val, "sample_weight_val")
-                sample_weight_val = self._validated_weights(
-                    sample_weight_val, X_val, dtype, "sample_weight_val"
-                )
-        encoded = self._encode_validation(y_val, dtype)
-        return ValidationSet(X_val, encoded, _targets.for_scorers(y_val), sample_weight_val)
+def _may_be_empty(estimator: BaseEstimator, X: Any) -> bool:
+    """Whether there are no rows, while other processes of the group may have some."""
+    return estimator.process_group is not None and getattr(X, "shape", (1,))[0] == 0
+
+
+def _is_valid(estimator: BaseEstimator, X: Any) -> bool:
+    """Whether scikit-learn's validation would find nothing in a few rows.
+
+    The validation takes half the time of a short call.
+    """
+    return (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and X.dtype in _FLOATS
+        and 0 < X.size <= _SHORT
+        and X.shape[1] == estimator.n_features_in_
+        and not hasattr(estimator, "feature_names_in_")
+        and bool(np.isfinite(X).all())
+    )
+
+
+def _check_weights(
+    estimator: BaseEstimator, weight: Any, X: Any, dtype: np.dtype, name: str
+) -> np.ndarray:
+    """Check the weights of rows. In a group, only the total of all processes must be positive."""
+    if _may_be_empty(estimator, X):
+        check_consistent_length(X, weight)
+        return np.empty(0, dtype)
+    if estimator.process_group is not None:
+        return check_sample_weight(
+            weight, shape_placeholder(X), dtype=dtype, allow_all_zero_weights=True
+        )
+    weight = check_sample_weight(weight, shape_placeholder(X), dtype=dtype)
+    check_total(weight, name)
+    return weight
+
+
+def check_total(weight: np.ndarray, name: str) -> None:
+    """Refuse weights whose sum is zero or not finite."""
+    total = weight.sum()
+    if total == 0 or not np.isfinite(total):
+        raise ValueError(
+            f"The sum of {name} is {total} in {weight.dtype}. It must be finite, and"
+            " not zero: negative weights must not cancel the others."
+        )

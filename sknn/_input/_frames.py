@@ -1,7 +1,7 @@
-"""Frames where arrays are taken: what scikit-learn's validation does not see of them.
+"""Handle the properties of data frames that scikit-learn's validation does not look at.
 
-It reads the names of columns, and makes an array by `__array__`. No library of frames is imported
-here.
+scikit-learn reads the column names, and converts a frame to an array by `__array__`. This module
+imports no library of frames.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import numpy as np
 
 from sknn._platform._sklearn_compat import readable_frame
 
-# What pandas (NumPy's, nullable and Arrow's), polars and pyarrow call it.
+# The names of float32 in pandas (NumPy's, nullable and Arrow's dtype), polars and pyarrow.
 _FLOAT32 = {"float32", "Float32", "float[pyarrow]", "float"}
-# How their names of text and categories begin, in lower case.
+# The names of their dtypes for text and categories begin with one of these, in lower case.
 _TEXT = ("str", "utf8", "large_str", "object", "category", "categorical", "enum", "dictionary")
-# Missing values in arrays of objects, by the names of their types; NA is pandas'.
+# How messages name a missing value in an array of objects, by the name of its type. NA is pandas'.
 _MISSING = {"NoneType": "None", "NAType": "NA", "NaTType": "NaT"}
 
 
 def unwrapped(value: Any, name: str) -> Any:
-    """What narwhals has wrapped; anything else as it is.
+    """Return the object inside a wrapper of narwhals. Anything else is returned unchanged.
 
     Raises
     ------
     TypeError
-        For a lazy frame, of which NumPy would make an array of one object.
+        If the value is a lazy frame. NumPy would convert it to an array with one object.
     """
     library = type(value).__module__.partition(".")[0]
     if library in ("polars", "narwhals") and type(value).__name__ == "LazyFrame":
@@ -40,20 +40,27 @@ def unwrapped(value: Any, name: str) -> Any:
 
 
 def as_rows(X: Any, name: str) -> Any:
-    """A frame as scikit-learn reads it; anything else as it is. Raises as `unwrapped`."""
+    """Return a frame in a form that scikit-learn can read. Anything else is returned unchanged.
+
+    Raises
+    ------
+    TypeError
+        If the value is a lazy frame.
+    """
     return readable_frame(unwrapped(X, name))
 
 
 def refuse_missing(y: Any, name: str) -> None:
-    """Refuse text, Booleans and dates of which some are missing: None, NA or NaT.
+    """Refuse text, Booleans and dates that contain a missing value: None, NA or NaT.
 
-    scikit-learn looks for NaN in them, and fails where it compares another missing value. Among
-    numbers they are left to it: what they become, NaN as a rule, it finds.
+    scikit-learn finds only NaN in such values, and fails with an obscure error when it compares
+    another missing value. Missing values among numbers need no check here: they become NaN as a
+    rule, which scikit-learn finds.
 
     Raises
     ------
     ValueError
-        If there is one.
+        If a value is missing.
     """
     if type(y).__module__.partition(".")[0] in ("pandas", "polars", "pyarrow"):
         y = np.asarray(y)
@@ -73,9 +80,9 @@ def refuse_missing(y: Any, name: str) -> None:
 
 
 def is_float32(X: Any) -> bool:
-    """Whether each column of a frame is float32, in whatever way its library says so.
+    """Return whether all columns of a frame are float32, under the name that its library uses.
 
-    scikit-learn sees it of NumPy's dtypes in pandas only, and makes float64 of the others.
+    scikit-learn recognizes only NumPy's float32 in pandas, and converts the others to float64.
     """
     dtypes = {dtype for _, dtype in _columns(X)}
     return bool(dtypes) and dtypes <= _FLOAT32
@@ -83,7 +90,7 @@ def is_float32(X: Any) -> bool:
 
 @contextmanager
 def naming_columns(X: Any, name: str = "X") -> Iterator[None]:
-    """Let an error of text that is no number tell of the columns of a frame that hold text."""
+    """Add the names of a frame's text columns to errors about text that is not a number."""
     try:
         yield
     except ValueError as error:
@@ -100,10 +107,10 @@ def naming_columns(X: Any, name: str = "X") -> Iterator[None]:
 
 
 def _columns(X: Any) -> list[tuple[str, str]]:
-    """Names and dtypes of the columns of a frame; of anything else, none."""
+    """Return the names and dtypes of a frame's columns, or an empty list for anything else."""
     if not hasattr(X, "columns"):
         return []
     if hasattr(X, "dtypes"):
         return list(zip(X.columns, map(str, X.dtypes), strict=True))
-    schema = getattr(X, "schema", None)  # of pyarrow, whose `columns` are the values
+    schema = getattr(X, "schema", None)  # pyarrow, where `columns` holds the values
     return list(zip(schema.names, map(str, schema.types), strict=True)) if schema else []

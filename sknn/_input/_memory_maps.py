@@ -1,7 +1,7 @@
-"""Data in files: memory maps that are read, and converted, a part at a time.
+"""Check memory maps, which are data in files, one part at a time.
 
-A map whose values are of the dtype of the computation, in C order, needs nothing of this: it is an
-array. Of any other, scikit-learn's validation would make a copy in memory.
+A map in C order whose dtype is that of the computation is used like any array and needs nothing
+from this module. scikit-learn's validation would copy any other map into memory.
 """
 
 from __future__ import annotations
@@ -16,12 +16,17 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-# Of the dtype of the computation, for one look at the values.
+from sknn._data._csr import csr_slice
+
+# Size of the part that is checked at a time, after its conversion to the dtype of the computation.
 CHUNK_BYTES = 2**23
 
 
 def is_mapped(X: Any) -> bool:
-    """Whether the values lie in a file: a memory map, a view of one, or a CSR matrix of maps."""
+    """Return whether the values lie in a file.
+
+    They do in a memory map, in a view of one, and in a CSR matrix whose arrays are memory maps.
+    """
     if scipy.sparse.issparse(X):
         return X.format == "csr" and any(map(is_mapped, (X.data, X.indices)))
     while isinstance(X, np.ndarray):
@@ -30,7 +35,7 @@ def is_mapped(X: Any) -> bool:
 
 
 def must_convert(X: Any, dtypes: Sequence[Any]) -> bool:
-    """Whether these are rows in a file that no step can take as they are."""
+    """Return whether the rows lie in a file and have to be converted before a step can use them."""
     if not is_mapped(X) or X.dtype.kind not in "biuf":
         return False
     return X.dtype not in dtypes or not scipy.sparse.issparse(X) and not X.flags.c_contiguous
@@ -43,28 +48,28 @@ def check_mapped(
     dtypes: Sequence[Any],
     reset: bool,
 ) -> np.dtype:
-    """scikit-learn's validation of rows, without a copy of all of them.
+    """Validate rows as scikit-learn does, without a copy of all of them.
 
-    `y` is looked at only for whether it is there.
+    Only the presence of `y` is checked, not its values.
 
     Returns
     -------
     dtype
-        The one to compute in: that of `X` if it is one of `dtypes`, else the first of them.
+        The dtype to compute in: that of `X` if it is one of `dtypes`, else the first of them.
 
     Raises
     ------
     ValueError
-        As `validate_data` would, for rows converted to that dtype.
+        If `validate_data` would refuse the rows after their conversion to that dtype.
     """
     from sknn._data._rows import converted  # here, as it needs torch
 
     dtype = np.dtype(next((d for d in dtypes if X.dtype == d), dtypes[0]))
     options = {"accept_sparse": "csr", "estimator": estimator, "input_name": "X"}
-    check_array(X[:1] if X.ndim else X, **options)  # of the wrong shape, say
+    check_array(X[:1] if X.ndim else X, **options)  # This finds a wrong shape, for instance.
     validate_data(estimator, X, y, reset=reset, skip_check_array=True)
     for rows in chunks(X, dtype):
-        with np.errstate(over="ignore"):  # what float32 cannot hold is an error of its own
+        with np.errstate(over="ignore"):  # `check_array` refuses what float32 cannot hold.
             rows = converted(rows, dtype)
             check_array(rows, accept_sparse="csr", dtype=dtype, estimator=estimator, input_name="X")
     return dtype
@@ -73,35 +78,10 @@ def check_mapped(
 def chunks(
     X: np.ndarray | scipy.sparse.csr_matrix, dtype: np.dtype
 ) -> Iterator[np.ndarray | scipy.sparse.csr_matrix]:
-    """The rows, some at a time."""
+    """Yield the rows in chunks that take up about `CHUNK_BYTES` in the given dtype."""
     is_sparse = scipy.sparse.issparse(X)
     n_values = X.nnz // X.shape[0] if is_sparse else X.shape[1]
     size = max(1, CHUNK_BYTES // (max(1, n_values) * dtype.itemsize))
     for start in range(0, X.shape[0], size):
         stop = min(start + size, X.shape[0])
         yield csr_slice(X, start, stop) if is_sparse else X[start:stop]
-
-
-def csr_slice(matrix: scipy.sparse.csr_matrix, start: int, stop: int) -> scipy.sparse.csr_matrix:
-    """Rows of a CSR matrix. SciPy would copy all indices, if `indptr` is of another dtype."""
-    first, last = int(matrix.indptr[start]), int(matrix.indptr[stop])
-    indptr = _fitting(matrix.indptr[start : stop + 1] - first, matrix.indices.dtype)
-    parts = (matrix.data[first:last], matrix.indices[first:last], indptr)
-    return type(matrix)(parts, shape=(stop - start, matrix.shape[1]))
-
-
-def csr_take(matrix: scipy.sparse.csr_matrix, rows: np.ndarray) -> scipy.sparse.csr_matrix:
-    """Rows of a CSR matrix in an order; for the same reason not always by SciPy."""
-    if matrix.indptr.dtype == matrix.indices.dtype:
-        return matrix[rows]
-    starts = matrix.indptr[rows]
-    sizes = matrix.indptr[rows + 1] - starts
-    indptr = np.append(0, np.cumsum(sizes))
-    places = np.repeat(starts - indptr[:-1], sizes) + np.arange(indptr[-1])
-    indptr = _fitting(indptr, matrix.indices.dtype)
-    parts = (matrix.data[places], matrix.indices[places], indptr)
-    return type(matrix)(parts, shape=(len(rows), matrix.shape[1]))
-
-
-def _fitting(indptr: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    return indptr.astype(dtype) if indptr[-1] <= np.iinfo(dtype).max else indptr

@@ -1,7 +1,7 @@
-"""What a table of constraints cannot say of the parameters: how they go with each other.
+"""Check the parameters beyond scikit-learn's table of constraints, mostly in combination.
 
-Everything here raises before any training, and names the parameter, what was given, and what is
-allowed.
+All checks raise before any training. Their messages name the parameter, the given value, and the
+allowed ones.
 """
 
 from __future__ import annotations
@@ -11,19 +11,17 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from sknn._base import BaseFeedForward
+from sklearn.base import BaseEstimator
 
 SKLEARN_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 ADDED_ACTIVATIONS = ("leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus")
 
 
 def hidden_units(hidden_layer_sizes: Any) -> tuple[int, ...]:
-    """Number of units of each hidden layer."""
+    """Return the number of units in each hidden layer."""
     sizes = hidden_layer_sizes
     sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
     if not all(isinstance(size, Integral) and not isinstance(size, bool) for size in sizes):
@@ -35,8 +33,8 @@ def hidden_units(hidden_layer_sizes: Any) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
-def _listed(name: str, value: Any) -> list[Any]:
-    """The items of a list, which has an order."""
+def _ordered_items(name: str, value: Any) -> list[Any]:
+    """Return the items of a list-like value, and refuse containers that have no order."""
     if (
         isinstance(value, dict | set | frozenset)
         or isinstance(value, np.ndarray)
@@ -49,10 +47,10 @@ def _listed(name: str, value: Any) -> list[Any]:
 
 
 def layer_activations(activation: Any, n_hidden: int) -> tuple[str | Callable[[], Any], ...]:
-    """The activation of each hidden layer."""
+    """Return the activation of each hidden layer."""
     if isinstance(activation, str) or callable(activation):
         return (activation,) * n_hidden
-    given = _listed("activation", activation)
+    given = _ordered_items("activation", activation)
     if len(given) != n_hidden:
         raise ValueError(
             f"The 'activation' parameter is a list of {len(given)}, but there are {n_hidden} hidden"
@@ -69,10 +67,10 @@ def layer_activations(activation: Any, n_hidden: int) -> tuple[str | Callable[[]
 
 
 def dropout_rates(dropout: Any, n_hidden: int) -> tuple[float, ...]:
-    """The dropout of each hidden layer."""
+    """Return the dropout rate of each hidden layer."""
     if isinstance(dropout, Real):
         return (float(dropout),) * n_hidden
-    rates = _listed("dropout", dropout)
+    rates = _ordered_items("dropout", dropout)
     if len(rates) != n_hidden:
         raise ValueError(
             f"The 'dropout' parameter is a list of {len(rates)} rates, but there are {n_hidden}"
@@ -86,8 +84,8 @@ def dropout_rates(dropout: Any, n_hidden: int) -> tuple[float, ...]:
 
 
 def quantile_levels(quantile: Any) -> tuple[float, ...]:
-    """The levels of `loss="quantile"`."""
-    levels = [quantile] if isinstance(quantile, Real) else _listed("quantile", quantile)
+    """Return the levels for `loss="quantile"`."""
+    levels = [quantile] if isinstance(quantile, Real) else _ordered_items("quantile", quantile)
     is_valid = all(isinstance(q, Real) and 0 < q < 1 for q in levels)
     if not levels or not is_valid or any(a >= b for a, b in zip(levels, levels[1:], strict=False)):
         raise ValueError(
@@ -98,7 +96,7 @@ def quantile_levels(quantile: Any) -> tuple[float, ...]:
 
 
 def check_solver(solver: Any) -> None:
-    """Refuse what cannot be used as a stochastic solver of torch."""
+    """Refuse a solver that is neither a name nor a usable optimizer of torch."""
     if isinstance(solver, str):
         return
     import torch
@@ -134,8 +132,8 @@ def check_solver(solver: Any) -> None:
         )
 
 
-def check_lbfgs(estimator: BaseFeedForward, X_val: Any) -> None:
-    """Refuse with L-BFGS what only a stochastic solver does, if it is switched on."""
+def check_lbfgs(estimator: BaseEstimator, X_val: Any) -> None:
+    """Refuse options that only stochastic solvers have, if they are on and the solver is L-BFGS."""
     if estimator.solver != "lbfgs":
         return
     switched_on = {
@@ -163,8 +161,8 @@ def check_lbfgs(estimator: BaseFeedForward, X_val: Any) -> None:
         )
 
 
-def check_checkpoint(estimator: BaseFeedForward) -> None:
-    """Refuse checkpoints of what could not be started again in the same way."""
+def check_checkpoint(estimator: BaseEstimator) -> None:
+    """Refuse checkpoints of a training that could not be repeated in the same way."""
     if estimator.checkpoint_dir is None:
         return
     given = f"The 'checkpoint_dir' parameter is {estimator.checkpoint_dir!r}"
@@ -184,7 +182,7 @@ def check_checkpoint(estimator: BaseFeedForward) -> None:
 
 
 def check_schedule(learning_rate: Any, warmup_fraction: float) -> None:
-    """Refuse a warm-up before a schedule that has its own."""
+    """Refuse a warm-up together with a schedule that has its own."""
     if learning_rate == "one_cycle" and warmup_fraction > 0:
         raise ValueError(
             f"The 'warmup_fraction' parameter is {warmup_fraction}, but learning_rate='one_cycle'"
@@ -192,8 +190,8 @@ def check_schedule(learning_rate: Any, warmup_fraction: float) -> None:
         )
 
 
-def check_representable(estimator: BaseFeedForward, dtype: np.dtype) -> None:
-    """Refuse numbers that the dtype to compute in cannot hold, if they are used."""
+def check_representable(estimator: BaseEstimator, dtype: np.dtype) -> None:
+    """Refuse parameters that are used and that the dtype of the computation cannot represent."""
     solver, loss = estimator.solver, estimator.loss
     is_adam = isinstance(solver, str) and solver in ("adam", "adamw")
     used = {
@@ -206,7 +204,8 @@ def check_representable(estimator: BaseFeedForward, dtype: np.dtype) -> None:
     largest, least = (float(getattr(np.finfo(dtype), n)) for n in ("max", "smallest_subnormal"))
     for name in (name for name, is_used in used.items() if is_used):
         number = getattr(estimator, name)
-        # Adam would divide zero by zero, and the gradients of the Huber loss would all be zero.
+        # With zeros instead of these two, Adam would divide zero by zero, and all gradients of the
+        # Huber loss would be zero.
         is_lost = name in ("epsilon", "huber_delta") and number < least
         if number > largest or is_lost:
             limit = f"least {least}" if is_lost else f"most {largest}"
@@ -217,7 +216,7 @@ def check_representable(estimator: BaseFeedForward, dtype: np.dtype) -> None:
 
 
 def check_scoring_of_processes(scoring: Any, process_group: Any) -> None:
-    """Refuse scorers where no process has all validation rows."""
+    """Refuse scorers if several processes train one network: none has all validation rows."""
     if process_group is not None and scoring not in (None, "loss"):
         raise ValueError(
             f"The 'scoring' parameter is {scoring!r}, which needs all validation rows in one"
@@ -238,7 +237,7 @@ def check_validation_pair(X_val: Any, y_val: Any, sample_weight_val: Any) -> Non
 
 @contextmanager
 def naming(name: str, allowed: str) -> Iterator[None]:
-    """Let what the body refuses be told of under the name of an argument."""
+    """Put the name of an argument, and what is allowed for it, before the errors of the body."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -246,7 +245,7 @@ def naming(name: str, allowed: str) -> Iterator[None]:
 
 
 def check_domain(y: np.ndarray, loss: Any, name: str = "y") -> None:
-    """Refuse targets that a loss of a regressor is not defined for."""
+    """Refuse targets for which the loss of a regressor is not defined."""
     if loss == "poisson" and (y < 0).any():
         allowed = ">= 0"
     elif loss == "gamma" and (y <= 0).any():

@@ -1,26 +1,30 @@
-"""Labels and targets to arrays and back, and the scores that early stopping watches."""
+"""Convert labels and targets to arrays and back, and compute the scores for early stopping."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse
 from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import assert_all_finite
+from sklearn.utils.multiclass import unique_labels
 
 from sknn._input._parameter_checks import check_domain
 
+if TYPE_CHECKING:
+    from sknn._data._processes import OneProcess
+
 
 def encode_labels(y: np.ndarray, binarizer: LabelBinarizer, dtype: np.dtype) -> np.ndarray:
-    """Labels to what the loss takes.
+    """Return labels in the form that the loss takes.
 
     Returns
     -------
     ndarray of shape (n_samples, 1) of int64
-        Class indices, for a multiclass target.
+        The class indices, for a multiclass target.
     ndarray of shape (n_samples, n_outputs) of `dtype`
         Zeros and ones, for a binary (one column) or multilabel target.
     """
@@ -29,28 +33,28 @@ def encode_labels(y: np.ndarray, binarizer: LabelBinarizer, dtype: np.dtype) -> 
             raise ValueError("The object was not fitted with multilabel input.")
         return np.searchsorted(binarizer.classes_, y).astype(np.int64, copy=False).reshape(-1, 1)
     if binarizer.y_type_ == "binary" and y.ndim == 1 and len(binarizer.classes_) == 2:
-        # As the binarizer does it, which on the way needs 56 bytes a row.
+        # The binarizer gives the same result, but needs 56 bytes for each row meanwhile.
         return (y == binarizer.classes_[1]).astype(dtype).reshape(-1, 1)
-    if y.shape[0] == 0:  # of one of several processes
+    if y.shape[0] == 0:  # One of several processes may have no rows.
         n_columns = y.shape[1] if y.ndim == 2 else 1
         return np.empty((0, n_columns), dtype)
     encoded = binarizer.transform(y)
-    # A binary problem of a single class comes out as zeros, in whatever shape.
+    # A binary problem with a single class gives zeros, whose shape may vary.
     return np.ascontiguousarray(encoded, dtype=dtype).reshape(len(encoded), -1)
 
 
 def unknown_labels(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """The labels that are none of the classes.
+    """Return the labels that are not among the classes.
 
-    By Python's equality: NumPy's set functions warn of numbers beside strings, or, of many, take
-    1 for "1".
+    They are compared in Python: NumPy's set functions warn if numbers meet strings, or, if there
+    are many values, treat 1 and "1" as equal.
     """
     known = set(classes.tolist())
     return labels[np.array([label not in known for label in labels.tolist()], dtype=bool)]
 
 
 def plain_binarizer(binarizer: LabelBinarizer) -> dict[str, Any]:
-    """What a binarizer has learned, as plain values."""
+    """Return the fitted attributes of a binarizer as plain values."""
     return {
         "y_type": binarizer.y_type_,
         "sparse_input": bool(binarizer.sparse_input_),
@@ -59,7 +63,7 @@ def plain_binarizer(binarizer: LabelBinarizer) -> dict[str, Any]:
 
 
 def binarizer_of(y_type: str, sparse_input: bool, classes: np.ndarray) -> LabelBinarizer:
-    """The binarizer that has learned this."""
+    """Return a binarizer with these fitted attributes: the inverse of `plain_binarizer`."""
     binarizer = LabelBinarizer()
     binarizer.y_type_, binarizer.sparse_input_ = y_type, sparse_input
     binarizer.classes_ = classes
@@ -67,15 +71,27 @@ def binarizer_of(y_type: str, sparse_input: bool, classes: np.ndarray) -> LabelB
 
 
 def every_indicator(n_labels: int) -> np.ndarray:
-    """Rows of a multilabel indicator in which every label is there, and every one is not."""
+    """Return two rows of a multilabel indicator: one without any label, and one with all."""
     return np.repeat([[0], [1]], n_labels, axis=1)
 
 
-def for_scorers(y: np.ndarray | scipy.sparse.spmatrix) -> np.ndarray:
-    """Targets as scorers and callbacks take them: dense.
+def labels_of_all(y: np.ndarray | scipy.sparse.spmatrix, processes: OneProcess) -> Any:
+    """Return targets that hold every label that occurs in any process."""
+    if not processes.is_group:
+        return y
+    with processes.agreement():
+        own = unique_labels(y) if y.shape[0] else y
+    if y.ndim == 2:  # the labels of an indicator are numbered
+        indicator = every_indicator(y.shape[1])
+        return type(y)(indicator) if scipy.sparse.issparse(y) else indicator
+    return unique_labels(*(part for part in processes.gather(own) if len(part)))
 
-    scikit-learn's scorers make a sparse matrix of an indicator, which SciPy does not do with
-    float16 or with another machine's order of bytes.
+
+def for_scorers(y: np.ndarray | scipy.sparse.spmatrix) -> np.ndarray:
+    """Return targets as dense arrays that scorers and callbacks can use.
+
+    scikit-learn's scorers convert an indicator to a sparse matrix, and SciPy has none for float16
+    or for the byte order of another machine.
     """
     if scipy.sparse.issparse(y):
         return y.toarray()
@@ -86,9 +102,9 @@ def for_scorers(y: np.ndarray | scipy.sparse.spmatrix) -> np.ndarray:
 
 
 def decode_labels(prediction: np.ndarray, binarizer: LabelBinarizer) -> np.ndarray:
-    """Probabilities of shape (n_samples, n_outputs) to labels.
+    """Convert probabilities of shape (n_samples, n_outputs) to labels.
 
-    As the binarizer does it, which for one row takes longer than the network.
+    The result is that of the binarizer, which takes longer than the network for one row.
     """
     classes = binarizer.classes_
     if binarizer.y_type_ == "multiclass":
@@ -101,7 +117,10 @@ def decode_labels(prediction: np.ndarray, binarizer: LabelBinarizer) -> np.ndarr
 
 
 def accuracy(y: np.ndarray, prediction: np.ndarray, sample_weight: np.ndarray | None) -> float:
-    """The share of rows whose encoded labels are all right; NaN for non-finite predictions."""
+    """Return the share of rows whose encoded labels are all correct.
+
+    It is NaN if a prediction is not finite.
+    """
     if not np.isfinite(prediction).all():
         return np.nan
     if y.shape[1] < prediction.shape[1]:  # class indices
@@ -112,10 +131,10 @@ def accuracy(y: np.ndarray, prediction: np.ndarray, sample_weight: np.ndarray | 
 
 
 def r_squared(y: np.ndarray, prediction: np.ndarray, sample_weight: np.ndarray | None) -> float:
-    """The coefficient of determination; NaN for non-finite predictions."""
+    """Return the coefficient of determination, or NaN if a prediction is not finite."""
     if not np.isfinite(prediction).all():
         return np.nan
-    with np.errstate(all="ignore"):  # squares of what is still finite may not be
+    with np.errstate(all="ignore"):  # Squares of large finite numbers may be infinite.
         return float(r2_score(y, prediction, sample_weight=sample_weight))
 
 
@@ -125,9 +144,9 @@ def pinball_score(
     levels: tuple[float, ...],
     sample_weight: np.ndarray | None,
 ) -> float:
-    """The mean over levels of the D2 pinball score; NaN for non-finite predictions.
+    """Return the mean D2 pinball score over the levels, or NaN if a prediction is not finite.
 
-    Several levels are the columns of `prediction`, for `y` of one column.
+    With several levels, `y` has one column, and `prediction` has one for each level.
     """
     if not np.isfinite(prediction).all():
         return np.nan
@@ -143,12 +162,12 @@ def pinball_score(
 def encode_numbers(
     y: np.ndarray, loss: str | Callable, dtype: np.dtype, name: str = "y"
 ) -> np.ndarray:
-    """Regression targets as (n_samples, n_outputs) of `dtype`.
+    """Return regression targets as an array of shape (n_samples, n_outputs) and of `dtype`.
 
     Raises
     ------
     ValueError
-        If targets are no numbers, too large for `dtype`, or beyond the domain of the loss.
+        If targets are not numbers, too large for `dtype`, or outside the domain of the loss.
     """
     if scipy.sparse.issparse(y) or y.dtype.kind not in "biuf":
         raise ValueError(

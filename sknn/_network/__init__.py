@@ -1,6 +1,9 @@
 """This room holds the arithmetic: layers, losses, steps, solvers and inference.
 
-It imports torch, but not skorch. A step turns one batch into a loss and a gradient (`_steps`), a
-solver turns the gradient into new parameters (`_solvers`), and `_inference` turns rows
-into outputs.
+A network keeps all its parameters in one flat vector (`_parameters`). A step turns one batch into a
+loss and a gradient (`_steps`), a solver turns the gradient into new parameters (`_solvers`), and
+`_inference` turns rows into outputs. The room imports torch, but not skorch.
+
+Entered from outside: `_architecture`, `_dropout`, `_inference`, `_losses`, `_meter`, `_module`,
+`_parameters`, `_products`, `_solver_options`, `_solvers`, `_steps`, `_summed_step`.
 """

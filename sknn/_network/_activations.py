@@ -1,8 +1,8 @@
 """The hidden activations, one line each: function, derivative, torch module, initial weights.
 
-The function works in place on the input of a layer. The derivative multiplies `delta` in place and
-is taken from the activation's *output*, so that the input need not be kept; where that cannot be
-done (`from_input`), it is taken from a copy of the input.
+The function works in place on the raw outputs of a linear layer. The derivative multiplies `delta`
+in place and is computed from the *output* of the activation, so that its input need not be kept. If
+that is impossible (`from_input`), it is computed from a copy of the input.
 """
 
 from __future__ import annotations
@@ -26,12 +26,17 @@ class Activation(NamedTuple):
     Attributes
     ----------
     apply_ : callable
+        `(z)`: applies the function to `z` in place.
     backward_ : callable
-        `(delta, output)`, or `(delta, input)` where `from_input`.
+        `(delta, output)`, or `(delta, input)` if `from_input`: multiplies `delta` by the
+        derivative in place.
     module : type of torch.nn.Module
+        The same function as a module.
     initial : str
-        A key of `sknn._network._module.INITIAL`: how the weights of its layer are drawn.
+        The rule by which the parameters of the layer before are drawn: a key of
+        `sknn._network._module.INITIAL`.
     from_input : bool
+        Whether `backward_` takes the input of the activation instead of its output.
     """
 
     apply_: InPlace
@@ -42,7 +47,7 @@ class Activation(NamedTuple):
 
 
 def _nothing(_: torch.Tensor, __: torch.Tensor | None = None) -> None:
-    """The identity, and its derivative."""
+    """Do nothing: the identity, and its derivative, change no value."""
 
 
 def _elu_(z: torch.Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Dropout: what is left out of each batch, drawn from a generator of its own.
+"""Dropout: the values that each batch leaves out are drawn from a generator of their own.
 
 Inverted dropout (Srivastava et al., JMLR 15, 2014, section 10): a value is left out with
 probability p, and the others are divided by 1 - p, so that prediction needs no change.
@@ -14,23 +14,25 @@ import numpy as np
 import torch
 from torch import nn
 
-# Draws decide by 16 bits: on one thread a fifth of the time of a draw of float32. The rate that
-# acts is the nearest multiple of 2 ** -16, and the values kept are divided by exactly its rest.
+# A draw has 16 bits, which on one thread takes a fifth of the time of a draw of float32. The
+# effective rate is the multiple of 2 ** -16 nearest to p, and the values that are kept are divided
+# by exactly 1 minus that rate.
 _LEVELS = 2**16
 
 
 def generator_on(device: torch.device) -> torch.Generator:
-    """A generator of a device: drawn from there, no draw has to be sent."""
+    """Return a generator on the device, so that no draw has to be sent there."""
     return torch.Generator(device)
 
 
 class Masks:
-    """Draws factors: 0 with the probability of dropout, else 1 / (1 - p).
+    """Generator of dropout's factors: 0 with probability p, and else 1 / (1 - p).
 
     Parameters
     ----------
     seed : numpy.random.SeedSequence
     device : torch.device
+        The device on which the factors are drawn.
     """
 
     def __init__(self, seed: np.random.SeedSequence, device: torch.device) -> None:
@@ -40,10 +42,10 @@ class Masks:
             self._generator = generator_on(device).manual_seed(int(seed.generate_state(1)[0]))
 
     def filler(self, factors: torch.Tensor, rate: float) -> Callable[[], None]:
-        """A function that fills a tensor with new factors, in the order of its memory.
+        """Return a function that fills a tensor with new factors, in the order of its memory.
 
-        What it needs is made once: in a small network's step, each view costs as much as an
-        operation.
+        The views that the function needs are made once, because in a step of a small network each
+        view costs as much as an operation.
         """
         dropped = min(round(rate * _LEVELS), _LEVELS - 1)
         scale = _LEVELS / (_LEVELS - dropped)
@@ -81,18 +83,18 @@ class Masks:
         return fill
 
     def state(self) -> dict[str, Any]:
-        """What the next draws depend on."""
-        there = None if self._generator is None else self._generator.get_state().numpy()
-        return {"bits": self._bits.state, "generator": there}
+        """Return what the next draws depend on."""
+        generator = None if self._generator is None else self._generator.get_state().numpy()
+        return {"bits": self._bits.state, "generator": generator}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` gave."""
+        """Restore what `state` returned."""
         self._bits.state = state["bits"]
         if self._generator is not None:
             self._generator.set_state(torch.from_numpy(state["generator"]))
 
     def fill_(self, factors: torch.Tensor, rate: float) -> torch.Tensor:
-        """Fill a tensor once."""
+        """Fill a tensor with new factors once and return it."""
         self.filler(factors, rate)()
         return factors
 
@@ -100,10 +102,12 @@ class Masks:
 def derived_seed(
     random_state: np.random.RandomState, n_samples_seen: int, rank: int = 0
 ) -> np.random.SeedSequence:
-    """A seed for what is random beyond scikit-learn, whose stream is not disturbed.
+    """Return a seed for randomness that scikit-learn does not have.
 
-    It is drawn from a copy, and counts the rows seen before, so that each `partial_fit` with an
-    integer `random_state` leaves out something else, as each process of several does.
+    The seed is drawn from a copy of `random_state`, so that the stream of scikit-learn's own draws
+    is not disturbed. It depends on the number of rows seen before, so that each `partial_fit` with
+    an integer `random_state` leaves out other values, and on the rank, so that each of several
+    processes does.
     """
     entropy = copy.deepcopy(random_state).randint(0, 2**32, size=4, dtype=np.uint32)
     return np.random.SeedSequence(
@@ -112,19 +116,21 @@ def derived_seed(
 
 
 class Dropout(nn.Module):
-    """Dropout by `Masks`, in training only.
+    """Dropout with factors from `Masks`, applied in training only.
 
     Parameters
     ----------
     masks : Masks
+        Generator of the factors.
     rate : float
+        Probability that a value is left out.
     row_major : bool, default=False
-        Whether the factors are drawn row by row of the data. Outputs of a layer are drawn unit by
-        unit, as the closed form, whose activations are feature-major, draws them.
+        Whether the factors are drawn row by row of the data. The factors of a layer's outputs are
+        drawn unit by unit, because the activations of the closed form are feature-major.
 
     Shape
     -----
-    Input and output (n_rows, n_units).
+    The input and the output have shape (n_rows, n_units).
     """
 
     def __init__(self, masks: Masks, rate: float, row_major: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Rows to outputs, chunk by chunk, without a gradient."""
+"""Inference: rows are turned into outputs chunk by chunk, without a gradient."""
 
 from __future__ import annotations
 
@@ -14,68 +14,70 @@ from torch import nn
 
 from sknn._data._rows import Rows, open_rows
 from sknn._network._activations import ACTIVATIONS
+from sknn._network._architecture import Network
 from sknn._network._losses import OUTPUT_ACTIVATIONS
 from sknn._network._module import FeedForwardModule, modules_between
 from sknn._network._steps import flops_per_step
 from sknn._platform._alignment import ALIGNMENT
 from sknn._platform._threads import threads_for
 from sknn._platform._torch_settings import exact_products
-from sknn._training._problem import Network
 
-# The values of all layers for one chunk. They should stay in the second-level cache, and be many
-# beside what a chunk costs in Python.
+# Size of the values of all layers for one chunk. They should stay in the second-level cache, and be
+# so many that the cost of a chunk in Python does not matter.
 CHUNK_BYTES = 2**21
 MIN_CHUNK_ROWS = 256
-# On a device many rows are few waits of the host for their outputs.
+# On a device, large chunks mean that the host waits for outputs less often.
 DEVICE_CHUNK_BYTES = 2**26
 
-# Torch's softmax adds up in float32, whose sums are off by up to 1e-6 for so many classes, by 5e-6
-# for 1,000 and by more than 1e-5 for 10,000. With more, they are made again in float64.
+# Torch's softmax adds up in float32. The sums of its probabilities are off by up to 1e-6 with this
+# number of classes, by 5e-6 with 1,000 and by more than 1e-5 with 10,000. With more classes than
+# this, probabilities are normalized again by sums in float64.
 EXACT_CLASSES = 100
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 Outputs = Callable[[torch.Tensor], torch.Tensor]
-Room = Sequence["torch.Tensor | None"]
+Buffers = Sequence["torch.Tensor | None"]
 
 
 def link(output_activation: str) -> Outputs:
-    """The output activation, in place on raw outputs (n_outputs, n_rows)."""
+    """Return the output activation, which works in place on raw outputs (n_outputs, n_rows)."""
     return OUTPUT_ACTIVATIONS[output_activation].apply_
 
 
 def probabilities(output_activation: str) -> Outputs:
-    """Raw outputs (n_outputs, n_rows) to the probabilities of all classes, none of them zero.
+    """Return a function from raw outputs (n_outputs, n_rows) to the probabilities of all classes.
 
-    The two of a single logistic output are taken from inputs of both signs: 1 - p would be zero
-    from p = 1 - 1e-16 on. What rounds to zero all the same becomes the least normal number, so
-    that the logarithm is finite, as it is in `log_probabilities`.
+    The two probabilities of a single logistic output are computed from inputs of both signs,
+    because 1 - p would be zero from p = 1 - 1e-16 on. Probabilities that still round to zero become
+    the least normal number, so that their logarithm is finite, as it is in `log_probabilities`.
     """
     apply_ = link(output_activation)
 
-    def of_both_or_all(z: torch.Tensor) -> torch.Tensor:
+    def of_all_classes(z: torch.Tensor) -> torch.Tensor:
         p = apply_(torch.cat([-z, z]) if _is_binary(output_activation, z) else z)
         if output_activation == "softmax" and p.shape[0] > EXACT_CLASSES:
             p.div_(p.sum(0, dtype=torch.float64))
         return p.clamp_(min=torch.finfo(p.dtype).tiny)
 
-    return of_both_or_all
+    return of_all_classes
 
 
 def log_probabilities(output_activation: str) -> Outputs:
-    """Raw outputs (n_outputs, n_rows) to the logarithms of all classes' probabilities.
+    """Return a function from raw outputs (n_outputs, n_rows) to log-probabilities of all classes.
 
-    From log-softmax, or log-sigmoid of both signs: finite where the probability rounds to zero.
+    They are computed by log-softmax, or by log-sigmoid of inputs of both signs, and so are finite
+    where the probability rounds to zero.
     """
     log = OUTPUT_ACTIVATIONS[output_activation].log
 
-    def of_both_or_all(z: torch.Tensor) -> torch.Tensor:
+    def of_all_classes(z: torch.Tensor) -> torch.Tensor:
         log_p = log(torch.cat([-z, z]) if _is_binary(output_activation, z) else z)
         if output_activation == "softmax" and log_p.shape[0] > EXACT_CLASSES:
             log_p.sub_(log_p.exp().sum(0, dtype=torch.float64).log_())
         return log_p
 
-    return of_both_or_all
+    return of_all_classes
 
 
 def _is_binary(output_activation: str, z: torch.Tensor) -> bool:
@@ -83,14 +85,16 @@ def _is_binary(output_activation: str, z: torch.Tensor) -> bool:
 
 
 class Layers:
-    """The network as layers, feature-major, for activations that are known by name.
+    """The network as feature-major layers whose activations are given by name.
 
     Parameters
     ----------
     weights : sequence of torch.Tensor of shape (n_out, n_in)
+        Weights of each layer.
     biases : sequence of torch.Tensor of shape (n_out,)
+        Biases of each layer.
     activations : sequence of str
-        One for each hidden layer.
+        Name of the activation of each hidden layer.
     """
 
     def __init__(
@@ -106,23 +110,23 @@ class Layers:
 
     evaluating = staticmethod(nullcontext)
 
-    def room(self, n_rows: int) -> Room:
-        """Where the outputs of each layer go, for chunks of so many rows."""
+    def buffers(self, n_rows: int) -> Buffers:
+        """Return memory for the outputs of each layer, for chunks of `n_rows` rows."""
         return [bias.new_empty(len(bias), n_rows) for bias in self.biases]
 
     def __call__(
-        self, X: torch.Tensor | scipy.sparse.csr_matrix, room: Room | None = None
+        self, X: torch.Tensor | scipy.sparse.csr_matrix, buffers: Buffers | None = None
     ) -> torch.Tensor:
-        """Raw outputs (n_outputs, n_rows). In `room`, if that has as many rows."""
+        """Return raw outputs (n_outputs, n_rows), in `buffers` if these are for as many rows."""
         weights, biases = self.weights, self.biases
-        if room is None or room[0].shape[1] != X.shape[0]:
-            room = [None] * len(weights)
+        if buffers is None or buffers[0].shape[1] != X.shape[0]:
+            buffers = [None] * len(weights)
         if isinstance(X, torch.Tensor):
-            z = torch.addmm(biases[0].unsqueeze(1), weights[0], X.t(), out=room[0])
+            z = torch.addmm(biases[0].unsqueeze(1), weights[0], X.t(), out=buffers[0])
         else:
             z = _sparse_product(X, weights[0]).t() + biases[0].unsqueeze(1)
         for apply_, weight, bias, out in zip(
-            self._apply, weights[1:], biases[1:], room[1:], strict=True
+            self._apply, weights[1:], biases[1:], buffers[1:], strict=True
         ):
             apply_(z)
             z = torch.addmm(bias.unsqueeze(1), weight, z, out=out)
@@ -130,12 +134,13 @@ class Layers:
 
 
 class Modules:
-    """The network as a torch module, for what has no place in `Layers`.
+    """The network as a torch module, if it has parts that `Layers` does not support.
 
     Parameters
     ----------
     module : FeedForwardModule
     units : tuple of int
+        Number of features, of units in each hidden layer, and of outputs.
     """
 
     def __init__(self, module: FeedForwardModule, units: tuple[int, ...]) -> None:
@@ -146,12 +151,12 @@ class Modules:
         modules = list(module)
         self._rest = nn.Sequential(*modules[modules.index(self._linear) + 1 :])
 
-    def room(self, n_rows: int) -> None:
-        """Modules make their own."""
+    def buffers(self, n_rows: int) -> None:
+        """Return None: modules allocate their outputs themselves."""
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Run the body with the modules as in prediction, in whatever thread."""
+        """Run the body with the modules in evaluation mode, in whichever threads it uses."""
         was_training = self.module.training
         self.module.eval()
         try:
@@ -160,9 +165,9 @@ class Modules:
             self.module.train(was_training)
 
     def __call__(
-        self, X: torch.Tensor | scipy.sparse.csr_matrix, room: None = None
+        self, X: torch.Tensor | scipy.sparse.csr_matrix, buffers: None = None
     ) -> torch.Tensor:
-        """Raw outputs (n_outputs, n_rows)."""
+        """Return raw outputs (n_outputs, n_rows)."""
         if isinstance(X, torch.Tensor):
             return self.module(X).t()
         z = _sparse_product(X, self._linear.weight.detach()) + self._linear.bias
@@ -178,12 +183,14 @@ def forward_of(
     modules: dict[str, np.ndarray],
     network: Network,
 ) -> Forward:
-    """A fitted network as it predicts: its layers if it can, else its modules, on their device.
+    """Return a fitted network for prediction: as `Layers` if possible, and else as `Modules`.
+
+    It computes on the device of the parameters.
 
     Raises
     ------
     ValueError
-        If it has learned modules that `network` has not, or the other way round.
+        If `modules` holds arrays of modules that `network` does not have, or the reverse.
     """
     if network.has_closed_form and not modules:
         return Layers(weights, biases, network.activations)
@@ -198,19 +205,24 @@ def _sparse_product(X: scipy.sparse.csr_matrix, weight: torch.Tensor) -> torch.T
 
 
 def chunk_size(forward: Forward, values: np.dtype) -> int:
-    """Rows that are sent through the network at once."""
+    """Return the number of rows that are sent through the network at once."""
     n_bytes = CHUNK_BYTES if forward.device.type == "cpu" else DEVICE_CHUNK_BYTES
     return max(MIN_CHUNK_ROWS, n_bytes // (sum(forward.units) * values.itemsize))
 
 
 def open_for(X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor, forward: Forward) -> Rows:
-    """The rows of `X` as a network takes them."""
-    values = _values(X, forward)
+    """Return the rows of `X` as a network takes them."""
+    values = _values_dtype(X, forward)
     return open_rows(X, forward.device, chunk_size(forward, values), values=values)
 
 
-def _values(X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor, forward: Forward) -> np.dtype:
-    """The dtype of rows. Floats are converted by `_cast`, which finds those that do not fit."""
+def _values_dtype(
+    X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor, forward: Forward
+) -> np.dtype:
+    """Return the dtype in which rows are read.
+
+    Rows of floats keep their dtype here: `_cast` converts them, and finds values that do not fit.
+    """
     if isinstance(X, torch.Tensor):
         is_kept = X.dtype in (torch.float32, torch.float64)
         return _FLOATS[(X.dtype if is_kept else forward.dtype) == torch.float64]
@@ -229,14 +241,15 @@ def outputs_of(
     Parameters
     ----------
     X : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
-        Of any real dtype.
+        The rows, of any real dtype.
     forward : Forward
+        The network.
     outputs : callable
-        Raw outputs (n_outputs, n_rows) to what is returned of them; may work in place.
+        Function from raw outputs (n_outputs, n_rows) to what is returned. It may work in place.
     rows : ndarray of int or None
-        The rows to take; None for all.
+        Numbers of the rows to take. None means all rows.
     source : Rows, default=None
-        What `open_for` makes of `X`, where it is kept.
+        The result of `open_for`, if the caller has kept it.
 
     Returns
     -------
@@ -244,24 +257,25 @@ def outputs_of(
     """
     units, device, dtype = forward.units, forward.device, forward.dtype
     n_rows = X.shape[0] if rows is None else len(rows)
-    values = _values(X, forward)
+    values = _values_dtype(X, forward)
     chunk_rows = chunk_size(forward, values)
     if source is None:
-        source = open_rows(X, device, chunk_rows, values=values)
+        source = open_for(X, forward)
 
-    def outputs_of_chunk(start: int, room: Room | None = None) -> torch.Tensor:
+    def outputs_of_chunk(start: int, buffers: Buffers | None = None) -> torch.Tensor:
         stop = min(start + chunk_rows, n_rows)
         chunk = source.slice(start, stop) if rows is None else source.take(rows[start:stop])
         chunk = _cast(chunk, dtype)
-        return outputs(forward(chunk, room)).t().cpu()
+        return outputs(forward(chunk, buffers)).t().cpu()
 
     if n_rows <= chunk_rows:
         flops = flops_per_step(units, n_rows, values)
         with torch.inference_mode(), exact_products(device), threads_for(flops):
             return np.ascontiguousarray(outputs_of_chunk(0).numpy())
 
-    # Threads with several chunks each need not wait for each other, as torch's do at the end of
-    # each operation. Rows made dense are memory: one thread makes one chunk of them at a time.
+    # Each thread works on several chunks and need not wait for the others, whereas torch's threads
+    # wait for each other at the end of each operation. Sparse rows that are made dense take memory,
+    # so one thread makes one chunk of them at a time.
     starts = range(chunk_rows, n_rows, chunk_rows)
     n_threads = torch.get_num_threads() if device.type == "cpu" else 1
     if len(starts) < 2 * n_threads or scipy.sparse.issparse(X) and not source.is_sparse:
@@ -272,11 +286,11 @@ def outputs_of(
     def fill(starts: Sequence[int]) -> None:
         try:
             with torch.inference_mode():
-                room = forward.room(chunk_rows)
+                buffers = forward.buffers(chunk_rows)
                 for start in starts:
                     if stop_all.is_set():
                         return
-                    result[start : start + chunk_rows] = outputs_of_chunk(start, room).numpy()
+                    result[start : start + chunk_rows] = outputs_of_chunk(start, buffers).numpy()
         except BaseException:
             stop_all.set()
             raise
@@ -291,7 +305,7 @@ def outputs_of(
         with ThreadPoolExecutor(n_threads) as pool:
             try:
                 list(pool.map(fill, (starts[i::n_threads] for i in range(n_threads))))
-            except BaseException:  # Ctrl-C too: the pool waits for its threads
+            except BaseException:  # also after Ctrl-C, as the pool waits for its threads
                 stop_all.set()
                 raise
     return result
@@ -300,10 +314,15 @@ def outputs_of(
 def _cast(
     X: torch.Tensor | scipy.sparse.csr_matrix, dtype: torch.dtype
 ) -> torch.Tensor | scipy.sparse.csr_matrix:
-    """Rows in the dtype of the weights, in C order; an error if the dtype cannot hold them.
+    """Return rows in the dtype of the weights and in C order.
 
-    The order and the alignment decide on how products round: rows of equal values give equal
-    outputs.
+    The memory order and the alignment decide how products round. Both are fixed here, so that equal
+    rows give equal outputs.
+
+    Raises
+    ------
+    ValueError
+        If the dtype of the weights cannot hold the values.
     """
     if isinstance(X, torch.Tensor):
         X = X.contiguous()

@@ -1,9 +1,11 @@
-"""Values and gradients of the losses, as the table in `_losses` wants them.
+"""Values and gradients of the losses, with the signatures that the tables in `_losses` need.
 
 Each `*_backward_(p, y, terms, constants)` turns the predictions `p` into `delta = d loss / d z` in
-place and fills `terms`; each `*_terms(z, y)` is the same loss as a differentiable function of the
-raw outputs. All are feature-major, shape (n_outputs, n_rows); for the multiclass losses `y` is the
-class index, int64 of shape (1, n_rows).
+place and fills `terms`; `*_finish_(terms)` completes these terms in place. Each `*_terms(z, y)` is
+the same loss as a differentiable function of the raw outputs. All tensors are feature-major, of
+shape (n_outputs, n_rows); for the multiclass losses `y` holds class indices, int64 of shape
+(1, n_rows). Functions named `*_multiclass_backward_` that are smoothed or focal take
+log-probabilities in place of `p`.
 """
 
 from __future__ import annotations
@@ -15,13 +17,14 @@ from torch.nn import functional as F
 
 
 class Constants(NamedTuple):
-    """What is made once for all batches of a size: rows of one value, and room to work in.
+    """Tensors that are made once for all batches of one size.
 
     Attributes
     ----------
     ones, minus_ones : torch.Tensor of shape (1, n_rows)
-        For operators that take no Python number.
+        Constants for operators that take no Python number.
     scratch : torch.Tensor of shape (n_outputs, n_rows)
+        Memory for intermediate results.
     """
 
     ones: torch.Tensor
@@ -33,6 +36,7 @@ _EPS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64
 
 
 def clipped_log_(probability: torch.Tensor) -> None:
+    """Take the logarithm of probabilities that are clipped to [eps, 1 - eps], in place."""
     eps = _EPS[probability.dtype]
     probability.clamp_(eps, 1 - eps).log_()
 
@@ -99,7 +103,8 @@ def absolute_error_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 def huber_backward_(
     p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants, *, width: float
 ) -> None:
-    # With the clipped residual c, both branches are c (r - c / 2), and the derivative is c.
+    # With the residual r and the clipped residual c, both branches of the loss are c (r - c / 2),
+    # and the derivative is c.
     residual, clipped = p.sub_(y), constants.scratch
     torch.clamp(residual, -width, width, out=clipped)
     torch.sub(residual, clipped, alpha=0.5, out=terms)
@@ -112,11 +117,12 @@ def huber_terms(z: torch.Tensor, y: torch.Tensor, *, width: float) -> torch.Tens
 
 
 class Pinball:
-    """The pinball loss of some levels: one for all outputs, or one for each.
+    """The pinball loss, of one level for all outputs or of one level for each output.
 
     Parameters
     ----------
     levels : tuple of float
+        Levels of the quantiles.
     """
 
     def __init__(self, levels: tuple[float, ...]) -> None:
@@ -126,7 +132,8 @@ class Pinball:
     def backward_(
         self, p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants
     ) -> None:
-        # The derivative by the residual r = z - y is 1 - q above y, -q below, and 1/2 - q at r = 0.
+        # The derivative by the residual r = z - y is 1 - q for r > 0, -q for r < 0, and 1/2 - q for
+        # r = 0.
         residual, shift = constants.scratch, 0.5 - self._column(p)
         torch.sub(p, y, out=residual)
         torch.sign(residual, out=p)
@@ -138,15 +145,15 @@ class Pinball:
         return torch.maximum((1 - q) * residual, -q * residual)
 
     def _column(self, like: torch.Tensor) -> torch.Tensor | float:
-        """The levels, one for each row of a feature-major tensor; a number if there is one.
+        """Return the levels as a column for feature-major tensors, or as a number if there is one.
 
-        Kept, as a device would wait for them in every step.
+        The tensor is kept, because sending it to a device in every step would make the host wait.
         """
         if len(self.levels) == 1:
             return self.levels[0]
         key = like.dtype, like.device
         if key not in self._columns:
-            with torch.inference_mode(False):  # for autograd, too
+            with torch.inference_mode(False):  # so that autograd can use the tensor too
                 self._columns[key] = torch.tensor(
                     self.levels, dtype=like.dtype, device=like.device
                 ).unsqueeze(1)
@@ -161,7 +168,7 @@ def gamma_backward_(
 
 
 def gamma_finish_(ratio: torch.Tensor) -> None:
-    """Half the deviance, from y / p: y / p - log(y / p) - 1."""
+    """Turn y / p into half the deviance, y / p - log(y / p) - 1."""
     ratio.sub_(ratio.log()).sub_(1)
 
 
@@ -172,22 +179,22 @@ def gamma_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 def _true_probability(
     p: torch.Tensor, y: torch.Tensor, out: torch.Tensor, constants: Constants
 ) -> None:
-    """The probability of the true label: p where y is 1, 1 - p where y is 0, both exactly."""
+    """Write the probability of the true label: p where y is 1, 1 - p where y is 0, both exactly."""
     torch.sub(constants.ones, p, out=out)
     torch.lerp(out, p, y, out=out)
 
 
 def smoothed(y: torch.Tensor, smoothing: float) -> torch.Tensor:
-    """Zeros and ones of shape (n_outputs, n_rows) as smoothed targets: y (1 - e) + e / K.
+    """Return smoothed targets y (1 - e) + e / K for zeros and ones of shape (n_outputs, n_rows).
 
-    With K = 2: each row is a label of its own.
+    K is 2, because each output is a label of its own.
     """
     return y * (1 - smoothing) + smoothing / 2
 
 
 def one_hot(y: torch.Tensor, n_classes: int, smoothing: float, dtype: torch.dtype) -> torch.Tensor:
-    """Class indices (1, n_rows) as smoothed targets (n_classes, n_rows)."""
-    # F.one_hot would read the greatest index on some devices.
+    """Return smoothed targets (n_classes, n_rows) for class indices (1, n_rows)."""
+    # On some devices F.one_hot would read the greatest index, for which the host waits.
     ones = torch.zeros(n_classes, y.shape[1], dtype=dtype, device=y.device).scatter_(0, y, 1.0)
     return ones * (1 - smoothing) + smoothing / n_classes
 
@@ -205,7 +212,7 @@ def smooth_binary_backward_(
 
 
 def smooth_binary_finish_(probability: torch.Tensor, *, smoothing: float) -> None:
-    """The loss of both labels, from the true one's probability."""
+    """Turn the probability of the true label into the loss of both labels."""
     other = 1 - probability
     clipped_log_(other)
     clipped_log_(probability)
@@ -234,17 +241,17 @@ def smooth_multiclass_backward_(
 
 
 def smooth_multiclass_terms(z: torch.Tensor, y: torch.Tensor, *, smoothing: float) -> torch.Tensor:
-    """Over 1 - smoothing, which is left to the loss's `scale`."""
+    """Return the loss divided by smoothing - 1, which is its `scale`."""
     log_p, share = torch.log_softmax(z, 0), smoothing / len(z)
     return log_p.gather(0, y) + share / (1 - smoothing) * log_p.sum(0, keepdim=True)
 
 
-# The focal loss is -F(q), F(q) = (1 - q)^g log q, of a probability q. Its delta is cross-entropy's
-# times the weight w(q) = (1 - q)^g - g q (1 - q)^(g - 1) log q.
+# The focal loss of a probability q is -F(q), with F(q) = (1 - q)^g log q. Its delta is that of
+# cross-entropy times the weight w(q) = (1 - q)^g - g q (1 - q)^(g - 1) log q.
 
 
 def _other(q: torch.Tensor, constants: Constants, focus: float) -> torch.Tensor:
-    """1 - q, but not zero where a negative power is taken of it."""
+    """Return 1 - q, which is kept above zero if a negative power of it will be taken."""
     other = torch.sub(constants.ones, q)
     return other.clamp_(min=_EPS[q.dtype]) if focus < 1 else other
 
@@ -252,7 +259,7 @@ def _other(q: torch.Tensor, constants: Constants, focus: float) -> torch.Tensor:
 def _value_and_weight(
     q: torch.Tensor, log_q: torch.Tensor, other: torch.Tensor, focus: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """F(q) and w(q), from q, its logarithm, and 1 - q."""
+    """Return F(q) and w(q), given q, its logarithm, and 1 - q."""
     power = other if focus == 2 else other.pow(focus - 1)
     weight = torch.sub(other, q * log_q, alpha=focus).mul_(power)
     return (power * other).mul_(log_q), weight
@@ -281,7 +288,7 @@ def focal_multiclass_backward_(
 
 
 def focal_binary_finish_(q: torch.Tensor, *, focus: float) -> None:
-    """F(q)."""
+    """Turn q into F(q)."""
     power = (1 - q).pow_(focus)
     q.log_().mul_(power)
 
@@ -303,8 +310,8 @@ def smooth_focal_binary_backward_(
     focus: float,
     smoothing: float,
 ) -> None:
-    # The loss is -a F(q) - b F(1 - q) of the true label's probability q, with a + b = 1; its
-    # derivative by q's own input is b w(1 - q) q - a w(q) (1 - q), and that input is z or -z.
+    # With the probability q of the true label, the loss is -a F(q) - b F(1 - q), with a + b = 1.
+    # Its derivative by the input of q, which is z or -z, is b w(1 - q) q - a w(q) (1 - q).
     q, eps, ones = terms, _EPS[p.dtype], constants.ones
     _true_probability(p, y, q, constants)
     other = torch.sub(ones, q.clamp_(eps, 1 - eps))
@@ -339,7 +346,7 @@ def smooth_focal_multiclass_backward_(
     focus: float,
     smoothing: float,
 ) -> None:
-    # With targets t: delta_j = p_j sum_k t_k w_k - t_j w_j.
+    # With targets t, delta_j = p_j sum_k t_k w_k - t_j w_j.
     ones, share = constants.ones, smoothing / len(log_p)
     p = log_p.exp()
     value, weight = _value_and_weight(p, log_p, _other(p, constants, focus), focus)

@@ -1,13 +1,13 @@
-"""The losses: a table of name, output activation, value and gradient.
+"""The losses: tables of output activation, gradient and value.
 
 Conventions. Raw outputs `z` (the input of the output activation), predictions `p` and targets `y`
-are *feature-major*: shape (n_outputs, n_rows), one column a row of the batch. The target of the
-multiclass losses is the class index, int64 of shape (1, n_rows); all others are floats shaped
-like `p` (one row for all, where quantiles are learned). A loss gives *terms*, of shape
-(n_outputs, n_rows) or (1, n_rows): the loss of a batch is `scale` times the sum over outputs of the
-terms, averaged over rows by their weights. What can wait is left to `scale` (a factor, a sign) and
-to `finish_` (a logarithm), which are applied to the terms of many batches at once: an operation
-less in every step.
+are *feature-major*: their shape is (n_outputs, n_rows), and each column is one row of the batch.
+The targets of the multiclass losses are class indices, int64 of shape (1, n_rows). All other
+targets are floats shaped like `p` (if several quantiles are learned, one row serves all outputs).
+A loss gives *terms*, of shape (n_outputs, n_rows) or (1, n_rows): the loss of a batch is `scale`
+times the sum of the terms over outputs, averaged over rows by their weights. Work that can be
+postponed is left to `scale` (a factor, a sign) and to `finish_` (a logarithm), which are applied to
+the terms of many batches at once. That saves an operation in every step.
 
 scikit-learn's losses are canonical pairs of loss and output activation: d loss / d z = p - y for
 the logistic and the softmax with cross-entropy, the identity with half the squared error, and the
@@ -34,7 +34,15 @@ Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class OutputActivation(NamedTuple):
-    """The last activation, in place on `z` of shape (n_outputs, n_rows), and its logarithm."""
+    """The activation of the output layer.
+
+    Attributes
+    ----------
+    apply_ : callable
+        `(z)`: applies the activation in place to raw outputs of shape (n_outputs, n_rows).
+    log : callable or None
+        Function from raw outputs to the logarithms of the activation.
+    """
 
     apply_: Callable[[torch.Tensor], object]
     log: Callable[[torch.Tensor], torch.Tensor] | None = None
@@ -60,8 +68,8 @@ def _sort_(z: torch.Tensor) -> torch.Tensor:
     return z.copy_(z.sort(0).values)
 
 
-# "sort" is the rearrangement of quantiles: each level is learned by an output of its own, and the
-# sorted outputs, which cannot cross, are never further from the true quantiles than the unsorted
+# "sort" is the rearrangement of quantiles: each level is learned by its own output, and the sorted
+# outputs, which cannot cross, are never further from the true quantiles than the unsorted ones
 # (Chernozhukov, Fernandez-Val and Galichon, Econometrica 78, 2010, proposition 4).
 OUTPUT_ACTIVATIONS: dict[str, OutputActivation] = {
     "identity": OutputActivation(_identity_),
@@ -81,18 +89,20 @@ class Loss(NamedTuple):
         A key of `OUTPUT_ACTIVATIONS`.
     backward_ : callable or None
         `(p, y, terms, constants)`: turns `p` into `delta = d loss / d z` in place and fills
-        `terms` with what `finish_` makes the terms of. None where autograd has to do it.
+        `terms` with values that `finish_` completes. None means that autograd is needed.
     terms : callable
-        `(z, y) -> terms`, differentiable: the reference for `backward_`, and the loss that
+        `(z, y) -> terms`, differentiable. It is the reference for `backward_`, and the loss that
         `AutogradStep` differentiates.
     finish_ : callable
-        Elementwise and in place, on the filled terms of any number of batches.
+        `(terms)`: completes, elementwise and in place, the terms of any number of batches that
+        `backward_` has filled.
     scale : float
-        What the sum of the terms is multiplied by to give the loss.
+        Factor that turns the sum of the terms into the loss.
     has_one_term : bool
         Whether `terms` has one row, instead of one for each output.
     in_training_ : callable or None
-        What `backward_` has in place of the output activation, if it is something else.
+        Function that training applies to the raw outputs before `backward_`, if it is not the
+        output activation.
     averages_outputs : bool
         Whether the *reported* loss is the mean over outputs. scikit-learn reports the mean of
         squared errors over outputs and yet descends along the gradient of their sum.
@@ -108,11 +118,14 @@ class Loss(NamedTuple):
     in_training_: Callable[[torch.Tensor], object] | None = None
 
     def reported_scale(self, n_outputs: int) -> float:
-        """`scale`, for the loss that is reported instead of the one that is descended."""
+        """Return the factor for the reported loss. `scale` is the one for the descended loss."""
         return self.scale / n_outputs if self.averages_outputs else self.scale
 
 
-# Those without parameters; `regression_loss` and `classification_loss` make the others.
+_binary = partial(Loss, "logistic", scale=-1.0)
+_multiclass = partial(Loss, "softmax", scale=-1.0, has_one_term=True)
+
+# Losses without parameters. `regression_loss` and `classification_loss` make the others.
 LOSSES: dict[str, Loss] = {
     "squared_error": Loss(
         "identity",
@@ -126,20 +139,48 @@ LOSSES: dict[str, Loss] = {
     "absolute_error": Loss(
         "identity", functions.absolute_error_backward_, functions.absolute_error_terms
     ),
-    "binary_log_loss": Loss(
-        "logistic",
-        functions.binary_backward_,
-        functions.binary_terms,
-        functions.clipped_log_,
-        scale=-1.0,
+    "binary_log_loss": _binary(
+        functions.binary_backward_, functions.binary_terms, functions.clipped_log_
     ),
-    "multiclass_log_loss": Loss(
-        "softmax",
-        functions.multiclass_backward_,
-        functions.multiclass_terms,
-        functions.clipped_log_,
-        scale=-1.0,
-        has_one_term=True,
+    "multiclass_log_loss": _multiclass(
+        functions.multiclass_backward_, functions.multiclass_terms, functions.clipped_log_
+    ),
+}
+
+# The classifier's losses by (is_multiclass, is_smoothed, is_focal). `classification_loss` binds the
+# parameters of their functions: smoothed losses take `smoothing`, focal ones take `focus`.
+CLASSIFICATION_LOSSES: dict[tuple[bool, bool, bool], Loss] = {
+    (False, False, False): LOSSES["binary_log_loss"],
+    (False, False, True): _binary(
+        functions.focal_binary_backward_,
+        functions.focal_binary_terms,
+        functions.focal_binary_finish_,
+    ),
+    (False, True, False): _binary(
+        functions.smooth_binary_backward_,
+        functions.smooth_binary_terms,
+        functions.smooth_binary_finish_,
+    ),
+    (False, True, True): _binary(
+        functions.smooth_focal_binary_backward_,
+        functions.smooth_focal_binary_terms,
+        functions.smooth_focal_binary_finish_,
+    ),
+    (True, False, False): LOSSES["multiclass_log_loss"],
+    (True, False, True): _multiclass(
+        functions.focal_multiclass_backward_,
+        functions.focal_multiclass_terms,
+        in_training_=_log_softmax_,
+    ),
+    (True, True, False): _multiclass(
+        functions.smooth_multiclass_backward_,
+        functions.smooth_multiclass_terms,
+        in_training_=_log_softmax_,
+    ),
+    (True, True, True): _multiclass(
+        functions.smooth_focal_multiclass_backward_,
+        functions.smooth_focal_multiclass_terms,
+        in_training_=_log_softmax_,
     ),
 }
 
@@ -147,9 +188,10 @@ LOSSES: dict[str, Loss] = {
 def regression_loss(
     loss: str | Function, *, huber_delta: float, quantile: tuple[float, ...]
 ) -> Loss:
-    """The regressor's loss.
+    """Return the loss of a regressor.
 
-    `loss` is a name, or the user's function of raw outputs and targets, both (n_rows, n_outputs).
+    `loss` is a name, or the user's function of raw outputs and targets, both of shape
+    (n_rows, n_outputs).
     """
     if callable(loss):
         return Loss("identity", None, _CustomTerms(loss), has_one_term=True)
@@ -173,37 +215,33 @@ def regression_loss(
 def classification_loss(
     loss: str | Function, *, is_multiclass: bool, label_smoothing: float, focal_gamma: float
 ) -> Loss:
-    """The classifier's loss.
+    """Return the loss of a classifier.
 
-    `loss` is a name, or the user's function of raw outputs and targets (ones and zeros, smoothed),
-    both (n_rows, n_outputs).
+    `loss` is a name, or the user's function of raw outputs and targets (smoothed ones and zeros),
+    both of shape (n_rows, n_outputs).
     """
-    plain = LOSSES["multiclass_log_loss" if is_multiclass else "binary_log_loss"]
     if callable(loss):
+        plain = CLASSIFICATION_LOSSES[is_multiclass, False, False]
         terms = _CustomTerms(loss, label_smoothing, is_multiclass)
         return Loss(plain.output_activation, None, terms, has_one_term=True)
-    options = {"smoothing": label_smoothing} if label_smoothing else {}
-    if loss == "focal" and focal_gamma:
+    is_smoothed, is_focal = label_smoothing > 0, loss == "focal" and focal_gamma > 0
+    found = CLASSIFICATION_LOSSES[is_multiclass, is_smoothed, is_focal]
+    options = {"smoothing": label_smoothing} if is_smoothed else {}
+    if is_focal:
         options["focus"] = focal_gamma
     if not options:
-        return plain
-    name = "_".join(["smooth"] * bool(label_smoothing) + ["focal"] * ("focus" in options))
-    name += "_multiclass" if is_multiclass else "_binary"
-    backward_, terms = (
-        partial(getattr(functions, f"{name}_{part}"), **options) for part in ("backward_", "terms")
+        return found
+    if found.terms is functions.smooth_multiclass_terms:  # they are divided by this scale
+        found = found._replace(scale=label_smoothing - 1)
+    if found.finish_ is not _identity_:
+        found = found._replace(finish_=partial(found.finish_, **options))
+    return found._replace(
+        backward_=partial(found.backward_, **options), terms=partial(found.terms, **options)
     )
-    changed = plain._replace(backward_=backward_, terms=terms, finish_=_identity_)
-    if is_multiclass:
-        changed = changed._replace(in_training_=_log_softmax_)
-    if name == "smooth_multiclass":
-        return changed._replace(scale=label_smoothing - 1)
-    if is_multiclass:
-        return changed
-    return changed._replace(finish_=partial(getattr(functions, f"{name}_finish_"), **options))
 
 
 class _CustomTerms:
-    """The user's loss as terms (1, n_rows), its result checked."""
+    """Terms of shape (1, n_rows) from the user's loss, whose result is checked."""
 
     def __init__(
         self, function: Function, label_smoothing: float = 0.0, is_multiclass: bool = False
@@ -236,9 +274,11 @@ class _CustomTerms:
 
 
 class Criterion(nn.Module):
-    """A loss as a torch user knows it: the mean over rows, as scikit-learn reports it.
+    """A loss as a torch module: the mean over rows, as scikit-learn reports it.
 
-    Shape: raw outputs (n_rows, n_outputs) and targets (n_rows, n_outputs) give a scalar.
+    Shape
+    -----
+    Raw outputs and targets have shape (n_rows, n_outputs). The result is a scalar.
     """
 
     def __init__(self, loss: Loss) -> None:

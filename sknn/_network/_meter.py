@@ -1,47 +1,28 @@
-"""The loss of an epoch: where steps write what it is made of, and how it is read."""
+"""The loss of an epoch: steps write its parts to memory of a meter, which is read once."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from sknn._data._batches import Batch
 from sknn._network._products import Operand
-
-if TYPE_CHECKING:
-    from sknn._network._steps import AutogradStep, ClosedFormStep
-
-
-class Slot(NamedTuple):
-    """Where a step writes what `LossMeter` makes the loss of.
-
-    Attributes
-    ----------
-    terms : torch.Tensor of shape (n_outputs, n_rows) or (1, n_rows)
-        The terms of the loss, but for what the step leaves to its `finish_`.
-    norm : operand of shape ()
-        The squared norm of the weights.
-    """
-
-    terms: torch.Tensor
-    norm: Operand
-    factors: torch.Tensor
+from sknn._network._steps import AutogradStep, ClosedFormStep, Slot
 
 
 class LossMeter:
-    """The loss of an epoch, as scikit-learn reports it, read from the device once.
+    """The loss of an epoch, as scikit-learn reports it, which is read from the device once.
 
-    The reported loss of a batch is the loss's scale times its weighted mean of terms (over
-    outputs too, where the loss says so) plus the penalty alpha / (2 n) |W|^2; that of an epoch
-    is their mean by number of rows.
+    The reported loss of a batch is the scale of the loss times the weighted mean of the terms (also
+    over outputs, if the loss averages them) plus the penalty alpha / (2 n) |W|^2. The loss of an
+    epoch is the mean of the losses of its batches, weighted by their numbers of rows.
 
     Parameters
     ----------
     step : ClosedFormStep or AutogradStep
+        The step whose losses are measured.
     n_samples, batch_size : int
-        Rows of an epoch and of a batch. The terms of as many batches as `MAX_TERMS` and
-        `MAX_BATCHES` allow are kept apart before they are summed.
+        Number of rows in an epoch and in a batch. The terms of as many batches as `MAX_TERMS` and
+        `MAX_BATCHES` allow are kept before they are summed.
     """
 
     MAX_TERMS = 2**16
@@ -56,23 +37,25 @@ class LossMeter:
         self._operand, self._multiply = step.products.operand, step.products.multiply
         self._terms_scale = loss.reported_scale(n_outputs)
         self._norm_scale = 0.5 * step.alpha
-        self._n_terms = 1 if loss.has_one_term else n_outputs  # of a row
+        self._n_terms = 1 if loss.has_one_term else n_outputs  # terms of one row
         n_rows = max(batch_size, min(n_samples, self.MAX_TERMS // self._n_terms))
         self._terms = new_ones(self._n_terms * n_rows)
         self._factors = new_ones(self._n_terms * n_rows)
-        # The sum of the terms, then the norm of each batch.
+        # The first value is the sum of the terms; the others are the norms, one for each batch.
         self._values = new_ones(1 + min(-(-n_samples // batch_size), self.MAX_BATCHES))
         self._sum = self._operand(self._values[0])
-        # Views, made once: in a small network's epoch, each costs as much as an operation.
+        # Views are made once: in an epoch of a small network, each costs as much as an operation.
         self._slots: dict[tuple[int, int, int], Slot] = {}
-        self._filled: dict[int, tuple[torch.Tensor, Operand, Operand]] = {}
-        # Rows and weight of each batch; the batch itself would keep its gathered rows alive.
+        self._filled_views: dict[int, tuple[torch.Tensor, Operand, Operand]] = {}
+        # Number of rows and sum of weights of each batch. The batch itself would keep its gathered
+        # rows alive.
         self._batches: list[tuple[int, float]] = []
         self._n_filled = 0
+        # Values of earlier batches, for which there was no memory left.
         self._full: list[tuple[torch.Tensor, list[tuple[int, float]]]] = []
 
     def slot(self, batch: Batch) -> Slot:
-        """Where the step of this batch writes."""
+        """Return the slot into which the step of this batch writes."""
         n_terms = self._n_terms * batch.n_rows
         if 1 + len(self._batches) == len(self._values) or (
             self._n_filled + n_terms > len(self._terms)
@@ -90,7 +73,10 @@ class LossMeter:
         return slot
 
     def batch_loss(self, batch: Batch, slot: Slot) -> float:
-        """The reported loss of the batch whose slot was filled last. Waits for the device."""
+        """Return the reported loss of the batch whose slot was filled last.
+
+        This waits for the device.
+        """
         terms = slot.terms.clone()
         self._finish_(terms)
         terms = terms.sum(0)
@@ -106,18 +92,21 @@ class LossMeter:
         return Slot(terms, self._operand(self._values[1 + n_batches]), factors)
 
     def _summed(self) -> torch.Tensor:
-        """Sum the terms that are there."""
+        """Sum the terms that have been filled, and return the sum and the norms."""
         n = self._n_filled
-        if n not in self._filled:
+        if n not in self._filled_views:
             terms, factors = self._terms[:n], self._factors[:n]
-            self._filled[n] = (terms, self._operand(terms), self._operand(factors))
-        terms, terms_operand, factors_operand = self._filled[n]
+            self._filled_views[n] = (terms, self._operand(terms), self._operand(factors))
+        terms, terms_operand, factors_operand = self._filled_views[n]
         self._finish_(terms)
         self._multiply(terms_operand, factors_operand, out=self._sum)
         return self._values
 
     def read(self) -> float:
-        """The mean by rows since the last reading. Waits for the device, as nothing else does."""
+        """Return the mean loss of the rows since the last reading.
+
+        This waits for the device, which nothing else does in an ordinary epoch.
+        """
         total, n_rows = 0.0, 0
         filled = [*self._full, (self._summed(), self._batches)]
         values = [values for values, _ in filled]

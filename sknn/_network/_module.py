@@ -1,12 +1,14 @@
-"""The network as any torch user knows it, and its initial weights."""
+"""The network as a torch module, and its initial weights."""
 
 from __future__ import annotations
 
 import copy
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,18 +16,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from sknn._network._activations import ACTIVATIONS
+from sknn._network._architecture import ActivationLike, Network
 from sknn._network._dropout import Dropout, Masks
 from sknn._platform import _compat
 from sknn._platform._compat import borrowed_generator
-from sknn._platform._torch_settings import usual_constructors
-from sknn._training._problem import ActivationLike, Network
+from sknn._platform._torch_settings import float32_on_cpu_as_default
 
 
 class Linear(nn.Linear):
-    """A linear layer around given tensors.
+    """A linear layer whose parameters are given tensors.
 
-    Torch's own constructor draws initial weights from torch's global generator, which belongs
-    to the user.
+    The constructor of `torch.nn.Linear` is not called, because it draws initial weights from
+    torch's global generator, which belongs to the user.
     """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
@@ -36,10 +38,10 @@ class Linear(nn.Linear):
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch normalization (Ioffe and Szegedy, 2015) that a batch of one row does not break.
+    """Batch normalization (Ioffe and Szegedy, 2015) that accepts a batch of one row in training.
 
-    One row has no variance: in training it is normalized by the running statistics, as in
-    prediction, and leaves them as they are.
+    One row has no variance. In training it is normalized by the running statistics, as in
+    prediction, and does not change them.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -55,23 +57,27 @@ NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {"layer": nn.LayerNorm, 
 class FeedForwardModule(nn.Sequential):
     """Linear layers with normalization, activation and dropout between them.
 
-    The modules are named `linear0`, `normalization0`, `activation0`, `dropout0`, `linear1`, ...,
-    those that are not asked for left out; `input_dropout` comes first.
+    The modules are named `input_dropout`, `linear0`, `normalization0`, `activation0`, `dropout0`,
+    `linear1`, and so on, in this order. Those that the network does not have are left out.
 
     Parameters
     ----------
     weights : sequence of torch.Tensor of shape (n_out, n_in)
+        Weights of each layer.
     biases : sequence of torch.Tensor of shape (n_out,)
-        The linear layers' parameters are views of these tensors, never copies.
+        Biases of each layer. The parameters of the linear layers are views of the tensors in
+        `weights` and `biases`, never copies.
     network : Network
+        The architecture.
     between : sequence of list of (str, torch.nn.Module), default=None
-        What `modules_between` made for each hidden layer; by default it is made here.
+        The result of `modules_between`. By default that function is called here.
     masks : Masks, default=None
-        Draws what dropout leaves out. Without one there is no dropout.
+        Generator of dropout's factors. Without it there is no dropout.
 
     Shape
     -----
-    Input (n_rows, n_features), output (n_rows, n_outputs): what enters the output activation.
+    The input has shape (n_rows, n_features). The output has shape (n_rows, n_outputs) and holds the
+    raw outputs, which the output activation takes.
     """
 
     def __init__(
@@ -96,60 +102,69 @@ class FeedForwardModule(nn.Sequential):
         super().__init__(OrderedDict(modules))
 
     def __getitem__(self, index):
-        """A module, or a slice as a plain `torch.nn.Sequential`."""
+        """Return a module, or a slice of the modules as a plain `torch.nn.Sequential`."""
         if not isinstance(index, slice):
             return super().__getitem__(index)
         return nn.Sequential(OrderedDict(self.places()[index]))
 
     def places(self) -> list[tuple[str, nn.Module]]:
-        """Each place and its module, of which `named_children` gives one in two places once."""
+        """Return all names with their modules.
+
+        `named_children` would give a module that stands in two places only once.
+        """
         return list(self._modules.items())
 
     def extras(self) -> dict[str, torch.Tensor]:
-        """What is in the state beside the linear layers, by its name in `state_dict`."""
-        return {k: v for k, v in self.state_dict().items() if not k.startswith("linear")}
+        """Return the state of all modules but the linear layers, by name in `state_dict`."""
+        return {n: t for n, t in self.state_dict().items() if not n.startswith("linear")}
 
     def load_extras(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take up what `extras` gave, as arrays.
+        """Load what `extras` returned, given as arrays.
 
         Raises
         ------
         ValueError
-            If names or shapes are not those of this module.
+            If the names or shapes differ from those of this module.
         """
-        there = self.extras()
-        wanted = {name: tuple(tensor.shape) for name, tensor in there.items()}
-        given = {name: np.shape(array) for name, array in arrays.items()}
-        if given != wanted:
-            raise ValueError(
-                f"The model that is there has module_state_ of shapes {given}, but normalization"
-                f" and activation ask for {wanted}. Set them back, or fit anew with"
-                " warm_start=False."
-            )
-        for name, tensor in there.items():
+        extras = self.extras()
+        check_extras(arrays, extras)
+        for name, tensor in extras.items():
             tensor.copy_(_compat.as_tensor(np.asarray(arrays[name])))
 
 
+def check_extras(arrays: dict[str, np.ndarray], extras: dict[str, torch.Tensor]) -> None:
+    """Refuse arrays whose names or shapes are not those of the state of modules."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in extras.items()}
+    given = {name: np.shape(array) for name, array in arrays.items()}
+    if given != wanted:
+        raise ValueError(
+            f"The model that is there has module_state_ of shapes {given}, but normalization"
+            f" and activation ask for {wanted}. Set them back, or fit anew with"
+            " warm_start=False."
+        )
+
+
 def modules_between(network: Network) -> list[list[tuple[str, nn.Module]]]:
-    """Normalization and activation of each hidden layer, named, with initial parameters.
+    """Make the normalization and activation of each hidden layer, named and initialized.
 
     Raises
     ------
     ValueError
-        If a callable of the user makes something that is no module.
+        If a callable of the user returns something that is not a module.
     """
     layers = []
     pairs = zip(network.layer_units[1:-1], network.activations, strict=True)
-    # The user's modules may draw initial parameters from torch's generator.
+    # The user's modules may draw initial parameters from torch's global generator.
     is_custom = network.has_modules_of_the_user
-    with usual_constructors(), borrowed_generator() if is_custom else nullcontext():
+    with float32_on_cpu_as_default(), borrowed_generator() if is_custom else nullcontext():
         for i, (n_units, activation) in enumerate(pairs):
             layer: list[tuple[str, nn.Module]] = []
             if network.normalization is not None:
                 layer.append((f"normalization{i}", NORMALIZATIONS[network.normalization](n_units)))
             layer.append((f"activation{i}", _activation_module(activation)))
             layers.append(layer)
-    # A module that the user keeps is not trained; one that stands in two layers stays one.
+    # Copies are trained, so that a module that the user keeps does not change. A module that stands
+    # in two layers is copied once.
     return copy.deepcopy(layers) if is_custom else layers
 
 
@@ -170,6 +185,32 @@ def _activation_module(activation: ActivationLike) -> nn.Module:
     return module
 
 
+class InitialRule(NamedTuple):
+    """How the parameters of a layer are drawn: uniformly on [-b, b].
+
+    Attributes
+    ----------
+    bound : callable
+        `(n_in, n_out) -> b`.
+    draws_biases : bool
+        Whether the biases are drawn too, after the weights of their layer. If not, they are zero.
+    """
+
+    bound: Callable[[int, int], float]
+    draws_biases: bool
+
+
+# "glorot" and "logistic" are scikit-learn's rules (Glorot and Bengio, 2010). "he" is the rule for
+# activations that let about half of the variance through, as relu does (He et al., 2015). "lecun"
+# gives the weights a variance of 1 / n_in (for selu: Klambauer et al., 2017).
+INITIAL: dict[str, InitialRule] = {
+    "glorot": InitialRule(lambda n_in, n_out: math.sqrt(6 / (n_in + n_out)), True),
+    "logistic": InitialRule(lambda n_in, n_out: math.sqrt(2 / (n_in + n_out)), True),
+    "he": InitialRule(lambda n_in, n_out: math.sqrt(6 / n_in), False),
+    "lecun": InitialRule(lambda n_in, n_out: math.sqrt(3 / n_in), False),
+}
+
+
 def initial_parameters(
     layer_units: Sequence[int],
     activations: Sequence[ActivationLike] | str,
@@ -178,25 +219,20 @@ def initial_parameters(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Draw coefficients and intercepts, layer by layer.
 
-    Before scikit-learn's four activations, and before the user's own, as scikit-learn does: uniform
-    on [-b, b] with b = sqrt(6 / (n_in + n_out)) (Glorot and Bengio, 2010), 2 in place of 6 for the
-    logistic; the biases are drawn too, after the weights of their layer. Before the others the
-    biases are zero, and b is
-
-    - sqrt(6 / n_in) for those that let about half of the variance through, as relu does:
-      leaky_relu, elu, gelu, silu, mish (He et al., 2015);
-    - sqrt(3 / n_in), a variance of 1 / n_in, for selu (Klambauer et al., 2017) and softplus.
-
-    The output layer follows the last hidden layer where that is scikit-learn's, and else has zero
-    biases and a variance of 1 / n_in.
+    The activation after a layer names its rule in `INITIAL`: scikit-learn's four activations have
+    scikit-learn's rules, and the user's own activations have "glorot". The output layer follows the
+    rule of the last hidden layer if that is one of scikit-learn's, and else "lecun".
 
     Parameters
     ----------
     layer_units : sequence of int
+        Number of features, of units in each hidden layer, and of outputs.
     activations : sequence of str or callable, or str
-        One for each hidden layer; a string is that of all layers.
+        Activation of each hidden layer. A string is the activation of all of them.
     random_state : numpy.random.RandomState
+        Generator of the values, which are drawn in float64.
     dtype : dtype, default=float64
+        Dtype of the result.
 
     Returns
     -------
@@ -206,23 +242,16 @@ def initial_parameters(
     n_hidden = len(layer_units) - 2
     # Without a hidden layer, a string still names the rule of the output layer, as in scikit-learn.
     names = [activations] * (n_hidden + 1) if isinstance(activations, str) else [*activations]
-    rules = [ACTIVATIONS[a].initial if isinstance(a, str) else "glorot" for a in names]
-    last = rules[-1] if rules else "glorot"
-    rules = [*rules[:n_hidden], last if last in ("glorot", "logistic") else "lecun"]
+    rules = [INITIAL[ACTIVATIONS[a].initial if isinstance(a, str) else "glorot"] for a in names]
+    last = rules[-1] if rules else INITIAL["glorot"]
+    rules = [*rules[:n_hidden], last if last.draws_biases else INITIAL["lecun"]]
     coefs, intercepts = [], []
     for (n_in, n_out), rule in zip(pairwise(layer_units), rules, strict=True):
-        square = {
-            "glorot": 6.0 / (n_in + n_out),
-            "logistic": 2.0 / (n_in + n_out),
-            "he": 6.0 / n_in,
-            "lecun": 3.0 / n_in,
-        }[rule]
-        bound = np.sqrt(square)
+        bound = rule.bound(n_in, n_out)
         coef = random_state.uniform(-bound, bound, (n_in, n_out))
-        if rule in ("glorot", "logistic"):
+        intercept = np.zeros(n_out)
+        if rule.draws_biases:
             intercept = random_state.uniform(-bound, bound, n_out)
-        else:
-            intercept = np.zeros(n_out)
         coefs.append(coef.astype(dtype, copy=False))
         intercepts.append(intercept.astype(dtype, copy=False))
     return coefs, intercepts

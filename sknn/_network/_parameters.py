@@ -1,16 +1,17 @@
 """All parameters of a network in one flat tensor, with the solver's state beside them.
 
-Layout. Row 0 of `storage` holds the parameters, the rows below it what the solver remembers of
-each of them (Adam: two moments, SGD: a velocity). A row is the weights of all layers, then
-their biases, then the parameters of other modules (of normalization, of the user's activations). So
-a solver updates whole vectors, the penalty is one product of the leading part of
-a row with itself, and a checkpoint of everything is one copy (and one of each module's buffers, the
-running statistics, if there are any).
+Layout. Row 0 of `storage` holds the parameters. The rows below it hold the values that the solver
+keeps for each parameter (two moments for Adam, a velocity for SGD). Each row holds the weights of
+all layers, then their biases, then the parameters of other modules (normalization, the user's
+activations). So a solver updates whole vectors, the penalty is one product of the leading part of a
+row with itself, and a checkpoint of everything is one copy (and one of each buffer of the modules,
+such as running statistics, if there are any).
 
-The weights of a layer are held (n_out, n_in), as `torch.nn.Linear` has them: together with
-feature-major activations this is the layout in which the products of narrow layers are fastest
-(about half the time; `examples/benchmarks/choices.py` measures it). The one exception is a first
-layer that multiplies sparse rows: there a row's products read whole rows of the transpose.
+The weights of a layer have shape (n_out, n_in), as in `torch.nn.Linear`. Together with
+feature-major activations, this is the layout in which the products of narrow layers are fastest
+(they take about half the time; `examples/benchmarks/choices.py` measures it). The one exception is
+a first layer that multiplies sparse rows: the products of a row then read whole rows of the
+transpose.
 """
 
 from __future__ import annotations
@@ -30,14 +31,16 @@ Arrays = list[np.ndarray]
 
 
 class Row(NamedTuple):
-    """One row of `FlatParameters.storage`: a value for each parameter.
+    """One row of `FlatParameters.storage`, which has a value for each parameter.
 
     Attributes
     ----------
     coefs : list of ndarray of shape (n_in, n_out)
+        Values for the weights of each layer.
     intercepts : list of ndarray of shape (n_out,)
+        Values for the biases of each layer.
     extras : list of ndarray
-        Of the parameters of other modules than the linear layers.
+        Values for the parameters of modules other than the linear layers.
     """
 
     coefs: Arrays
@@ -46,14 +49,14 @@ class Row(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """Copies of some rows of `storage` and of the buffers."""
+    """Copies of some rows of `FlatParameters.storage` and of the buffers."""
 
     rows: torch.Tensor
     buffers: list[torch.Tensor]
 
 
 class FlatParameters:
-    """Weights and biases of every layer, and what else is learned, as views of one vector.
+    """Weights and biases of every layer, and all other parameters, as views of one vector.
 
     Parameters
     ----------
@@ -62,29 +65,38 @@ class FlatParameters:
     n_slots : int
         Number of values that the solver keeps for each parameter.
     dtype : torch.dtype
+        Dtype of the parameters, the gradient and the solver's values.
     device : torch.device
+        Device of the same.
     input_major : bool
-        Whether the first layer's weights are held (n_in, n_out).
+        Whether the weights of the first layer are stored with shape (n_in, n_out).
     modules : sequence of torch.nn.Module
-        Their parameters become views of the vector, their values kept; their buffers belong to
-        every checkpoint.
+        Other modules than the linear layers. Their parameters become views of the vector and keep
+        their values. Their buffers are part of every checkpoint.
 
     Attributes
     ----------
     device : torch.device
-        As it was named: "cuda" stays "cuda".
+        The device, as the caller named it: "cuda" stays "cuda".
     vector : torch.Tensor of shape (n_parameters,)
-        The parameters, with `grad` as its gradient: what a `torch.optim.Optimizer` is given.
+        The parameters, with the gradient as its `grad`. It is the parameter that a
+        `torch.optim.Optimizer` is given.
     gradient : torch.Tensor of shape (n_parameters,)
+        The gradient of the loss by `vector`.
     message : torch.Tensor of shape (n_parameters + 1,)
-        The gradient and, behind it, room for the loss: what processes sum.
+        The gradient followed by one value for the loss. Processes add up their messages.
     slots : torch.Tensor of shape (n_slots, n_parameters)
+        The values that the solver keeps.
     penalized, penalized_gradient : torch.Tensor of shape (n_weights,)
         The weights of all layers, on which the L2 penalty acts, and their gradient.
     weights, weight_gradients : list of torch.Tensor of shape (n_out, n_in)
+        Weights of each layer, and their gradients.
     biases, bias_gradients : list of torch.Tensor of shape (n_out,)
+        Biases of each layer, and their gradients.
     extras : list of torch.nn.Parameter
+        Parameters of `modules`.
     buffers : list of torch.Tensor
+        Buffers of `modules`.
     """
 
     def __init__(
@@ -102,7 +114,7 @@ class FlatParameters:
         self.device = torch.device(device)
         for module in modules:
             module.to(device, dtype)
-        # A module that stands in several layers has its parameters once.
+        # The parameters of a module that stands in several layers are counted once.
         self.extras = list({id(p): p for m in modules for p in m.parameters()}.values())
         self.buffers = list({id(b): b for m in modules for b in m.buffers()}.values())
         n_weights = sum(n_in * n_out for n_in, n_out in pairwise(self.layer_units))
@@ -125,7 +137,7 @@ class FlatParameters:
     def views(
         self, row: torch.Tensor
     ) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
-        """One row as the weights (n_out, n_in) and the biases of each layer, and the extras."""
+        """Return views of one row: the weights (n_out, n_in), the biases and the extras."""
         shapes = list(pairwise(self.layer_units))
         sizes = [n_in * n_out for n_in, n_out in shapes]
         units = list(self.layer_units[1:])
@@ -138,7 +150,7 @@ class FlatParameters:
         return weights, parts[n : 2 * n], extras
 
     def read(self, row: int = 0) -> Row:
-        """One row of `storage` as NumPy arrays. On the CPU they share its memory."""
+        """Return one row of `storage` as NumPy arrays, which on the CPU share its memory."""
         weights, biases, extras = self.views(self.storage[row])
         return Row(
             [w.t().cpu().numpy() for w in weights],
@@ -149,7 +161,7 @@ class FlatParameters:
     def write(
         self, coefs: Sequence, intercepts: Sequence, extras: Sequence | None = None, row: int = 0
     ) -> None:
-        """Copy arrays into one row of `storage`; without `extras`, these stay as they are."""
+        """Copy arrays into one row of `storage`. If `extras` is None, the extras do not change."""
         weights, biases, others = self.views(self.storage[row])
         for view, array in zip(weights, coefs, strict=True):
             view.copy_(_compat.as_tensor(np.asarray(array)).t())
@@ -160,7 +172,7 @@ class FlatParameters:
                 view.copy_(_compat.as_tensor(np.asarray(array)))
 
     def attach_gradients(self, module: nn.Module) -> None:
-        """Let the gradients of a module's linear layers be those of the vector, too."""
+        """Make the gradients of a module's linear layers views of the vector's gradient."""
         linear = (m for name, m in module.named_children() if name.startswith("linear"))
         for layer, weight, bias in zip(
             linear, self.weight_gradients, self.bias_gradients, strict=True
@@ -168,11 +180,11 @@ class FlatParameters:
             layer.weight.grad, layer.bias.grad = weight, bias
 
     def checkpoint(self) -> Checkpoint:
-        """A copy of the parameters, without what the solver remembers."""
+        """Return a copy of the parameters and buffers, without the values that the solver keeps."""
         return Checkpoint(self.storage[0].clone(), [b.clone() for b in self.buffers])
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go back to what `checkpoint` gave."""
+        """Restore what `checkpoint` returned."""
         self.storage[0].copy_(checkpoint.rows)
         for buffer, saved in zip(self.buffers, checkpoint.buffers, strict=True):
             buffer.copy_(saved)
@@ -188,7 +200,7 @@ class FlatParameters:
             self.restore(now)
 
     def save(self) -> None:
-        """Keep a copy of everything for `revert`."""
+        """Save a copy of everything for `revert`."""
         if self._saved is None:
             empty = [torch.empty_like(b) for b in self.buffers]
             self._saved = Checkpoint(torch.empty_like(self.storage), empty)
@@ -198,7 +210,7 @@ class FlatParameters:
                 saved.copy_(buffer)
 
     def revert(self) -> None:
-        """Go back to the last `save`."""
+        """Restore what `save` saved last."""
         self.storage.copy_(self._saved.rows)
         for buffer, saved in zip(self.buffers, self._saved.buffers, strict=True):
             buffer.copy_(saved)

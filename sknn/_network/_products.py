@@ -1,13 +1,13 @@
-"""Who multiplies the matrices of a step: NumPy's BLAS, torch's, or bfloat16 units.
+"""Matrix products of a step: by NumPy's BLAS, by torch's BLAS, or by bfloat16 units.
 
-A step is written once, for *operands*: what `operand` makes of a tensor, sharing its memory, and
-what `multiply` takes. Elementwise work and reductions are torch's everywhere.
+A step is written once, for *operands*: `operand` makes one of a tensor, whose memory it shares, and
+`multiply` takes them. Torch does the elementwise operations and reductions in all cases.
 
-NumPy's BLAS (OpenBLAS) multiplies faster than torch's (MKL) on the AMD processor that this was
-measured on, most of all narrow matrices and float64. And a call costs less. But its threads are not
-torch's, and what is elementwise must keep to one thread beside them: the idle threads of either
-library spin for a while, on the cores that the other one needs. So large steps on many threads are
-all torch's. `examples/benchmarks/choices.py` measures it.
+NumPy's BLAS (OpenBLAS) multiplies faster than torch's BLAS (MKL) on the AMD processor on which this
+was measured, most of all for narrow matrices and float64. A call also costs less. But its threads
+are not those of torch, and elementwise operations beside them have to run on one thread, because
+the idle threads of either library spin for a while on the cores that the other one needs. So torch
+does everything in large steps on many threads. `examples/benchmarks/choices.py` measures it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import torch
 from sknn._network._parameters import FlatParameters
 from sknn._platform._threads import is_worth_sharing, one_blas_thread, threads_for
 
-# With more threads of torch than this, elementwise work on one of them costs more than NumPy's
-# products save. Measured on two.
+# If torch has more threads than this, elementwise operations on one of them cost more than NumPy's
+# products save. This was measured on two threads.
 NUMPY_UP_TO = 2
 OPERANDS = (np.ndarray, torch.Tensor)
-Operand = Any  # one of them
+Operand = Any  # an instance of one of `OPERANDS`
 
 
 class TorchProducts:
@@ -35,18 +35,22 @@ class TorchProducts:
     Parameters
     ----------
     parameters : FlatParameters
+        The parameters of the network.
 
     Attributes
     ----------
     dtype : torch.dtype
-        Of the rows, and of the outputs of all layers but the last.
+        Dtype of the rows, and of the outputs of all layers but the last.
     weights, weight_gradients : list of operands of shape (n_out, n_in)
+        Weights of each layer, and their gradients.
     biases : list of torch.Tensor of shape (n_out,)
+        Biases of each layer.
     bias_gradients : list of operands of shape (n_out,)
+        Gradients of the biases.
     multiply : callable
-        `(left, right, out=...)`, of two matrices.
+        `(left, right, out=...)`: writes the product of two matrices.
     sum_rows : callable
-        `(matrix, ones, out=...)`: the sum of each row, as a product with a vector of ones.
+        `(matrix, ones, out=...)`: writes the sum of each row, as a product with a vector of ones.
     """
 
     multiply: Callable[..., object] = staticmethod(torch.matmul)
@@ -63,23 +67,23 @@ class TorchProducts:
     @staticmethod
     @contextmanager
     def threads(flops: float) -> Iterator[None]:
-        """Run the body on as many threads as steps of so many operations are worth."""
+        """Run the body on as many threads as are worth it for steps of `flops` operations."""
         with threads_for(flops):
             yield
 
     def operand(self, tensor: torch.Tensor) -> Operand:
-        """A tensor as `multiply` takes it; it shares the tensor's memory."""
+        """Return a tensor as `multiply` takes it, without a copy."""
         return tensor
 
     def refresh(self) -> None:
-        """Take up the parameters as they are now, before a step."""
+        """Read the current parameters before a step."""
 
     def collect(self) -> None:
-        """Hand the gradient to the parameters, after a step."""
+        """Write the gradient to the parameters after a step."""
 
 
 class NumPyProducts(TorchProducts):
-    """Products by NumPy's BLAS, on views of tensors on the CPU."""
+    """Products by NumPy's BLAS, on arrays that are views of tensors on the CPU."""
 
     multiply = staticmethod(np.dot)
     sum_rows = staticmethod(np.dot)
@@ -87,12 +91,12 @@ class NumPyProducts(TorchProducts):
     @staticmethod
     @contextmanager
     def threads(flops: float) -> Iterator[None]:
-        """Torch on one thread, and the BLAS too, unless the products gain by two."""
+        """Run torch on one thread, and also the BLAS unless its products gain from more."""
         shares = is_worth_sharing(flops) and 1 < torch.get_num_threads() <= NUMPY_UP_TO
         with (
             threads_for(0.0),
             nullcontext() if shares else one_blas_thread(),
-            np.errstate(all="ignore"),  # the loss tells of overflows
+            np.errstate(all="ignore"),  # the loss shows overflows
         ):
             yield
 
@@ -101,7 +105,7 @@ class NumPyProducts(TorchProducts):
 
 
 class BFloat16Products(TorchProducts):
-    """Products of bfloat16 copies, which the processor's bfloat16 units add up in float32.
+    """Products of bfloat16 copies, which bfloat16 units of the processor add up in float32.
 
     The parameters, the gradient that the solver sees and all of the solver's state stay in
     float32 (Micikevicius et al., Mixed Precision Training, 2018). bfloat16 has float32's range, so
@@ -130,7 +134,7 @@ class BFloat16Products(TorchProducts):
 
 
 def products_of(device: torch.device, flops: float, mixed: bool) -> type[TorchProducts]:
-    """The kind of products for steps of so many operations; with `mixed`, of bfloat16 copies."""
+    """Return the class of products for steps of `flops` operations; `mixed` asks for bfloat16."""
     if mixed:
         return BFloat16Products
     shares_torchs_threads = is_worth_sharing(flops) and torch.get_num_threads() > NUMPY_UP_TO

@@ -1,16 +1,16 @@
-"""From a gradient vector to a new parameter vector: scikit-learn's formulas on one flat tensor.
+"""Solvers turn a gradient vector into a new parameter vector, by scikit-learn's formulas.
 
-Each stochastic solver is a `torch.optim.Optimizer` over the one vector of `FlatParameters`; what it
-remembers of each parameter lives in the rows of `FlatParameters.slots`, and `numbers` /
-`restore` move the few values beside it. `TorchSolver` is an optimizer of torch, or of the user.
+Each stochastic solver is a `torch.optim.Optimizer` over the one vector of `FlatParameters`. The
+values that it keeps for each parameter are the rows of `FlatParameters.slots`; `numbers` and
+`restore` save and restore its few other values. `TorchSolver` wraps an optimizer of torch, or of
+the user.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,22 +18,23 @@ import torch
 from torch import nn
 
 from sknn._network._parameters import FlatParameters
+from sknn._network._solver_options import SOLVER_OPTIONS
 from sknn._platform import _compat
-from sknn._platform._torch_settings import has_usual_dtype, usual_dtype
+from sknn._platform._torch_settings import float32_as_default, is_float32_default
 
 
 class Solver(torch.optim.Optimizer):
     """A first-order update of one flat vector.
 
-    Subclasses say in `n_slots` how many values they keep for each parameter and implement `update`.
-    `update` is what the training loop calls: torch wraps every `step` in a profiler's record,
-    which costs as much as the update of a small network.
+    Subclasses define `n_slots`, the number of values that they keep for each parameter, and
+    implement `update`. The training loop calls `update` and not `step`, because torch wraps every
+    `step` in a profiler's record, which costs as much as the update of a small network.
     """
 
     n_slots: ClassVar[int]
 
     def __init__(self, parameters: FlatParameters, learning_rate_init: float, **defaults: Any):
-        # Looked up once: in a small network's step, a view costs as much as an operation.
+        # Views are made once: in a step of a small network, each costs as much as an operation.
         self._vector, self._gradient = parameters.storage[0], parameters.gradient
         self._slots = list(parameters.slots)
         self.n_updates = 0
@@ -44,13 +45,13 @@ class Solver(torch.optim.Optimizer):
         )
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Take the one group. Torch's own method imports its compiler, which takes a second."""
+        """Add a parameter group. Torch's method imports its compiler, which takes a second."""
         group = {**self.defaults, **param_group}
         self.param_groups.append({**group, "params": list(group["params"])})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Torch's name for `update`; the gradient is the vector's `grad`."""
+        """Call `update` under torch's name. The gradient is the `grad` of the vector."""
         value = None
         if closure is not None:
             with torch.enable_grad():
@@ -59,25 +60,25 @@ class Solver(torch.optim.Optimizer):
         return value
 
     def update(self) -> None:
-        """Change the vector by its gradient."""
+        """Update the vector by its gradient."""
         raise NotImplementedError
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """What schedulers and callbacks are given."""
+        """The optimizer that schedulers and callbacks are given."""
         return self
 
     def mark(self) -> dict[str, Any]:
-        """What, beside the slots, an interrupted epoch may have changed."""
+        """Return the values beside the slots that an interrupted epoch may have changed."""
         return {"lr": self.param_groups[0]["lr"], "n_updates": self.n_updates}
 
     def numbers(self) -> dict[str, Any]:
-        """What, beside the slots, a later `partial_fit` needs to go on."""
+        """Return the values beside the slots that a later `partial_fit` needs to continue."""
         group = {k: v for k, v in self.param_groups[0].items() if k != "params"}
         return {**group, "n_updates": self.n_updates}
 
     def restore(self, numbers: dict[str, Any]) -> None:
-        """Take up what `numbers` or `mark` gave: the hyperparameters of the first call, too."""
+        """Restore what `numbers` or `mark` returned, including the first call's hyperparameters."""
         numbers = dict(numbers)
         self.n_updates = numbers.pop("n_updates")
         self.param_groups[0].update(numbers)
@@ -86,11 +87,12 @@ class Solver(torch.optim.Optimizer):
 class SGD(Solver):
     """Stochastic gradient descent with momentum, by scikit-learn's formulas.
 
-    With velocity v, rate r and momentum m: v <- m v - r g, then w <- w + v; with Nesterov's
-    momentum the velocity is applied once more: w <- w + m v - r g (Sutskever et al., 2013).
+    With velocity v, rate r, momentum m and gradient g, the update is v <- m v - r g, then
+    w <- w + v. Nesterov's momentum applies the velocity once more: w <- w + m v - r g (Sutskever et
+    al., 2013).
     """
 
-    n_slots = 1
+    n_slots = SOLVER_OPTIONS["sgd"].n_slots
 
     def __init__(
         self,
@@ -101,7 +103,8 @@ class SGD(Solver):
         learning_rate: str = "constant",
         power_t: float = 0.5,
     ) -> None:
-        # The schedule is kept here, as it outlives one call of partial_fit; `_stopping` applies it.
+        # The schedule is kept here because it outlives one call of partial_fit. `_stopping` applies
+        # it.
         super().__init__(
             parameters,
             learning_rate_init,
@@ -126,13 +129,13 @@ class SGD(Solver):
 class Adam(Solver):
     """Adam (Kingma and Ba, 2014) in scikit-learn's form.
 
-    With moments m, v and step t: w <- w - r_t m / (sqrt(v) + epsilon) with the rate
-    r_t = r sqrt(1 - beta_2^t) / (1 - beta_1^t). So epsilon meets the root *before* its bias is
-    corrected. Torch adds its own after: dividing ours by sqrt(1 - beta_2^t) gives the same
-    update, and lets torch's fused kernel, one pass over memory, do the work.
+    With moments m and v and step t, the update is w <- w - r_t m / (sqrt(v) + epsilon) with the
+    rate r_t = r sqrt(1 - beta_2^t) / (1 - beta_1^t). So epsilon is added to the root *before* its
+    bias is corrected. Torch adds epsilon after the correction: dividing ours by sqrt(1 - beta_2^t)
+    gives the same update, so that torch's fused kernel can do it in one pass over memory.
     """
 
-    n_slots = 2
+    n_slots = SOLVER_OPTIONS["adam"].n_slots
 
     def __init__(
         self,
@@ -180,7 +183,7 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
 
     Before the update of Adam, every weight is multiplied by 1 - r alpha, with the rate r of the
-    step. Biases are not, and the loss and its gradient hold no penalty.
+    step. Biases are not multiplied, and the loss and its gradient contain no penalty.
     """
 
     def __init__(
@@ -203,8 +206,8 @@ class AdamW(Adam):
 
 SOLVERS: dict[str, type[Solver]] = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
 
-# The optimizers of torch that treat every value by itself: one flat vector is all the same to them.
-# Any other gets the tensors of the layers.
+# Optimizers of torch that update every value independently of the others. They give the same result
+# for one flat vector. All other optimizers are given the tensors of the layers.
 _ELEMENTWISE = frozenset(
     getattr(torch.optim, name)
     for name in (
@@ -215,15 +218,18 @@ _ELEMENTWISE = frozenset(
 
 
 class TorchSolver:
-    """An optimizer of torch, or of the user, as the training loop calls it.
+    """An optimizer of torch, or of the user, with the methods that the training loop calls.
 
     Parameters
     ----------
     solver : type of torch.optim.Optimizer, or functools.partial of one
+        Function that makes the optimizer.
     parameters : FlatParameters
+        The parameters to update.
     module : torch.nn.Module
-        Its parameters go to an optimizer that depends on their shapes.
+        Module whose parameters are given to an optimizer that depends on their shapes.
     learning_rate_init : float
+        Learning rate of the optimizer.
 
     Raises
     ------
@@ -247,7 +253,7 @@ class TorchSolver:
             parameters.attach_gradients(module)
             tensors = list(module.parameters())
         try:
-            with usual_dtype():
+            with float32_as_default():
                 self.optimizer = solver(tensors, lr=learning_rate_init)
         except (TypeError, ValueError) as error:
             raise ValueError(
@@ -262,20 +268,20 @@ class TorchSolver:
                 " torch.optim do."
             )
         _compat.mark_as_stepped(self.optimizer)
-        self._step = self.optimizer.step if has_usual_dtype() else self._step_as_usual
+        self._step = self.optimizer.step if is_float32_default() else self._step_as_usual
 
     def _step_as_usual(self) -> None:
-        with usual_dtype():
+        with float32_as_default():
             self.optimizer.step()
 
     def update(self) -> None:
-        """Change the parameters by their gradients."""
+        """Update the parameters by their gradients."""
         try:
             self._step()
         except RuntimeError as error:
             if "without overflow" not in str(error):
                 raise
-            # Of torch, for a number that is too large for the dtype of the parameters.
+            # Torch raises this for a number that is too large for the dtype of the parameters.
             raise ValueError(
                 f"The 'solver' parameter is {type(self.optimizer).__name__}, whose step is beyond"
                 f" the range of {self.param_groups[0]['params'][0].dtype}: {error}. Lower"
@@ -287,20 +293,20 @@ class TorchSolver:
         return self.optimizer.param_groups
 
     def mark(self) -> dict[str, Any]:
-        """A copy of the optimizer's state."""
+        """Return a copy of the optimizer's state."""
         return _map_leaves(
             lambda v: v.clone() if isinstance(v, torch.Tensor) else v, self.optimizer.state_dict()
         )
 
     def numbers(self) -> dict[str, Any]:
-        """The optimizer's state, its tensors as arrays."""
+        """Return the optimizer's state with arrays in place of tensors."""
         return _map_leaves(
             lambda v: v.detach().cpu().numpy().copy() if isinstance(v, torch.Tensor) else v,
             self.optimizer.state_dict(),
         )
 
     def restore(self, numbers: dict[str, Any]) -> None:
-        """Take up what `numbers` or `mark` gave."""
+        """Restore what `numbers` or `mark` returned."""
         tensors = _map_leaves(
             lambda v: torch.from_numpy(v.copy()) if isinstance(v, np.ndarray) else v, numbers
         )
@@ -308,12 +314,13 @@ class TorchSolver:
         if self._vector is not None:
             _refuse_other_shapes(tensors["state"], self._vector.shape)
         self.optimizer.load_state_dict(tensors)
-        # Torch makes new groups. The old ones are those that schedules hold.
+        # Torch has made new groups, but schedules hold the old ones, which are put back.
         for group, loaded in zip(groups, self.optimizer.param_groups, strict=True):
             group.update(loaded)
         self.optimizer.param_groups = groups
-        # And it gives what is kept of a parameter the parameter's dtype, which is right for vectors
-        # (the dtype may be another than before), but NAdam keeps a float32 number beside them.
+        # Torch has also converted the state of a parameter to the dtype of the parameter. That is
+        # right for vectors (the dtype may differ from the one before), but NAdam keeps a number in
+        # float32 beside them.
         vectors = dict(enumerate(vector for group in groups for vector in group["params"]))
         for index, state in tensors["state"].items():
             kept = self.optimizer.state[vectors.get(index, index)]
@@ -324,7 +331,10 @@ class TorchSolver:
 
 
 def _refuse_other_shapes(states: dict[int, dict[str, Any]], shape: torch.Size) -> None:
-    """Torch's fused kernels would read and write beyond a tensor that is too small."""
+    """Raise an error if a tensor of the state does not have the shape of the parameters.
+
+    Torch's fused kernels would read and write beyond the end of a tensor that is too small.
+    """
     for state in states.values():
         for name, value in state.items():
             if isinstance(value, torch.Tensor) and value.shape not in ((), shape):
@@ -335,7 +345,7 @@ def _refuse_other_shapes(states: dict[int, dict[str, Any]], shape: torch.Size) -
 
 
 def _map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
-    """Apply a function to everything in dicts, lists and tuples."""
+    """Apply a function to all values in nested dicts, lists and tuples."""
     if isinstance(tree, dict):
         return {key: _map_leaves(function, value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
@@ -344,17 +354,17 @@ def _map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
 
 
 def clip_gradient_(gradient: torch.Tensor, max_norm: float) -> None:
-    """Scale a gradient down to a norm of `max_norm`, if it is larger (Pascanu et al., 2013).
+    """Scale a gradient down to the norm `max_norm` if its norm is larger (Pascanu et al., 2013).
 
-    On a CPU the norm can be read; elsewhere the host would have to wait for it.
+    The norm is read on a CPU only. The host would have to wait for it on another device.
     """
     if gradient.device.type == "cpu":
         array = gradient.numpy()
         with np.errstate(over="ignore", invalid="ignore"):
             square = float(np.dot(array, array))
-            if math.isinf(square):  # of float32
+            if math.isinf(square):  # it overflowed in float32
                 square = float(np.square(array, dtype=np.float64).sum())
-            if math.isinf(square):  # of float64
+            if math.isinf(square):  # it overflowed in float64
                 largest = float(np.abs(array).max())
                 root = math.sqrt(np.square(array / largest).sum())
                 if largest * root > max_norm:
@@ -368,7 +378,7 @@ def clip_gradient_(gradient: torch.Tensor, max_norm: float) -> None:
 
 
 def solver_name(solver: str | type | partial) -> str:
-    """What a solver is called in the state that outlives a training."""
+    """Return the name of a solver in the state that outlives a training."""
     if isinstance(solver, str):
         return solver
     optimizer_class = solver.func if isinstance(solver, partial) else solver
@@ -378,22 +388,18 @@ def solver_name(solver: str | type | partial) -> str:
 def make_solver(
     parameters: FlatParameters,
     module: nn.Module,
-    settings: SimpleNamespace,
+    options: Mapping[str, Any],
     resumed: dict[str, Any] | None = None,
 ) -> Solver | TorchSolver:
     """The solver that an estimator's parameters name, new or as the call before left it."""
-    if settings.solver not in SOLVERS:
-        solver = TorchSolver(settings.solver, parameters, module, settings.learning_rate_init)
+    name, rate = options["solver"], options["learning_rate_init"]
+    if name not in SOLVERS:
+        solver = TorchSolver(name, parameters, module, rate)
     else:
-        options = {
-            "adam": ("beta_1", "beta_2", "epsilon"),
-            "adamw": ("beta_1", "beta_2", "epsilon", "alpha"),
-            "sgd": ("momentum", "nesterovs_momentum", "power_t"),
-        }[settings.solver]
-        chosen = {name: getattr(settings, name) for name in options}
-        if settings.solver == "sgd" and isinstance(settings.learning_rate, str):
-            chosen["learning_rate"] = settings.learning_rate
-        solver = SOLVERS[settings.solver](parameters, settings.learning_rate_init, **chosen)
+        chosen = {n: options[n] for n in SOLVER_OPTIONS[name].names}
+        if callable(chosen.get("learning_rate")):
+            del chosen["learning_rate"]  # a scheduler of torch, which keeps a state of its own
+        solver = SOLVERS[name](parameters, rate, **chosen)
     if resumed is not None:
         solver.restore(resumed["numbers"])
         for row, arrays in enumerate(resumed["slots"], 1):

@@ -1,8 +1,9 @@
-"""One batch to a loss and a gradient.
+"""A step turns one batch into a loss and a gradient.
 
-`ClosedFormStep` is the hot path: the textbook's back-propagation, written into buffers made once.
-`AutogradStep` differentiates whatever torch can, and is the reference that the closed form is
-tested against. Both fill the gradient of the same `FlatParameters` and the same `Slot` of the loss.
+`ClosedFormStep` is the hot path: the textbook's back-propagation, written into buffers that are
+made once. `AutogradStep` differentiates anything that torch can differentiate, and is the reference
+that the closed form is tested against. Both fill the gradient of a `FlatParameters` and a `Slot`
+with the parts of the loss.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from itertools import count, pairwise
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -19,24 +21,41 @@ from torch import nn
 
 from sknn._data._batches import Batch
 from sknn._network._activations import ACTIVATIONS
+from sknn._network._architecture import Network
 from sknn._network._dropout import Masks
 from sknn._network._losses import OUTPUT_ACTIVATIONS, Constants, Loss
-from sknn._network._meter import Slot
 from sknn._network._products import OPERANDS, Operand, TorchProducts
-from sknn._training._problem import Network
+
+
+class Slot(NamedTuple):
+    """Memory for the parts of the loss of one batch, from which `LossMeter` computes the loss.
+
+    Attributes
+    ----------
+    terms : torch.Tensor of shape (n_outputs, n_rows) or (1, n_rows)
+        The terms of the loss, which the `finish_` of the step completes.
+    norm : operand of shape ()
+        The squared norm of the weights.
+    factors : torch.Tensor, shaped like `terms`
+        The sample weights of the batch over their mean. `LossMeter` multiplies the terms by them.
+    """
+
+    terms: torch.Tensor
+    norm: Operand
+    factors: torch.Tensor
 
 
 class _HiddenLayer:
-    """What is done to the outputs of one hidden layer, for batches of one size.
+    """The activation and dropout of one hidden layer, for batches of one size.
 
     Attributes
     ----------
     forward_ : callable
-        `(z)`: the activation in place, then dropout into `passed_on`.
+        `(z)`: applies the activation in place, and then dropout, whose result is `passed_on`.
     backward_ : callable
-        `(delta, a)`: the derivative by `passed_on` to the one by z, in place.
+        `(delta, a)`: turns the derivative by `passed_on` into the derivative by z, in place.
     passed_on : torch.Tensor of shape (n_units, n_rows)
-        What the next layer multiplies: the activation itself, or what dropout has left of it.
+        The input of the next layer: the activation, or the result of dropout.
     """
 
     def __init__(
@@ -76,17 +95,19 @@ class _HiddenLayer:
 
 
 class _Memory:
-    """Blocks that the workspaces for batches of all sizes share: a step uses one of them.
+    """Blocks of memory that the workspaces for batches of all sizes share.
 
-    Where processes share a batch, each has another number of its rows in every step.
+    They can share memory because a step uses only one workspace. This matters if several processes
+    share a batch, of which each then has another number of rows in every step.
 
     Parameters
     ----------
     n_most : int
-        Rows of the largest batch.
+        Number of rows in the largest batch.
     like : torch.Tensor
-        On the device.
+        A tensor on the device of the blocks.
     dtype : torch.dtype
+        Dtype of the blocks.
     """
 
     def __init__(self, n_most: int, like: torch.Tensor, dtype: torch.dtype) -> None:
@@ -94,8 +115,11 @@ class _Memory:
         self._new_empty = partial(like.new_empty, dtype=dtype)
         self._blocks: list[torch.Tensor] = []
 
-    def room(self, n_rows: int) -> Callable[[int], torch.Tensor]:
-        """What makes one workspace's buffers: a number of units to (n_units, n_rows)."""
+    def allocator(self, n_rows: int) -> Callable[[int], torch.Tensor]:
+        """Return a function that makes the buffers of one workspace.
+
+        The function takes a number of units and returns a tensor of shape (n_units, n_rows).
+        """
         numbers = count()
 
         def new(n_units: int) -> torch.Tensor:
@@ -110,13 +134,14 @@ class _Memory:
 
 
 class _Workspace:
-    """Buffers for batches of one size, feature-major: a column is a row of the data.
+    """Feature-major buffers for batches of one size. Each column belongs to one row of the data.
 
-    Layer i gives `outputs[i]`; `deltas[i]` is the derivative of the loss by its input, and the last
-    delta takes the place of the last output. `forward` and `backward` list what each layer's
-    operations read and write, as tensors and as operands, so that a step looks nothing up.
-    `last` is what the loss sees: the last output, or its copy in the dtype of the parameters.
-    `rows` and `row_factors` are room for what dropout leaves of dense rows.
+    `outputs[i]` is the output of layer i, and `deltas[i]` is the derivative of the loss by the
+    input of its activation; the last delta overwrites the last output. `forward` and `backward`
+    list the tensors and operands that the operations of each layer read and write, so that a step
+    looks nothing up. `last` is the tensor from which the loss is computed: the last output, or its
+    copy in the dtype of the parameters. `rows` and `row_factors` hold the result of dropout on
+    dense rows, and its factors.
     """
 
     def __init__(
@@ -129,7 +154,7 @@ class _Workspace:
     ) -> None:
         parameters, operand = products.parameters, products.operand
         units = network.layer_units[1:]
-        new = memory.room(n_rows)
+        new = memory.allocator(n_rows)
         outputs = [new(n) for n in units]
         deltas = [*(new(n) for n in units[:-1]), outputs[-1]]
         hidden = [
@@ -179,9 +204,9 @@ class _Workspace:
 class ClosedFormStep:
     """Forward pass, loss and gradient by the closed form.
 
-    With a_0 the rows, a_i = m_i * f_i(W_i a_{i-1} + b_i), m_i dropout's factors (or 1), n the sum
-    of the sample weights s and all of a, delta holding one column a row (Rumelhart, Hinton and
-    Williams, 1986):
+    Let a_0 be the rows and a_i = m_i * f_i(W_i a_{i-1} + b_i), where m_i are dropout's factors (or
+    1). Let n be the sum of the sample weights s. Each a_i and delta_i has one column for each row
+    of the batch. Then (Rumelhart, Hinton and Williams, 1986):
 
         delta_L = s / n * d loss / d z        (s (p - y) / n for canonical pairs, see `_losses`)
         delta_i = (W_{i+1}^T delta_{i+1}) * m_i * f_i'
@@ -191,16 +216,17 @@ class ClosedFormStep:
     Parameters
     ----------
     products : TorchProducts
-        Who multiplies; holds the parameters.
+        The products of matrices, which also hold the parameters.
     network : Network
-        Without normalization, its activations given by name.
+        The architecture, without normalization and with activations that are given by name.
     loss : Loss
+        A loss with a `backward_`.
     alpha : float
         Strength of the L2 penalty alpha / (2 n) |W|^2.
     masks : Masks, default=None
-        Draws what dropout leaves out; None for none.
+        Generator of dropout's factors. None means no dropout.
     n_most : int, default=0
-        Rows of the largest batch; by default those of the first one.
+        Number of rows in the largest batch. By default it is that of the first batch.
     """
 
     grad_mode = torch.inference_mode
@@ -229,7 +255,7 @@ class ClosedFormStep:
         self._workspaces: dict[int, _Workspace] = {}
 
     def __call__(self, batch: Batch, slot: Slot) -> None:
-        """Fill the gradient, and the slot of the loss."""
+        """Fill the gradient, and the slot with the parts of the loss."""
         work = self._workspaces.get(batch.n_rows)
         if work is None:
             work = _Workspace(self.products, self.network, self.masks, batch.n_rows, self._memory)
@@ -250,7 +276,10 @@ class ClosedFormStep:
     def _drop_inputs(
         self, X: Operand | scipy.sparse.csr_matrix, work: _Workspace
     ) -> Operand | scipy.sparse.csr_matrix:
-        """What dropout leaves of the rows. Of sparse ones, only the values set are drawn."""
+        """Return the rows after dropout.
+
+        Factors for sparse rows are drawn only for the values that are set.
+        """
         rate = self.network.input_dropout
         if not isinstance(X, OPERANDS):
             factors = self.masks.fill_(torch.empty_like(torch.from_numpy(X.data)), rate)
@@ -303,16 +332,18 @@ class ClosedFormStep:
 
 
 class AutogradStep:
-    """The same by torch's automatic differentiation, for anything that torch can differentiate.
+    """Forward pass, loss and gradient by torch's automatic differentiation.
 
     Parameters
     ----------
     products : TorchProducts
-        Holds the parameters; torch itself multiplies, in the dtype of `products`.
+        The object that holds the parameters. Torch itself multiplies, in the dtype of `products`.
     module : FeedForwardModule
-        Rows to raw outputs; its parameters are views of the parameters.
+        The network, from rows to raw outputs. Its parameters are views of those in `products`.
     loss : Loss
+        Any loss; only its `terms` are used.
     alpha : float
+        Strength of the L2 penalty, as in `ClosedFormStep`.
     """
 
     grad_mode = torch.no_grad
@@ -328,10 +359,10 @@ class AutogradStep:
         self.parameters.attach_gradients(module)
 
     def finish_(self, terms: torch.Tensor) -> None:
-        """Nothing: the terms are complete."""
+        """Do nothing, because the terms are complete."""
 
     def __call__(self, batch: Batch, slot: Slot) -> None:
-        """Fill the gradient, and the slot of the loss."""
+        """Fill the gradient, and the slot with the parts of the loss."""
         parameters, dtype = self.parameters, self.products.dtype
         parameters.gradient.zero_()
         X = torch.as_tensor(batch.X if isinstance(batch.X, OPERANDS) else batch.X.toarray())
@@ -339,7 +370,8 @@ class AutogradStep:
         with torch.enable_grad():
             with torch.autocast(X.device.type, dtype) if is_mixed else nullcontext():
                 raw = self.module(X).to(parameters.storage.dtype)
-            if is_mixed:  # else the weights of this step, inside of another autocast
+            if is_mixed:
+                # Inside of another autocast, the next step would use this step's cached weights.
                 torch.clear_autocast_cache()
             terms = self.loss.terms(raw.t(), batch.y)
             share = 1 / batch.n_rows if batch.weight is None else batch.weight
@@ -352,19 +384,22 @@ class AutogradStep:
             torch.as_tensor(slot.norm).copy_(torch.dot(penalized, penalized))
 
 
-# Torch takes no larger number beside a tensor.
+# Largest numbers that torch accepts in an operation with a tensor of each dtype.
 _LARGEST = {dtype: torch.finfo(dtype).max for dtype in (torch.float32, torch.float64)}
 
 
 def decay_of(alpha: float, weight_sum: float, dtype: torch.dtype) -> float:
-    """What the weights add to their gradient: tiny sample weights may take it beyond the dtype."""
+    """Return the factor by which the weights are added to their gradient.
+
+    It is limited because tiny sample weights may take it beyond the range of the dtype.
+    """
     return min(alpha / weight_sum, _LARGEST[dtype])
 
 
 def flops_per_step(layer_units: tuple[int, ...], n_rows: int, dtype: np.dtype = np.float32) -> int:
-    """Operations in the three products of each layer: forward, and two backward.
+    """Return the number of operations in the products of all layers: one forward, two backward.
 
-    In units of a float32 operation: one in float64 takes the time of two.
+    The unit is an operation in float32; an operation in float64 takes the time of two.
     """
     size = np.dtype(dtype).itemsize // np.dtype(np.float32).itemsize
     return size * 6 * n_rows * sum(n_in * n_out for n_in, n_out in pairwise(layer_units))

@@ -1,4 +1,8 @@
 """This room holds what depends on versions and machines: compatibility, threads and devices.
 
-It imports nothing else of this package.
+`_compat` and `_sklearn_compat` hide differences between versions of libraries; the second does not
+import torch. The room imports nothing else of this package.
+
+Entered from outside: `_alignment`, `_compat`, `_devices`, `_fork`, `_sklearn_compat`, `_threads`,
+`_torch_settings`, `_version`.
 """

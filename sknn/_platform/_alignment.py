@@ -1,22 +1,22 @@
-"""Arrays that begin where vector instructions want them, so that equal values give equal bits.
+"""Copy arrays to aligned addresses, so that equal values give results with equal bits.
 
-MKL, which multiplies torch's matrices, adds up in another order if an operand begins 8 bytes beside
-a multiple of 16 (it asks for multiples of 64 where results have to repeat: Intel, *oneMKL Developer
-Guide*, "Obtaining Numerically Reproducible Results"). The layers of a fitted network begin
-anywhere in the vector that was trained, and those of its pickle elsewhere.
+MKL, which multiplies torch's matrices, sums in a different order if an operand begins 8 bytes after
+a multiple of 16. Intel asks for multiples of 64 where results have to be reproducible (*oneMKL
+Developer Guide*, "Obtaining Numerically Reproducible Results"). The layers of a fitted network
+begin anywhere in the vector that was trained, and those of its pickle begin somewhere else.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-ALIGNMENT = 64  # bytes; what torch allocates begins at a multiple of it
+ALIGNMENT = 64  # In bytes. The memory that torch allocates begins at a multiple of this.
 
 
 def aligned(array: np.ndarray) -> np.ndarray:
-    """The array if it begins at a multiple of `ALIGNMENT`, else a copy that does.
+    """Return the array if it begins at a multiple of `ALIGNMENT`, else a copy that does.
 
-    One of objects is returned as it is: they are no bytes that could stand anywhere.
+    An array of objects is returned unchanged: NumPy cannot place objects in a buffer of bytes.
     """
     if array.dtype.hasobject or array.__array_interface__["data"][0] % ALIGNMENT == 0:
         return array

@@ -1,8 +1,8 @@
-"""Differences between supported versions, and private operators, each behind one small function.
+"""Small functions that hide version differences and private operators of torch.
 
-Nothing else in the package asks for a version or calls a private operator of torch. Every
-function here that uses a private operator has a public fallback of equal result, which the
-tests exercise.
+Nothing else in the package asks for a version of torch or SciPy, or calls a private operator. Every
+function here that uses a private operator has a public fallback with the same result, and the tests
+run both.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import scipy
 import torch
 from sklearn.utils.fixes import parse_version
 
-from sknn._platform._fork import in_each_child
+from sknn._platform._fork import call_in_forked_children
 
 _SCIPY_VERSION = parse_version(scipy.__version__)
 _ADAM_KERNEL = getattr(torch, "_fused_adam_", None)
 
 
 class _Writable:
-    """An array's memory, declared writable, through NumPy's array interface."""
+    """The memory of an array, which NumPy's array interface presents as writable."""
 
     def __init__(self, array: np.ndarray) -> None:
         address, _ = array.__array_interface__["data"]
@@ -35,15 +35,16 @@ class _Writable:
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:
-    """View an array as a tensor on the CPU, without a copy where torch allows.
+    """View an array as a tensor on the CPU, without a copy where torch allows that.
 
     `torch.from_numpy` warns about read-only memory (memory maps that joblib hands to its workers,
-    frames of pandas 3). The tensor is only read here, so the flag is lifted instead of silencing a
-    warning, which would change the process-wide filters. Negative strides, which torch has
-    not, are copied.
+    frames of pandas 3). The callers only read the tensor, so the flag is lifted. Silencing the
+    warning instead would change the filters of the whole process. Arrays with negative strides are
+    copied, because torch does not support these.
 
-    What lies in C order gets C's strides also where a dimension is one. NumPy's are anything there,
-    and others after a pickle; torch chooses by them how a product is added up.
+    An array in C order gets the strides of C order also in dimensions of size one. NumPy may store
+    any stride there, and a different one after pickling, and torch chooses by the strides in which
+    order it sums a product.
     """
     if min(array.strides, default=0) < 0:
         array = array.copy()
@@ -56,22 +57,25 @@ def as_tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def feature_major(targets: torch.Tensor) -> torch.Tensor:
-    """Targets of shape (n_rows, n_outputs) as (n_outputs, n_rows), without a copy.
+    """Return targets of shape (n_rows, n_outputs) as (n_outputs, n_rows), without a copy.
 
-    A single column is not transposed but reshaped, to strides of (n_rows, 1): torch 2.5's `gather`
-    takes an index with strides of (1, 1) for an expanded one, and gives wrong values without a word
+    A single column is not transposed but reshaped, to strides of (n_rows, 1): `gather` of torch 2.5
+    mistakes an index with strides of (1, 1) for an expanded one, and silently gives wrong values
     (pytorch's #129093).
     """
     return targets.reshape(1, -1) if targets.shape[1] == 1 else targets.t()
 
 
 def mps_memory() -> float:
-    """Bytes that Apple's GPU should not go beyond; infinite with torch 2.4, which does not say."""
+    """Return the largest number of bytes that Apple's GPU should use.
+
+    It is infinite with torch 2.4, which has no function that tells it.
+    """
     limit = getattr(torch.mps, "recommended_max_memory", None)
     return math.inf if limit is None else limit()
 
 
-# In Linux's list of a processor's features: x86's two, and Arm's.
+# The names of bfloat16 units in Linux's list of processor features: two of x86, and Arm's.
 _BFLOAT16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
@@ -89,14 +93,14 @@ def _public_has_bfloat16_cpu(features_file: str = "/proc/cpuinfo") -> bool:
 
 
 def _torch_has_bfloat16_cpu() -> bool | None:
-    """What torch knows of the processor, or None."""
+    """Return whether torch finds a bfloat16 unit in the processor, or None if it cannot tell."""
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     queries = [query for name in names if (query := getattr(torch.cpu, name, None)) is not None]
     return any(query() for query in queries) if queries else None
 
 
 def has_bfloat16_unit(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 matrices faster than float32 ones."""
+    """Return whether a device multiplies bfloat16 matrices faster than float32 ones."""
     if device.type == "cuda":
         return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
@@ -105,7 +109,7 @@ def has_bfloat16_unit(device: torch.device) -> bool:
 
 
 def has_adam_kernel(device_type: str) -> bool:
-    """Whether torch offers its fused Adam kernel on this type of device."""
+    """Return whether torch offers its fused Adam kernel on this type of device."""
     return _ADAM_KERNEL is not None and device_type in ("cpu", "cuda")
 
 
@@ -121,10 +125,10 @@ def adam_step_(
     beta_2: float,
     epsilon: float,
 ) -> None:
-    """Torch's own Adam update, in place, by its fused kernel.
+    """Update the vector in place with torch's fused Adam kernel.
 
-    `epsilon` is added to the bias-corrected root, as torch does. `step_count` is the number
-    of this step, from 1, as a tensor of one float32 on the device.
+    `epsilon` is added to the bias-corrected root, as in torch's Adam. `step_count` is a tensor of
+    one float32 on the device: the number of this step, where the first step has the number 1.
     """
     _ADAM_KERNEL(
         [vector],
@@ -143,7 +147,7 @@ def adam_step_(
     )
 
 
-# How float32 matrices are multiplied on a CPU, of what torch calls precisions: as they are.
+# The values of torch's precision setting with which a CPU multiplies float32 matrices in float32.
 EXACT = ("ieee", "none", "highest")
 _precision_getter = getattr(torch._C, "_get_fp32_precision_getter", None)
 _precision_setter = getattr(torch._C, "_set_fp32_precision_setter", None)
@@ -158,21 +162,22 @@ def _public_set_cpu_product_precision(precision: str) -> None:
 
 
 def cpu_product_precision() -> str:
-    """What torch makes of float32 products on a CPU: one of `EXACT`, or less."""
+    """Return the precision of float32 products on a CPU: one of `EXACT`, or a lower one."""
     if _precision_getter is None:
         return _public_cpu_product_precision()
     return _precision_getter("mkldnn", "matmul")
 
 
 def set_cpu_product_precision(precision: str) -> None:
-    """Set what `cpu_product_precision` gives, for the process.
+    """Set, for the whole process, the precision that `cpu_product_precision` returns.
 
-    Before torch 2.9 there is one setting for all devices.
+    Before torch 2.9, one setting applies to all devices.
     """
     if _precision_setter is None:
         _public_set_cpu_product_precision(precision)
         return
-    # One that was taken over from the setting for everything is left to that again.
+    # "none" means that the setting for all backends applies. A precision that came from that
+    # setting is left to it again.
     _precision_setter("mkldnn", "matmul", "none")
     if _precision_getter("mkldnn", "matmul") != precision:
         _precision_setter("mkldnn", "matmul", precision)
@@ -182,16 +187,16 @@ _generator_lock = threading.RLock()
 
 
 def _free_generator() -> None:
-    """In a forked child, where the thread that had it may be missing."""
+    """Replace the lock in a forked child: the thread that held it may not exist there."""
     global _generator_lock
     _generator_lock = threading.RLock()
 
 
-in_each_child(_free_generator)
+call_in_forked_children(_free_generator)
 
 
 class GlobalGenerators:
-    """Torch's global generators for the CPU and for a device."""
+    """The global random generators of torch for the CPU and for one other device."""
 
     def __init__(self, device: torch.device | None = None) -> None:
         kind = "cpu" if device is None else device.type
@@ -200,23 +205,23 @@ class GlobalGenerators:
             self._devices.append(device)
 
     def state(self) -> list[np.ndarray]:
-        """What the next draws depend on."""
-        return [_of_generator("get", device).numpy() for device in self._devices]
+        """Return the states of the generators, on which the next draws depend."""
+        return [_get_or_set_state("get", device).numpy() for device in self._devices]
 
     def restore(self, state: list[np.ndarray]) -> None:
-        """Take up what `state` gave."""
+        """Set the generators to states that `state` returned."""
         for device, its_state in zip(self._devices, state, strict=True):
-            _of_generator("set", device, torch.from_numpy(its_state))
+            _get_or_set_state("set", device, torch.from_numpy(its_state))
 
     def seed(self, seed: int) -> None:
-        """Begin anew. `torch.manual_seed` would do so on all devices of the machine."""
+        """Seed the generators. `torch.manual_seed` would seed all devices of the machine."""
         self.restore(
             [torch.Generator(d).manual_seed(seed).get_state().numpy() for d in self._devices]
         )
 
 
-def _of_generator(verb: str, device: torch.device, *state: torch.Tensor) -> torch.Tensor:
-    """Get or set the state of a device's global generator, which each type of device has."""
+def _get_or_set_state(verb: str, device: torch.device, *state: torch.Tensor) -> torch.Tensor:
+    """Get or set the state of a device's global generator; the `verb` is "get" or "set"."""
     module = torch if device.type == "cpu" else getattr(torch, device.type)
     where = () if device.type in ("cpu", "mps") else (device,)
     return getattr(module, f"{verb}_rng_state")(*state, *where)
@@ -224,9 +229,9 @@ def _of_generator(verb: str, device: torch.device, *state: torch.Tensor) -> torc
 
 @contextmanager
 def borrowed_generator(device: torch.device | None = None) -> Iterator[GlobalGenerators]:
-    """Run the body with torch's global generators, and put them back.
+    """Run the body with torch's global generators, and restore their states afterwards.
 
-    The process has one for the CPU, so bodies in several threads wait for each other.
+    The whole process has one generator for the CPU, so only one thread at a time runs a body.
     """
     generators = GlobalGenerators(device)
     with _generator_lock:
@@ -236,14 +241,15 @@ def borrowed_generator(device: torch.device | None = None) -> Iterator[GlobalGen
                 yield generators
             finally:
                 generators.restore(before)
-        finally:  # again, for where a signal's handler has raised amid the first
+        finally:  # A signal handler may have raised during the first call.
             generators.restore(before)
 
 
 def mark_as_stepped(optimizer: torch.optim.Optimizer) -> None:
-    """Tell torch's schedulers that an optimizer makes its steps before theirs.
+    """Tell torch's schedulers that the optimizer has stepped before they do.
 
-    They watch `step`, which `Solver.update` goes past, and would warn of a wrong order.
+    They watch the optimizer's `step`, which `Solver.update` bypasses, and would warn that the steps
+    come in the wrong order.
     """
     optimizer._opt_called = True
 
@@ -293,13 +299,16 @@ def _public_softplus_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
 
 
 def _kernel(name: str, overload: str) -> Any:
-    """An operator of torch, called past the Python around it where that is known."""
+    """Return an operator of torch, without its Python wrapper where that can be removed.
+
+    Without the wrapper, a call costs less. None is returned if this torch has no such operator.
+    """
     kernel = getattr(getattr(torch.ops.aten, name, None), overload, None)
     return getattr(kernel, "_op", kernel)
 
 
 # Constants of torch.nn's activations: the slope of leaky_relu, alpha and scale of selu (Klambauer
-# et al., 2017, section 2), and where softplus is taken for linear.
+# et al., 2017, section 2), and the value above which softplus is treated as linear.
 _SLOPE = 0.01
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
@@ -398,10 +407,10 @@ def softplus_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
 
 @contextmanager
 def lent_to_scipy(function: Callable) -> Iterator[Callable]:
-    """A function for an optimizer of SciPy, which holds nothing once the body has ended.
+    """Wrap a function for an optimizer of SciPy, and drop the reference to it after the body.
 
-    SciPy 1.9 leaves it in a cycle of objects, which would keep the rows and the network, on a
-    device too, until the garbage collector comes by.
+    SciPy 1.9 leaves the function that it gets in a reference cycle. That would keep the rows and
+    the network in memory, also in that of a device, until the garbage collector runs.
     """
     held = [function]
     try:
@@ -411,7 +420,7 @@ def lent_to_scipy(function: Callable) -> Iterator[Callable]:
 
 
 def lbfgs_print_options(verbose: bool) -> dict[str, int]:
-    """SciPy's option for printing the progress of L-BFGS-B, which SciPy 1.15 gave up."""
+    """Return SciPy's option that prints the progress of L-BFGS-B. SciPy 1.15 deprecated it."""
     if _SCIPY_VERSION >= parse_version("1.15"):
         return {}
     return {"iprint": 1 if verbose else -1}

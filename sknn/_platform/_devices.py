@@ -1,4 +1,4 @@
-"""The user's `device` and `dtype`, resolved or refused."""
+"""Choose the torch device for the parameters `device` and `dtype`, and measure its memory."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from sknn._platform import _compat
 
 _KINDS = "'cpu', 'cuda', 'cuda:1', 'mps' or another device string of torch, or 'auto'"
 
-# Floating-point operations of one step (as `flops_per_step` counts them) from which "auto" takes an
-# accelerator. Reckoned, not measured on one: the host starts 30 to 50 kernels a step at some 5 us
-# each, so no step takes less than about 200 us there; in that time two cores of a CPU do 5e7.
+# With "auto", an accelerator is used if one step needs at least this many floating-point operations
+# (as `flops_per_step` counts them). The number is estimated, not measured: the host starts 30 to 50
+# kernels in a step, each of which takes about 5 us, so no step on an accelerator is faster than
+# about 200 us; in that time two cores of a CPU do 5e7 operations.
 ACCELERATE_FROM = 1e8
 
-# Of a device's free memory, the most that data take up whole; the rest is for the network.
+# The data are moved to a device as a whole if they take up at most this share of its free memory.
+# The rest is left for the network.
 SHARE_OF_MEMORY = 0.5
 
 
@@ -27,12 +29,12 @@ _DTYPES = {np.dtype(name): getattr(torch, name) for name in ("float32", "float64
 
 
 def torch_dtype(dtype: np.dtype) -> torch.dtype:
-    """Torch's name for NumPy's float32, float64 or int64."""
+    """Return the torch dtype for NumPy's float32, float64 or int64."""
     return _DTYPES[np.dtype(dtype)]
 
 
 def is_present(name: str) -> bool:
-    """Whether a tensor can be put on the device of this name, in this process, now."""
+    """Return whether this process can put a tensor on the device of this name now."""
     if name == "cpu":
         return True
     try:
@@ -41,13 +43,23 @@ def is_present(name: str) -> bool:
             return False
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
-        # Torch's ways of saying: no such string, not compiled in, not found.
+        # Torch raises these for an unknown name, a backend that was not compiled in, and a device
+        # that it does not find.
         return False
     return True
 
 
 def resolve_device(name: str, dtype: torch.dtype, flops: float) -> torch.device:
-    """The device that `fit` computes on, in steps of so many operations.
+    """Return the device that `fit` computes on.
+
+    Parameters
+    ----------
+    name : str
+        The parameter `device` of the estimator.
+    dtype : torch.dtype
+        The dtype to compute in.
+    flops : float
+        Number of floating-point operations in one step.
 
     Raises
     ------
@@ -76,14 +88,14 @@ def resolve_device(name: str, dtype: torch.dtype, flops: float) -> torch.device:
 
 
 def check_device(name: str, dtype: np.dtype) -> None:
-    """Raise what `resolve_device` raises."""
+    """Raise the errors of `resolve_device`."""
     resolve_device(name, torch_dtype(dtype), flops=0.0)
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes that can be had on a device; infinite where torch does not know."""
+    """Return how many bytes are free on a device, or infinity where torch cannot tell."""
     if device.type == "cuda":
-        # What torch holds and does not use is free to us.
+        # Memory that torch has reserved but does not use is free for new tensors.
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device.index)[0] + unused
     if device.type == "mps":
@@ -93,10 +105,10 @@ def free_memory(device: torch.device) -> float:
 
 @contextmanager
 def memory_given_back(device: torch.device) -> Iterator[None]:
-    """Run the body, then return to the device what torch's allocator keeps for the next tensors.
+    """Run the body, then give the memory that torch's allocator has cached back to the device.
 
-    An error holds the frames that it came through, and they the tensors. So these frames are
-    cleared: in a notebook, the last error stays for long.
+    An exception refers to the frames that it passed through, and these refer to tensors. So the
+    frames are cleared: a notebook keeps the last exception for a long time.
     """
     try:
         yield
@@ -114,5 +126,5 @@ def _empty_cache(device: torch.device) -> None:
 
 
 def fits(n_bytes: int, device: torch.device) -> bool:
-    """Whether data of this size are moved to a device at once, rather than in chunks."""
+    """Return whether data of this size are moved to a device as a whole, rather than in chunks."""
     return device.type == "cpu" or n_bytes <= SHARE_OF_MEMORY * free_memory(device)

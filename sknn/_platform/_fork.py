@@ -1,8 +1,8 @@
-"""What a forked process has to know of its parent.
+"""Tell a forked process what it has inherited from its parent.
 
-A fork copies one thread alone. GNU's OpenMP, which torch's wheels for Linux bring, waits forever in
-the child for the threads of a parallel region that the parent has run. NumPy's OpenBLAS starts
-its own anew.
+A fork copies only the thread that calls it. If the parent has run a parallel region, GNU's OpenMP,
+which torch's wheels for Linux contain, waits forever in the child for the threads of that region.
+NumPy's OpenBLAS has no such problem: it starts new threads in the child.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _inherits_torch = False
 
 
 def inherits_torch() -> bool:
-    """Whether this process was forked from one that had imported torch."""
+    """Return whether this process was forked from one that had imported torch."""
     return _inherits_torch
 
 
-def in_each_child(function: Callable[[], None]) -> None:
-    """Call a function in every process that is forked from this one, before anything else."""
-    if hasattr(os, "register_at_fork"):  # not on Windows, where nothing is forked
+def call_in_forked_children(function: Callable[[], None]) -> None:
+    """Call a function in every process that is forked from this one, before it runs other code."""
+    if hasattr(os, "register_at_fork"):  # Windows, which cannot fork, does not have it.
         os.register_at_fork(after_in_child=function)
 
 
@@ -30,4 +30,4 @@ def _note_torch() -> None:
     _inherits_torch = "torch" in sys.modules
 
 
-in_each_child(_note_torch)
+call_in_forked_children(_note_torch)

@@ -1,6 +1,6 @@
-"""Differences between supported versions of scikit-learn, for modules that do not import torch.
+"""Small functions and classes that hide the differences between versions of scikit-learn.
 
-The other half of `_compat`.
+They are kept apart from `_compat` for modules that must not import torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ try:
 except ImportError:  # scikit-learn below 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """In the place of scikit-learn's: there are no callbacks yet."""
+        """Stand-in for scikit-learn's class in versions that have no callbacks yet."""
 
         def set_callbacks(self, *callbacks: Any) -> Any:
             raise NotImplementedError(
@@ -35,7 +35,7 @@ except ImportError:  # scikit-learn below 1.9
 
 try:
     from sklearn.utils._repr_html.estimator import _VisualBlock
-except ImportError:  # of a version to come
+except ImportError:  # A future version may move this private class.
     _VisualBlock = None
 
 _REFUSES_ZEROS = "allow_all_zero_weights" in inspect.signature(_check_sample_weight).parameters
@@ -44,7 +44,10 @@ _REFUSES_ZEROS = "allow_all_zero_weights" in inspect.signature(_check_sample_wei
 def check_sample_weight(
     weight: Any, X: Any, *, dtype: Any, allow_all_zero_weights: bool = False
 ) -> np.ndarray:
-    """scikit-learn's check of weights. Older versions never refuse those that are all zero."""
+    """Check weights as the newest scikit-learn does.
+
+    Older versions have no `allow_all_zero_weights` and never refuse weights that are all zero.
+    """
     if _REFUSES_ZEROS:
         options = {"allow_all_zero_weights": allow_all_zero_weights}
         return _check_sample_weight(weight, X, dtype=dtype, **options)
@@ -54,12 +57,13 @@ def check_sample_weight(
     return weight
 
 
-# Through narwhals. Before, pandas and what has the interchange protocol, which polars 2 gave up.
+# Newer versions read frames of all libraries through narwhals. Older ones read pandas, and frames
+# with the interchange protocol, which polars 2 has dropped.
 _READS_FRAMES = hasattr(validation, "nw")
 
 
 class NamedArray:
-    """An array with names of columns, as scikit-learn below 1.9 reads a frame.
+    """An array with column names, in a form that scikit-learn below 1.9 reads as a frame.
 
     Parameters
     ----------
@@ -91,7 +95,10 @@ class NamedArray:
 
 
 def readable_frame(X: Any) -> Any:
-    """A frame of polars or pyarrow as this scikit-learn reads it; anything else as it is."""
+    """Return a frame of polars or pyarrow in a form that the installed scikit-learn can read.
+
+    Anything else is returned unchanged.
+    """
     is_frame = type(X).__module__.partition(".")[0] in ("polars", "pyarrow") and hasattr(
         X, "columns"
     )
@@ -99,14 +106,14 @@ def readable_frame(X: Any) -> Any:
 
 
 def is_sklearn_callback(callback: Any) -> bool:
-    """Whether an object follows scikit-learn's protocol of callbacks, in any version."""
+    """Return whether an object follows scikit-learn's callback protocol, in any version."""
     return hasattr(callback, "on_fit_task_begin") and hasattr(callback, "on_fit_task_end")
 
 
 def with_html_before(table: Any, html: Callable[[], str]) -> Any:
-    """scikit-learn's table of parameters, with more HTML before its own.
+    """Put more HTML before that of scikit-learn's table of parameters.
 
-    One that is not made into HTML by `_html_repr` is returned as it is.
+    A table that has no method `_html_repr` is returned unchanged.
     """
     own = getattr(table, "_html_repr", None)
     if own is not None:
@@ -115,17 +122,17 @@ def with_html_before(table: Any, html: Callable[[], str]) -> Any:
 
 
 def has_table_of_attributes() -> bool:
-    """Whether scikit-learn's diagrams have a table of the fitted attributes."""
+    """Return whether scikit-learn's diagrams have a table of the fitted attributes."""
     return hasattr(BaseEstimator, "_get_fitted_attr_html")
 
 
 class StoredAttributes:
-    """An estimator whose attributes are listed as those that it stores, without properties.
+    """A view of an estimator in which `dir` lists the stored attributes, but no properties.
 
-    scikit-learn's table of fitted attributes reads every attribute that is listed. `net_` and
-    `module_` are made when they are read: torch is imported and the weights are copied, twice, to
-    draw a diagram; and weights of other shapes than the parameters', which the user may look for,
-    are an error.
+    scikit-learn's table of fitted attributes reads every attribute that `dir` lists. The properties
+    `net_` and `module_` build their values when they are read. So drawing a diagram would import
+    torch and copy the weights twice. It would also fail if the shapes of the weights do not match
+    the parameters, which may be what the user wants to find out from the diagram.
 
     Parameters
     ----------
@@ -147,7 +154,7 @@ class StoredAttributes:
 
 
 def has_captions() -> bool:
-    """Whether scikit-learn's diagrams have captions, and blocks that can be made."""
+    """Return whether scikit-learn's diagrams have captions, and blocks that can be created."""
     return (
         _VisualBlock is not None
         and "name_caption" in inspect.signature(_VisualBlock.__init__).parameters
@@ -155,7 +162,7 @@ def has_captions() -> bool:
 
 
 def captioned_block(estimator: Any, caption: str) -> Any:
-    """The block of a diagram that scikit-learn makes of an estimator, with a caption."""
+    """Return the block that stands for an estimator in scikit-learn's diagrams, with a caption."""
     name = type(estimator).__name__
     return _VisualBlock(
         "single", estimator, names=name, name_details=str(estimator), name_caption=caption

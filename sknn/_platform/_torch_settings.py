@@ -1,8 +1,8 @@
-"""What the caller has set in torch, kept out of a call: results are the same everywhere.
+"""Run code with torch's default settings, so that the caller's settings do not change results.
 
-Grad mode, inference mode, autocast and the default device belong to a thread; the default dtype and
-the precision of float32 products to the process. The latter are put back when the last of the calls
-that overlap in several threads has ended.
+Grad mode, inference mode, autocast and the default device belong to a thread. The default dtype and
+the precision of float32 products belong to the process. If calls overlap in several threads, the
+last one to end restores the settings of the process.
 """
 
 from __future__ import annotations
@@ -19,32 +19,33 @@ from sknn._platform import _compat
 _NOTHING = nullcontext()
 
 
-class _ProcessWide:
-    """A setting of the process, at a usual value while any body runs in any thread.
+class _ProcessSetting:
+    """A setting of the process that has a default value while a body runs in any thread.
 
     Parameters
     ----------
     get, set_ : callable
-    usual : tuple
-        The values to leave alone; the first of them takes the place of another.
+        Functions that read and change the setting.
+    defaults : tuple
+        Values that are not changed. Any other value is replaced by the first of these.
     """
 
     def __init__(
-        self, get: Callable[[], Any], set_: Callable[[Any], None], usual: tuple[Any, ...]
+        self, get: Callable[[], Any], set_: Callable[[Any], None], defaults: tuple[Any, ...]
     ) -> None:
-        self._get, self._set, self._usual = get, set_, usual
+        self._get, self._set, self._defaults = get, set_, defaults
         self._lock = threading.Lock()
         self._n_active = 0
         self._before: Any = None
 
-    def is_usual(self) -> bool:
-        """Whether there is nothing to change, or to keep changed."""
-        return not self._n_active and self._get() in self._usual
+    def is_default(self) -> bool:
+        """Return whether the setting has a default value, and no other body has changed it."""
+        return not self._n_active and self._get() in self._defaults
 
     @contextmanager
-    def made_usual(self) -> Iterator[None]:
-        """Run the body with the usual value."""
-        if self.is_usual():
+    def at_default(self) -> Iterator[None]:
+        """Run the body with a default value of the setting."""
+        if self.is_default():
             yield
             return
         entered = False
@@ -53,7 +54,7 @@ class _ProcessWide:
                 if not self._n_active:
                     self._before = self._get()
                 self._n_active, entered = self._n_active + 1, True
-                self._set(self._usual[0])
+                self._set(self._defaults[0])
             yield
         finally:
             if entered:
@@ -63,42 +64,43 @@ class _ProcessWide:
                         self._set(self._before)
 
 
-# Products of less than float32 would leave three digits; who wants them says dtype="bfloat16".
-_products = _ProcessWide(
+# Products of lower precision than float32 would leave three correct digits. A user who wants them
+# sets dtype="bfloat16".
+_products = _ProcessSetting(
     _compat.cpu_product_precision, _compat.set_cpu_product_precision, _compat.EXACT
 )
-_dtype = _ProcessWide(torch.get_default_dtype, torch.set_default_dtype, (torch.float32,))
+_dtype = _ProcessSetting(torch.get_default_dtype, torch.set_default_dtype, (torch.float32,))
 
 
 def exact_products(device: torch.device) -> AbstractContextManager[Any]:
-    """Run the body in the precision of its tensors: without autocast, with float32 as it is.
+    """Run the body in the precision of its tensors: without autocast, and with float32 products.
 
-    On other devices than a CPU the precision of float32 products stays the user's choice.
+    On devices other than a CPU, the user's setting for the precision of float32 products applies.
     """
     is_cast = _is_cast(device.type)
-    if not is_cast and _products.is_usual():
+    if not is_cast and _products.is_default():
         return _NOTHING
     stack = ExitStack()
-    stack.enter_context(_products.made_usual())
+    stack.enter_context(_products.at_default())
     if is_cast:
         stack.enter_context(torch.autocast(device.type, enabled=False))
     return stack
 
 
 def _is_cast(kind: str) -> bool:
-    """Whether this thread is inside of autocast for a type of device."""
+    """Return whether autocast is on in this thread for a type of device."""
     is_known = kind == "cpu" or torch.amp.is_autocast_available(kind)
     return is_known and torch.is_autocast_enabled(kind)
 
 
 @contextmanager
-def usual_settings(device: torch.device | str) -> Iterator[None]:
-    """Run the body as if the caller had set nothing in torch, but for the default dtype.
+def default_settings(device: torch.device | str) -> Iterator[None]:
+    """Run the body with torch's default settings, except for the default dtype.
 
     Parameters
     ----------
     device : torch.device or str
-        Where tensors are made that name no device, if the caller has set another than the CPU.
+        The default device in the body, if the caller has set one other than the CPU.
     """
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
@@ -112,23 +114,24 @@ def usual_settings(device: torch.device | str) -> Iterator[None]:
 
 
 @contextmanager
-def usual_constructors() -> Iterator[None]:
-    """Run the body, which makes modules, with float32 on the CPU as torch's defaults."""
+def float32_on_cpu_as_default() -> Iterator[None]:
+    """Run the body, which creates modules, with float32 and the CPU as torch's defaults."""
     with ExitStack() as stack:
         if torch.empty(0).device.type != "cpu":
             stack.enter_context(torch.device("cpu"))
-        stack.enter_context(usual_dtype())
+        stack.enter_context(float32_as_default())
         yield
 
 
-def usual_dtype() -> AbstractContextManager[None]:
+def float32_as_default() -> AbstractContextManager[None]:
     """Run the body with float32 as torch's default dtype.
 
-    Optimizers of torch keep their scalars in float32 then, and in float64 if that is the default.
+    Torch's optimizers keep their scalars in float32 then. With float64 as the default, they keep
+    them in float64.
     """
-    return _dtype.made_usual()
+    return _dtype.at_default()
 
 
-def has_usual_dtype() -> bool:
-    """Whether `usual_dtype` changes nothing."""
-    return _dtype.is_usual()
+def is_float32_default() -> bool:
+    """Return whether the default dtype is float32, so that `float32_as_default` changes nothing."""
+    return _dtype.is_default()

@@ -1,4 +1,9 @@
 """This room runs the epochs: it turns a problem and a starting point into a trained model.
 
-It is the only room that imports skorch. It is entered by `_train.train`.
+Training begins in `_train`. It goes on in `_stochastic` by epochs, which skorch runs (`_net`), or
+in `_lbfgs`. `_problem` says what goes in and comes out, and `_model_attributes` turns a model into
+the attributes of an estimator and back. No other room imports skorch.
+
+Entered from outside: `_fitted_names`, `_model_attributes`, `_net`, `_problem`, `_reporting`,
+`_settings`, `_train`.
 """

@@ -1,4 +1,4 @@
-"""The user's skorch callbacks: checked, copied, listened to, and what remains of them."""
+"""The user's skorch callbacks: how they are checked, copied, called and kept after training."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from sknn._platform._sklearn_compat import is_sklearn_callback
 
-# What training lives on: it belongs to one fit, and is never pickled.
+# Objects of these classes belong to one fit and are never pickled.
 _OF_ONE_FIT = (torch.optim.Optimizer, TorchScheduler, ReduceLROnPlateau, NeuralNet)
 
 
 def copied_callbacks(callbacks: Sequence[Any] | None) -> list[Any]:
-    """Copies of the user's callbacks, as `NeuralNet` takes them.
+    """Return copies of the user's callbacks in the form that `NeuralNet` takes.
 
     Raises
     ------
     TypeError
-        If one is no callback of skorch.
+        If one of them is not a skorch callback.
     """
     return [_copied(item) for item in callbacks or ()]
 
@@ -58,17 +58,18 @@ def _copied_callback(callback: Any) -> Any:
         )
     new = copy.copy(callback)
     for name, value in vars(callback).items():
-        # What a callback counts and collects is its own. What it writes to is the user's.
+        # The copy counts and collects in containers of its own. Objects that a callback writes to
+        # stay those of the user.
         if isinstance(value, list | dict | set | np.ndarray):
             vars(new)[name] = copy.copy(value)
     return new
 
 
 def is_listening(callback: Callback, event: str) -> bool:
-    """Whether a callback does anything at an event.
+    """Return whether a callback does anything at an event.
 
-    Two of skorch's override `on_batch_end` for an option alone: EpochScoring for its cache, which
-    `FeedForwardNet` leaves unused, and LRScheduler for steps by batches.
+    Two of skorch's callbacks override `on_batch_end` for the sake of one option: EpochScoring for
+    its cache, which `FeedForwardNet` does not use, and LRScheduler for steps by batches.
     """
     method = getattr(type(callback), event)
     if method is getattr(Callback, event):
@@ -79,10 +80,10 @@ def is_listening(callback: Callback, event: str) -> bool:
 
 
 def is_raised_by_statement(error: BaseException) -> bool:
-    """Whether a `raise` has raised an error, and not the arrival of a signal.
+    """Return whether an error was raised by a `raise` statement and not by a signal.
 
-    skorch's callbacks end training by `raise KeyboardInterrupt`. A Ctrl-C interrupts whatever
-    instruction is being run, or calls the user's own handler, which may raise.
+    skorch's callbacks end training with `raise KeyboardInterrupt`. A Ctrl-C interrupts whatever
+    instruction is running, or calls the user's own handler, which may raise.
     """
     handler = getattr(signal.getsignal(signal.SIGINT), "__code__", None)
     traceback = error.__traceback__
@@ -95,7 +96,7 @@ def is_raised_by_statement(error: BaseException) -> bool:
 
 
 def without_training_state(callbacks: list[tuple[str, Callback]]) -> list[tuple[str, Callback]]:
-    """Callbacks without the net, optimizer and scheduler that they have worked with."""
+    """Remove the nets, optimizers and schedulers that callbacks hold, and return the callbacks."""
     for _, callback in callbacks:
         for name, value in vars(callback).items():
             if isinstance(value, _OF_ONE_FIT):

@@ -1,8 +1,8 @@
-"""A running training as a snapshot and back, and snapshots as files.
+"""Snapshots of a running training, and the files that keep them.
 
-A snapshot is everything that lives from one epoch to the next, so that a training that is put back
-to one goes on bit by bit as if it had never stopped. What is made of it, and where it is kept, are
-not its business: it can be pickled, and sent to other processes.
+A snapshot is everything that lives from one epoch to the next, so that a training that resumes from
+it goes on, bit for bit, as if it had never stopped. A snapshot knows nothing of files: it can also
+be pickled, or sent to other processes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback
 
-from sknn._data._processes import Processes, agreement
+from sknn._data._processes import Processes
 from sknn._files import _container
 from sknn._files._archives import read_archive
 from sknn._files._plain import Allowance, Codec, Kind
@@ -28,18 +28,18 @@ from sknn._files._plain import Allowance, Codec, Kind
 if TYPE_CHECKING:
     from sknn._training._net import FeedForwardNet
 
-# To be raised when `_state` changes, or how it is written.
+# Raise this number when `_state` changes, or the way in which it is written.
 FORMAT = 2
 
 
 class Snapshot(NamedTuple):
-    """A training between two epochs.
+    """The state of a training between two epochs.
 
     Attributes
     ----------
     arrays : list of ndarray
     tree : JSON-able object
-        All the rest, in which arrays stand by their places in the list.
+        Everything else, with the index in `arrays` in the place of each array.
     """
 
     arrays: list[np.ndarray]
@@ -47,13 +47,13 @@ class Snapshot(NamedTuple):
 
 
 def snapshot(net: FeedForwardNet) -> Snapshot:
-    """A copy of what the next epochs depend on.
+    """Return a copy of everything that the next epochs depend on.
 
     Raises
     ------
     ValueError
-        If the optimizer, the scheduler or a record of the history holds something else than
-        numbers, strings, arrays and containers of them.
+        If the optimizer, the scheduler or a record of the history holds anything but numbers,
+        strings, arrays and containers of them.
     """
     arrays: list[np.ndarray] = []
     tree = {}
@@ -70,20 +70,21 @@ def snapshot(net: FeedForwardNet) -> Snapshot:
 
 
 def resume(net: FeedForwardNet, snapshot: Snapshot) -> None:
-    """Put a net that has been made for the same training back to a snapshot.
+    """Put a net, made for the same training, back to a snapshot.
 
     Raises
     ------
     Exception
-        Of some kind, if the snapshot is of a net of another form. The net is then of no use until
-        it is put back to a snapshot of its own.
+        If the snapshot does not fit the net. The exception can be of any class, and the net is
+        unusable until it is put back to a snapshot of its own.
     """
     _restore(net, _codec.decode(snapshot.tree, snapshot.arrays, Allowance()))
 
 
 def go_on(net: FeedForwardNet, file: CheckpointFile | SharedCheckpointFile) -> None:
-    """Put a net to where its training was when the file was saved, if there is one."""
-    beginning = snapshot(net)  # refuses what cannot be saved now, not after the first epochs
+    """Resume the training of a net from a file, if the file exists."""
+    # This also refuses at once, and not after the first epochs, what cannot be saved.
+    beginning = snapshot(net)
     loaded = file.load()
     if loaded is None:
         return
@@ -95,19 +96,19 @@ def go_on(net: FeedForwardNet, file: CheckpointFile | SharedCheckpointFile) -> N
 
 
 def _state(net: FeedForwardNet) -> dict[str, Any]:
-    """What lives from one epoch to the next, by whose it is."""
+    """Return everything that lives from one epoch to the next, by the name of its owner."""
     trainer, parameters, best = net.trainer, net.parameters, net.best_
     schedule, scheduler = trainer.schedule, trainer.scheduler
     return {
         "network": _arrays([parameters.storage, *parameters.buffers]),
         "best network": None if best is None else _arrays([best.rows, *best.buffers]),
         "optimizer": trainer.solver.numbers(),
-        "schedule": None if schedule is None else schedule.n_epochs_done,
+        "schedule": None if schedule is None else schedule.state(),
         "scheduler": None if scheduler is None else scheduler.state(),
         "rows": trainer.batches.state(),
-        "generators": _of_all(net, [generator.state() for generator in trainer.generators]),
+        "generators": net.processes.gather([generator.state() for generator in trainer.generators]),
         "progress": vars(net.progress),
-        # What callbacks record of batches is left out: it grows with the steps.
+        # Records that callbacks make of batches are left out, because they grow with each step.
         "history": [{**record, "batches": []} for record in net.records_],
     }
 
@@ -118,23 +119,21 @@ def _restore(net: FeedForwardNet, state: dict[str, Any]) -> None:
     if net.best_ is not None:
         _fill([net.best_.rows, *net.best_.buffers], state["best network"])
     if trainer.schedule is not None:
-        trainer.schedule.n_epochs_done = state["schedule"]
+        trainer.schedule.restore(state["schedule"])
     if trainer.scheduler is not None:
-        trainer.scheduler.scheduler.load_state_dict(state["scheduler"]["numbers"])
-    trainer.solver.restore(state["optimizer"])  # after the scheduler: rates are the optimizer's
+        trainer.scheduler.restore(state["scheduler"])
+    # This comes after the scheduler, because the saved rates are those of the optimizer.
+    trainer.solver.restore(state["optimizer"])
     trainer.batches.restore(state["rows"])
-    rank, size = (0, 1) if net.processes is None else (net.processes.rank, net.processes.size)
+    rank, size = net.processes.rank, net.processes.size
     if len(state["generators"]) != size:
-        raise ValueError(f"it is of {len(state['generators'])} processes, not of {size}")
+        raise ValueError(
+            f"it was saved by {len(state['generators'])} processes, and this training has {size}"
+        )
     for generator, its_state in zip(trainer.generators, state["generators"][rank], strict=True):
         generator.restore(its_state)
     vars(net.progress).update(state["progress"])
     net.records_[:] = state["history"]
-
-
-def _of_all(net: FeedForwardNet, value: Any) -> list[Any]:
-    """What each process that trains the net has of its own."""
-    return [value] if net.processes is None else net.processes.gather(value)
 
 
 def _arrays(tensors: list[torch.Tensor]) -> list[np.ndarray]:
@@ -142,7 +141,7 @@ def _arrays(tensors: list[torch.Tensor]) -> list[np.ndarray]:
 
 
 def _fill(tensors: list[torch.Tensor], arrays: list[np.ndarray]) -> None:
-    """Copy arrays into tensors of the same shapes and dtypes; torch's copy would take others."""
+    """Copy arrays into tensors, and refuse other shapes and dtypes, which torch would convert."""
     for tensor, array in zip(tensors, arrays, strict=True):
         values = torch.from_numpy(array)
         if values.shape != tensor.shape or values.dtype != tensor.dtype:
@@ -154,7 +153,7 @@ def _fill(tensors: list[torch.Tensor], arrays: list[np.ndarray]) -> None:
 
 
 def _write_archive(file: BinaryIO, arrays: list[np.ndarray]) -> None:
-    """As `numpy.savez`, which in NumPy 1 leaves its archive open when the disk is full."""
+    """Write arrays as `numpy.savez` does, which in NumPy 1 does not close a file on a full disk."""
     archive = zipfile.ZipFile(file, "w")
     try:
         for i, array in enumerate(arrays):
@@ -162,8 +161,8 @@ def _write_archive(file: BinaryIO, arrays: list[np.ndarray]) -> None:
                 np.lib.format.write_array(entry, array, allow_pickle=False)
         archive.close()
     except BaseException:
-        # A signal's exception may leave an entry open. zipfile would raise another one for that in
-        # its place, and a third one when the archive is collected, which this prevents.
+        # A signal's exception may leave an entry open. Without the next line, zipfile would replace
+        # that exception by its own, and raise another one when the archive is collected.
         archive.fp = None
         raise
 
@@ -180,13 +179,14 @@ _codec = Codec(
 class CheckpointFile:
     """The file of one training, named by its fingerprint.
 
-    It is an archive of NumPy (.npz): a JSON document, then the arrays, each with a checksum. It is
-    replaced as a whole, so that there is the last one or the one before, whenever the process ends.
+    The file is a NumPy archive (.npz) with a JSON document and the arrays, each with a checksum. It
+    is replaced as a whole, so that the latest snapshot or the one before exists whenever the
+    process ends.
 
     Parameters
     ----------
     directory : str or os.PathLike
-        Made if it is missing.
+        Directory of the file, which is made if it is missing.
     fingerprint : str
 
     Raises
@@ -203,7 +203,7 @@ class CheckpointFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = _container.new_file(self.path)
             os.close(handle)
-            with suppress(FileNotFoundError):  # swept away by another process
+            with suppress(FileNotFoundError):  # another process has swept it away
                 os.unlink(name)
         except (OSError, ValueError) as error:
             raise ValueError(
@@ -213,16 +213,17 @@ class CheckpointFile:
             ) from error
 
     def load(self) -> Snapshot | None:
-        """What was saved last, or None; with a warning, if there is a file that is of no use."""
+        """Return the snapshot that was saved last, or None. An unusable file gives a warning."""
         self._sweep()
-        # A whole training hangs on it, so it is read again before it is given up: in threads,
-        # Python 3.11's parser, by which NumPy reads the heads of arrays, fails now and then.
+        # A whole training depends on the file, so it is read a second time before it is given up:
+        # in threads, the parser of Python 3.11, with which NumPy reads the headers of arrays, fails
+        # now and then.
         for is_second in (False, True):
             try:
                 return self._read()
             except FileNotFoundError:
                 return None
-            except Exception as error:  # whatever bytes may make of zipfile, NumPy and json
+            except Exception as error:  # damaged bytes may raise anything in zipfile, NumPy or json
                 if is_second:
                     self.warn_of_unusable(error)
         return None
@@ -233,11 +234,11 @@ class CheckpointFile:
         if label["format"] != FORMAT:
             raise ValueError(f"its format is {label['format']}, and this version's is {FORMAT}")
         if label["fingerprint"] != self.fingerprint:
-            raise ValueError("it is of another training")
+            raise ValueError("it belongs to another training")
         return Snapshot(arrays, label["tree"])
 
     def warn_of_unusable(self, error: Exception) -> None:
-        """Say that a file is left aside."""
+        """Warn that the file is not used."""
         warnings.warn(
             f"The checkpoint {self.path} cannot be used ({type(error).__name__}: {error}). Training"
             " begins anew, and will replace it.",
@@ -245,7 +246,7 @@ class CheckpointFile:
         )
 
     def save(self, snapshot: Snapshot) -> None:
-        """Replace the file; with a warning, and the file as it was, if that fails."""
+        """Replace the file. If that fails, warn and leave the file as it was."""
         try:
             self._write(snapshot)
         except OSError as error:
@@ -264,7 +265,7 @@ class CheckpointFile:
             with _container.replacing(self.path) as file:
                 _write_archive(file, [document, *snapshot.arrays])
         except FileNotFoundError:
-            # Another process that fits the same has swept it away: it has a file of its own.
+            # Another process with the same training has swept the new file away. It writes its own.
             if not self.path.parent.is_dir():
                 raise
 
@@ -281,21 +282,21 @@ class CheckpointFile:
             )
 
     def _sweep(self) -> None:
-        """Remove what killed processes have left half written."""
+        """Remove the unfinished files of killed processes."""
         for path in self.path.parent.glob(f"{self.path.name}.*.tmp"):
             with suppress(OSError):
                 path.unlink()
 
 
 class SharedCheckpointFile:
-    """The file of a training by several processes: the first one's, of which it tells the others.
+    """The file of a training by several processes, which the first process reads and writes.
 
     Parameters
     ----------
     directory : str or os.PathLike
-        Where the first process can write.
+        Directory in which the first process can write.
     fingerprint : str
-        Of this process; the file is named by those of all.
+        Fingerprint of this process. The fingerprints of all processes name the file.
     processes : Processes
     """
 
@@ -305,7 +306,7 @@ class SharedCheckpointFile:
         self._processes = processes
         names = ",".join(processes.gather(fingerprint))
         self._file: CheckpointFile | None = None
-        with agreement(processes):
+        with processes.agreement():
             if processes.rank == 0:
                 name = hashlib.sha1(names.encode(), usedforsecurity=False).hexdigest()
                 self._file = CheckpointFile(directory, name)
@@ -315,11 +316,11 @@ class SharedCheckpointFile:
         return "process 0" if self._file is None else self._file.path
 
     def load(self) -> Snapshot | None:
-        """What the first process has saved last, or None."""
+        """Return the snapshot that the first process has saved last, or None."""
         return self._processes.first(None if self._file is None else self._file.load())
 
     def warn_of_unusable(self, error: Exception) -> None:
-        """Say that a file is left aside."""
+        """Warn that the file is not used."""
         if self._file is not None:
             self._file.warn_of_unusable(error)
 
@@ -335,9 +336,9 @@ class SharedCheckpointFile:
 
 
 class SaveCheckpoint(Callback):
-    """Saves the training every so many epochs, if it goes on.
+    """Saves a snapshot after every `every` epochs, except after the last epoch.
 
-    The last of the rules: after it, nothing changes before the next epoch.
+    This is the last of the callbacks: nothing changes between it and the next epoch.
     """
 
     def __init__(self, file: CheckpointFile | SharedCheckpointFile, every: int) -> None:

@@ -1,8 +1,8 @@
-"""What a training depends on, as one short name: its data, its parameters, where it starts.
+"""The name of a training, made from its data, its parameters and its starting point.
 
-Two trainings of one name end with the same model, so one may go on where the other has stopped.
-Values are named by what they are, not by where they lie, so that a new process gives the same name;
-functions by their code, so that one that has been changed gives another.
+Two trainings with the same name end with the same model, so that one can go on where the other has
+stopped. Values enter the name by their content and not by their identity, so that a new process
+finds the same name. Functions enter it by their code, so that a changed function changes the name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import json
 import sys
 import types
-from types import SimpleNamespace
+from collections.abc import Mapping
 from typing import Any
 
 import joblib
@@ -20,47 +20,47 @@ import numpy as np
 import scipy.sparse
 import torch
 
-import sknn
-from sknn._training._problem import Problem, State
+from sknn._platform._version import __version__
+from sknn._training._problem import Model, Problem
 
-# Of an array whose rows do not lie together, and are copied to be looked at.
+# Number of rows that are copied at once from an array that is not contiguous.
 ROWS_AT_ONCE = 1000
-# None changes what is learned.
+# Parameters that do not change what is learned.
 _NOT_OF_THE_MODEL = ("checkpoint_dir", "checkpoint_every", "process_group", "verbose")
-# What their classes and functions do is told by their versions; of all others, the code is looked
-# at.
+# Classes and functions of these packages enter the name by their own names, because the versions
+# say what they do. All others enter it by their code.
 _LIBRARIES = {"numpy", "scipy", "sklearn", "skorch", "sknn", "torch", *sys.stdlib_module_names}
 
 
-def fingerprint(problem: Problem, state: State, settings: SimpleNamespace, device: str) -> str:
-    """The name of a training, 40 hexadecimal digits.
+def fingerprint(problem: Problem, state: Model, parameters: Mapping[str, Any], device: str) -> str:
+    """Return the name of a training, which has 40 hexadecimal digits.
 
     Parameters
     ----------
     problem : Problem
-    state : State
-        The starting point. Its history, which holds times, does not count.
-    settings : SimpleNamespace
-        The estimator's parameters by name. Of callbacks count the classes and the attributes that
-        are numbers, strings, or lists and dicts of them.
+    state : Model
+        The starting point, without its history, which holds times.
+    parameters : mapping of str to object
+        The estimator's parameters by name. A callback counts with its class and with those of its
+        attributes that are numbers, strings, or lists and dicts of them.
     device : str
 
     Raises
     ------
     ValueError
-        If a parameter is something that cannot be named.
+        If the name cannot depend on a parameter, because its value cannot be pickled.
     """
     data = problem.validation
     parts: dict[str, Any] = {
-        "versions": [sknn.__version__, torch.__version__, np.__version__],
+        "versions": [__version__, torch.__version__, np.__version__],
         "device": device,
         "rows": [problem.X, problem.y, problem.labels, problem.sample_weight],
-        # Of a split, its rows: what is not among them is learned from, in the order of the seed.
+        # The row numbers describe a split: training uses all other rows, in an order from the seed.
         "validation": data if data is None or data.rows is None else data.rows,
         "start": [state.coefs, state.intercepts, state.modules, vars(state.progress)],
     }
     described = {name: _Description().of(value) for name, value in parts.items()}
-    for name, value in vars(settings).items():
+    for name, value in parameters.items():
         if name == "callbacks":
             described[name] = _of_callbacks(value)
         elif name not in _NOT_OF_THE_MODEL:
@@ -72,7 +72,7 @@ def fingerprint(problem: Problem, state: State, settings: SimpleNamespace, devic
 def _of_parameter(name: str, value: Any) -> Any:
     try:
         return _Description().of(value)
-    except Exception as error:  # whatever pickling an object of the user raises
+    except Exception as error:  # pickling an object of the user may raise anything
         raise ValueError(
             f"The '{name}' parameter is {value!r}. With checkpoint_dir it must be something that a"
             f" later process can tell to be the same, and this is not: {error}. Give a function or"
@@ -81,8 +81,7 @@ def _of_parameter(name: str, value: Any) -> Any:
 
 
 def _of_callbacks(callbacks: Any) -> Any:
-    """Classes and plain attributes: what else a callback holds may change while it is used."""
-
+    """Describe callbacks by classes and plain attributes; other attributes may change in use."""
     described: list[int] = []
 
     def plain(value: Any) -> Any:
@@ -104,12 +103,13 @@ def _of_callbacks(callbacks: Any) -> Any:
 
 
 class _Description:
-    """Values as JSON can hold them, equal where the values are."""
+    """A translation of values to JSON that gives equal results for equal values."""
 
     def __init__(self) -> None:
-        self._open: list[int] = []  # what is being described: values may hold themselves
+        self._open: list[int] = []  # ids of the values that contain the current one
 
     def of(self, value: Any) -> Any:
+        """Return the description of a value."""
         if value is None or type(value) in (bool, int, float, str):
             return value
         if id(value) in self._open:
@@ -124,7 +124,7 @@ class _Description:
         if isinstance(value, np.generic):
             return [value.item() if value.dtype.kind in "biufU" else repr(value)]
         if isinstance(value, np.ndarray):
-            # Of contiguous memory no copy is made, and a memory map is read once.
+            # Contiguous memory is not copied, and a memory map is read only once.
             flags = value.flags
             if flags.c_contiguous or flags.f_contiguous or value.dtype.hasobject:
                 return [joblib.hash(value, hash_name="sha1")]
@@ -157,7 +157,8 @@ class _Description:
             return self._all([value.__func__])
         if isinstance(value, property):
             return self._all([value.fget])
-        # Anything else by what pickle would make it of: a global name, or a function's result.
+        # Anything else is described as pickle would rebuild it: by a global name, or by a function
+        # with its arguments.
         known = copyreg.dispatch_table.get(type(value))
         reduced = value.__reduce_ex__(4) if known is None else known(value)
         if isinstance(reduced, str):
@@ -176,18 +177,22 @@ def _is_of_a_library(value: Any) -> bool:
 
 
 def _content_of(value: types.FunctionType | type) -> list[Any]:
-    """The code of a function with what it is bound to; bases, methods and constants of a class."""
+    """Return the parts that describe a function or a class.
+
+    They are the code and the bound values of a function, and the bases, methods and constants of a
+    class.
+    """
     if isinstance(value, type):
         kinds = (types.FunctionType, staticmethod, classmethod, property)
         inside = {k: v for k, v in vars(value).items() if isinstance(v, kinds) or _is_constant(v)}
         del inside["__module__"]
-        inside.pop("__firstlineno__", None)  # of Python 3.13
+        inside.pop("__firstlineno__", None)  # since Python 3.13
         return [value.__bases__, inside]
     cells = []
     for cell in value.__closure__ or ():
         try:
             cells.append(cell.cell_contents)
-        except ValueError:  # nothing in it yet
+        except ValueError:  # the cell is empty
             cells.append(None)
     there = value.__globals__
     constants = {n: there[n] for n in value.__code__.co_names if _is_constant(there.get(n, value))}
@@ -195,7 +200,10 @@ def _content_of(value: types.FunctionType | type) -> list[Any]:
 
 
 def _is_constant(value: Any) -> bool:
-    """Whether it is a number, a string, or a tuple of them: lists may be what is counted in."""
+    """Return whether a value is a number, a string, or a tuple of them.
+
+    Lists do not count, because code may collect values in them.
+    """
     if isinstance(value, tuple | frozenset):
         return all(map(_is_constant, value))
     return value is None or isinstance(value, bool | int | float | complex | str | bytes)

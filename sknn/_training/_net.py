@@ -1,6 +1,6 @@
-"""The skorch net: epochs, events, history.
+"""The skorch net, with its epochs, events and history.
 
-skorch runs the epochs and notifies the callbacks; overridden here are only where the data comes
+skorch runs the epochs and notifies the callbacks. This module overrides only where the data comes
 from and how one epoch runs.
 """
 
@@ -16,13 +16,14 @@ import torch
 from skorch.callbacks import Callback, EpochTimer
 from skorch.history import History
 
+from sknn._data._batches import Batch
+from sknn._network._architecture import Network
 from sknn._network._losses import Criterion, Loss
 from sknn._network._module import FeedForwardModule, modules_between
 from sknn._network._parameters import Checkpoint, FlatParameters
 from sknn._network._solvers import SGD
-from sknn._platform._torch_settings import usual_settings
+from sknn._platform._torch_settings import default_settings
 from sknn._training._callbacks import is_listening, is_raised_by_statement
-from sknn._training._problem import Network
 from sknn._training._stopping import Progress, StopTraining
 from sknn._training._trainer import Trainer
 
@@ -30,7 +31,7 @@ _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
 class EpochHistory(History):
-    """skorch's history, in which one epoch's row is looked up without copying all of them."""
+    """skorch's history, but looking up the row of one epoch does not copy all rows."""
 
     def __getitem__(self, i):
         return list.__getitem__(self, i) if isinstance(i, int) else super().__getitem__(i)
@@ -39,42 +40,42 @@ class EpochHistory(History):
 class FeedForwardNet(skorch.NeuralNet):
     """A `skorch.NeuralNet` over one flat vector of parameters.
 
-    What it learns from is the trainer's; the data sets are for callbacks to look at. Once there is
-    an `estimator_now`, its predictions are the estimator's, in the user's own labels.
+    The net learns from the rows of its trainer; the data sets are only shown to callbacks. With an
+    `estimator_now`, its predictions are those of the estimator, in the user's own labels.
 
     Parameters
     ----------
     module : FeedForwardModule
-        Its parameters are views of `parameters`.
+        The module whose parameters are views of `parameters`.
     criterion : Criterion
     optimizer : callable
-        Makes the `torch.optim.Optimizer`, of `parameters`.
+        Function that takes `parameters` and returns the `torch.optim.Optimizer`.
     parameters : FlatParameters
     trainer : Trainer, default=None
-        Without one the net only predicts.
+        A net without a trainer only predicts.
     progress : Progress, default=None
     estimator_now : callable, default=None
-        Makes an estimator that predicts as the network does now.
+        Function without arguments that returns an estimator with the network as it is now.
     datasets : tuple of (Dataset, Dataset or None), default=None
-        Training and validation rows with their targets, for the user's callbacks; None if there
-        are no such callbacks.
+        Training and validation rows with their targets, for the user's callbacks; None if the user
+        has given no callbacks.
     rules : pair of lists of skorch.callbacks.Callback, default=((), ())
-        Callbacks that come before the user's, and after them.
+        Callbacks that run before the user's callbacks, and callbacks that run after them.
     processes : Processes, default=None
-        That train this network together.
+        The processes that train this network together.
     max_epochs : int, default=0
     batch_size : int, default=128
     callbacks : list, default=None
-        The user's.
+        The user's callbacks.
     verbose : int, default=0
     device : str, default="cpu"
 
     Attributes
     ----------
     user_callbacks : list of (str, skorch.callbacks.Callback)
-        Those of `callbacks`, initialized.
+        The initialized `callbacks`.
     records_ : list of dict
-        The rows of `history`, also when a callback has put another in its place.
+        The rows of `history`. They stay here if a callback replaces the history of the net.
     record_ : dict
         The last epoch's row of `history`: `epoch`, `train_loss`, `train_loss_best`, `dur`, and with
         validation rows `valid_score`, `valid_loss`, `valid_loss_best`.
@@ -83,8 +84,13 @@ class FeedForwardNet(skorch.NeuralNet):
     best_ : Checkpoint or None
         The parameters of the best validation score; None without early stopping.
     stopped_ : StopTraining or None
-        What ended the epochs before `max_epochs`.
+        The exception that ended the epochs before `max_epochs`, if one did.
     """
+
+    # `_set_plain` sets an attribute without skorch's `__setattr__`, which looks for modules and
+    # optimizers to register. That takes 2 us, too much for what every epoch, or every short call
+    # of `partial_fit`, sets anew.
+    _set_plain = object.__setattr__
 
     def __init__(
         self,
@@ -114,9 +120,9 @@ class FeedForwardNet(skorch.NeuralNet):
             device=device,
             train_split=None,
             verbose=verbose,
-            # Scoring callbacks predict from rows; outputs of batches are not kept for them.
+            # Scoring callbacks predict from the rows, so the outputs of batches need not be kept.
             use_caching=False,
-            # For the one of skorch that counts batches.
+            # skorch's ProgressBar reads this number to count the batches.
             iterator_valid__batch_size=len(datasets[1]) if datasets and datasets[1] else batch_size,
             history=EpochHistory(),
         )
@@ -137,12 +143,12 @@ class FeedForwardNet(skorch.NeuralNet):
         return [("epoch_timer", EpochTimer())]
 
     def initialize_module(self):
-        """Take the module as it is: its parameters are views that must not be made anew."""
+        """Keep the module as it is, because its parameters are views of the flat vector."""
         self.module_ = self.module
         return self
 
     def initialize_criterion(self):
-        """Take the criterion as it is."""
+        """Keep the criterion as it is."""
         self.criterion_ = self.criterion
         return self
 
@@ -153,20 +159,21 @@ class FeedForwardNet(skorch.NeuralNet):
 
     def initialize_history(self):
         super().initialize_history()
-        vars(self)["records_"] = self.history_
+        self._set_plain("records_", self.history_)
         return self
 
     def get_split_datasets(self, X, y=None, **fit_params):
-        """The estimator has drawn the split."""
+        """Return two data sets without a split, because the estimator has drawn it already."""
         if self.trainer is None:
             return super().get_split_datasets(X, y, **fit_params)
         return (self.trainer, self.trainer.validate) if self.datasets is None else self.datasets
 
     def get_iterator(self, dataset, training=False):
-        """The trainer has batches of its own."""
+        """Return the trainer, which has its own batches, or skorch's iterator for callbacks."""
         if self.trainer is None or (self.datasets is not None and not training):
             loader = super().get_iterator(dataset, training=training)
-            # Each pass draws a seed for its workers, by default from torch's global generator.
+            # Each pass draws a seed for its workers. A generator of its own keeps the loader from
+            # drawing it from torch's global one.
             if not training and getattr(loader, "generator", False) is None:
                 loader.generator = torch.Generator()
             return loader
@@ -176,14 +183,14 @@ class FeedForwardNet(skorch.NeuralNet):
         super().initialize_callbacks()
         before, after = ([(type(rule).__name__, rule) for rule in part] for part in self.rules)
         timer, *users = self.callbacks_
-        vars(self)["user_callbacks"] = users
         self.callbacks_ = [timer, *before, *users, *after]
-        vars(self)["_listeners"] = {}  # past skorch's __setattr__, which costs 2 us
-        vars(self)["_has_batch_events"] = any(map(self._listening, _BATCH_EVENTS))
+        self._set_plain("user_callbacks", users)
+        self._set_plain("_listeners", {})
+        self._set_plain("_has_batch_events", any(map(self._listening, _BATCH_EVENTS)))
         return self
 
     def _listening(self, event: str) -> list[Callable[..., None]]:
-        """The callbacks' methods for an event."""
+        """Return the methods of the callbacks that handle an event."""
         users = [callback for _, callback in self.user_callbacks]
         return [
             _ending_by_statement(c, event) if c in users else getattr(c, event)
@@ -192,7 +199,7 @@ class FeedForwardNet(skorch.NeuralNet):
         ]
 
     def notify(self, method_name, **cb_kwargs):
-        """skorch's, without calls of the methods that a callback does not override."""
+        """Notify as skorch does, but skip the methods that a callback does not override."""
         if method_name not in self._listeners:
             self._listeners[method_name] = self._listening(method_name)
         getattr(self, method_name)(self, **cb_kwargs)
@@ -200,13 +207,13 @@ class FeedForwardNet(skorch.NeuralNet):
             listener(self, **cb_kwargs)
 
     def on_epoch_begin(self, net, dataset_train=None, dataset_valid=None, **kwargs) -> None:
-        """Begin the epoch's row of the history, as skorch does, and keep it at hand."""
+        """Begin the epoch's row of the history, as skorch does, and keep it in `record_`."""
         record = {"batches": [], "epoch": len(self.history_) + 1}
         self.history_.append(record)
-        vars(self)["record_"] = record
+        self._set_plain("record_", record)
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params) -> None:
-        """One pass over the batches, or one look at the validation rows."""
+        """Run one pass over the batches, or evaluate the validation rows."""
         if self.trainer is None:
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
         elif not training:
@@ -215,14 +222,33 @@ class FeedForwardNet(skorch.NeuralNet):
         elif self.datasets is None:
             self.record_["train_loss"] = self.trainer.epoch()
         else:
-            # Not for the whole fit: the user's callbacks may want to differentiate, and to predict.
+            # The modes are set for the epoch only, not for the whole fit: the user's callbacks may
+            # want to differentiate and to predict.
             self.module_.train()
             with self.trainer.grad_mode():
-                loss = self.trainer.epoch(self if self._has_batch_events else None)
+                loss = self.trainer.epoch(self._announced_step if self._has_batch_events else None)
             self.module_.eval()
             self.record_["train_loss"] = loss
             if not self._has_batch_events:  # skorch's Checkpoint looks for a last batch
                 self.record_["batches"].append({"train_batch_size": self.batch_size})
+
+    def _announced_step(self, batch: Batch) -> None:
+        """Train on a batch and notify the callbacks, for which the loss of the batch is read."""
+        trainer = self.trainer
+        rows = trainer.batches.row_numbers(batch)
+        X, y = trainer.rows[rows], trainer.labels[rows]
+        slot = trainer.meter.slot(batch)
+        self.notify("on_batch_begin", batch=(X, y), training=True)
+        self.module_.train()  # a callback may have changed the mode
+        trainer.step(batch, slot)
+        named_parameters = list(self.module_.named_parameters())
+        self.notify(
+            "on_grad_computed", named_parameters=named_parameters, batch=(X, y), training=True
+        )
+        trainer.update()
+        loss = trainer.meter.batch_loss(batch, slot)
+        self.record_["batches"][-1].update(train_loss=loss, train_batch_size=len(y))
+        self.notify("on_batch_end", batch=(X, y), training=True, loss=loss, y_pred=None)
 
     def _validate(self) -> None:
         validate = self.trainer.validate
@@ -238,14 +264,15 @@ class FeedForwardNet(skorch.NeuralNet):
             )
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
-        """skorch's epochs, told apart: a rule's end, and the user's Ctrl-C."""
-        # Entered once: each entry makes the next operations slower, together by 10 us.
+        """Run skorch's epochs, and tell a stop by a rule from the user's Ctrl-C."""
+        # The mode is entered once, because each entry slows the operations that follow it by 10 us
+        # in total.
         is_once = self.trainer is not None and self.datasets is None
         try:
             with self.trainer.grad_mode() if is_once else nullcontext():
                 super().fit_loop(X, y, epochs, **fit_params)
         except StopTraining as stop:
-            self.stopped_ = stop.with_traceback(None)  # its frames hold this net
+            self.stopped_ = stop.with_traceback(None)  # the frames would hold this net
             if stop.is_amid_epoch:
                 self._back_to_saved_epoch()
         except KeyboardInterrupt:
@@ -253,11 +280,11 @@ class FeedForwardNet(skorch.NeuralNet):
             self._back_to_saved_epoch()
         return self
 
-    # What the user's callbacks see of predictions: the estimator's.
+    # The user's callbacks get the estimator's predictions from the next four methods.
 
     @property
     def classes_(self) -> np.ndarray:
-        """The classifier's labels."""
+        """Return the labels of the classifier."""
         if self.estimator_now is None:
             raise AttributeError("classes_")
         return self.estimator_now().classes_
@@ -268,17 +295,17 @@ class FeedForwardNet(skorch.NeuralNet):
         return self.estimator_now().__sklearn_tags__()
 
     def predict(self, X):
-        """The estimator's predictions; skorch's for a net without one."""
+        """Return the estimator's predictions, or skorch's for a net without an estimator."""
         return super().predict(X) if self.estimator_now is None else self.estimator_now().predict(X)
 
     def predict_proba(self, X):
-        """The estimator's probabilities; skorch's for a net without one."""
+        """Return the estimator's probabilities, or skorch's for a net without an estimator."""
         if self.estimator_now is None:
             return super().predict_proba(X)
         return self.estimator_now().predict_proba(X)
 
     def score(self, X, y):
-        """The estimator's score."""
+        """Return the estimator's score."""
         return self.estimator_now().score(X, y)
 
     def __getstate__(self):
@@ -290,7 +317,7 @@ class FeedForwardNet(skorch.NeuralNet):
         return super().__getstate__()
 
     def is_finite(self) -> bool:
-        """Whether all parameters are finite."""
+        """Return whether all parameters are finite."""
         return bool(torch.isfinite(self.parameters.storage[0]).all())
 
     def remember_best(self) -> None:
@@ -298,13 +325,13 @@ class FeedForwardNet(skorch.NeuralNet):
         self.best_ = self.parameters.checkpoint()
 
     def ask_to_stop(self) -> None:
-        """End training when all have seen the end of this epoch."""
-        vars(self)["is_asked_to_stop_"] = True
+        """End training after all callbacks have handled the end of this epoch."""
+        self._set_plain("is_asked_to_stop_", True)
 
     def save_epoch(self) -> None:
         """Keep a copy of everything that the next epoch will change."""
         self.trainer.save()
-        vars(self)["_saved"] = (len(self.history), self.progress.mark(), self.best_)
+        self._set_plain("_saved", (len(self.history), self.progress.mark(), self.best_))
 
     def _back_to_saved_epoch(self) -> None:
         n_epochs, mark, best = self._saved
@@ -315,10 +342,11 @@ class FeedForwardNet(skorch.NeuralNet):
 
 
 def _ending_by_statement(callback: Callback, event: str) -> Callable[..., None]:
-    """A method of a user's callback, whose way to end training is told from a Ctrl-C in it.
+    """Return a method of a user's callback that can end training without looking like a Ctrl-C.
 
-    skorch's callbacks raise a KeyboardInterrupt. In the midst of an epoch it ends with the one
-    before; outside the epochs it is the user's, as in skorch.
+    skorch's callbacks end training by raising a KeyboardInterrupt. If one does so in the middle of
+    an epoch, training ends with the epoch before. Outside the epochs, the exception counts as the
+    user's Ctrl-C, as in skorch.
     """
     listener = getattr(callback, event)
     if event in ("on_train_begin", "on_train_end"):
@@ -330,7 +358,7 @@ def _ending_by_statement(callback: Callback, event: str) -> Callable[..., None]:
         except KeyboardInterrupt as interrupt:
             if not is_raised_by_statement(interrupt):
                 raise
-            if event != "on_epoch_end" and net.processes is None:
+            if event != "on_epoch_end" and not net.processes.is_group:
                 raise StopTraining(is_amid_epoch=True) from None
             net.ask_to_stop()
 
@@ -345,8 +373,8 @@ def net_of(
     loss: Loss,
     history: list[dict[str, Any]],
 ) -> FeedForwardNet:
-    """The skorch net of a fitted model, with weights of its own, on the CPU."""
-    with usual_settings(torch.device("cpu")):
+    """Return the skorch net of a fitted model, with its own copy of the weights, on the CPU."""
+    with default_settings(torch.device("cpu")):
         between = modules_between(network)
         is_single = np.asarray(coefs[0]).dtype == np.float32
         parameters = FlatParameters(
@@ -364,7 +392,7 @@ def net_of(
 
 
 def plain_records(history: list[dict[str, Any]], n_before: int) -> list[dict[str, Any]]:
-    """skorch's history as plain records, numbered on from those before."""
+    """Return skorch's history as plain dicts, with epochs numbered from `n_before` + 1."""
     return [
         {**{k: v for k, v in record.items() if k != "batches"}, "epoch": n}
         for n, record in enumerate(history, n_before + 1)

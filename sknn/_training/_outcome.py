@@ -1,12 +1,10 @@
-"""What a training has come to: warnings of how it ended, and the network, in NumPy."""
+"""The outcome of a training: warnings about how it ended, and the network as NumPy arrays."""
 
 from __future__ import annotations
 
 import warnings
 from contextlib import nullcontext
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -16,16 +14,15 @@ from sknn._network._solvers import solver_name
 from sknn._platform import _compat
 from sknn._training._callbacks import without_training_state
 from sknn._training._net import FeedForwardNet, plain_records
-from sknn._training._problem import Problem, State
+from sknn._training._problem import Model, Problem
 from sknn._training._schedules import STEP_SCHEDULES
+from sknn._training._settings import Settings
 from sknn._training._validation import raw_and_linked
 
-if TYPE_CHECKING:
-    from sknn._training._train import Run
 
-
-def warn_of_the_end(net: FeedForwardNet, run: Run) -> None:
-    settings, schedule = run.settings, net.trainer.schedule
+def warn_of_the_end(net: FeedForwardNet, settings: Settings) -> None:
+    """Warn if training was interrupted, has diverged or has not converged."""
+    schedule = net.trainer.schedule
     if net.interrupted_:
         warnings.warn("Training interrupted by user.", stacklevel=2)
     elif net.stopped_ is not None:
@@ -38,7 +35,7 @@ def warn_of_the_end(net: FeedForwardNet, run: Run) -> None:
                 ConvergenceWarning,
                 stacklevel=2,
             )
-    elif not run.incremental:
+    elif not settings.incremental:
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({settings.max_iter}) "
             "reached and the optimization hasn't converged yet.",
@@ -54,14 +51,14 @@ def warn_of_the_end(net: FeedForwardNet, run: Run) -> None:
         )
 
 
-def model_of(net: FeedForwardNet) -> State:
-    """The network that the net is now, in NumPy, without the solver's state.
+def model_of(net: FeedForwardNet) -> Model:
+    """Return the current network of the net as NumPy arrays, without the solver's state.
 
-    On the CPU the arrays of the linear layers share the net's memory.
+    On the CPU, the arrays of the linear layers share the net's memory.
     """
     progress = net.progress
     row = net.parameters.read()
-    return State(
+    return Model(
         row.coefs,
         row.intercepts,
         modules={k: v.cpu().numpy().copy() for k, v in net.module_.extras().items()},
@@ -73,16 +70,16 @@ def model_of(net: FeedForwardNet) -> State:
     )
 
 
-def model_if_stopped(net: FeedForwardNet, run: Run) -> State:
-    """A copy of the network that training would end with, if this epoch were the last one."""
-    with net.parameters.holding(net.best_) if run.settings.early_stopping else nullcontext():
+def model_if_stopped(net: FeedForwardNet, start: Model, settings: Settings) -> Model:
+    """Return a copy of the network that training would end with if this epoch were the last."""
+    with net.parameters.holding(net.best_) if settings.early_stopping else nullcontext():
         model = copy_of(model_of(net))
-    history = run.state.history + plain_records(net.records_, len(run.state.history))
+    history = start.history + plain_records(net.records_, len(start.history))
     return replace(model, history=history)
 
 
-def copy_of(model: State) -> State:
-    """A model that the user may keep, or change, while training goes on."""
+def copy_of(model: Model) -> Model:
+    """Return a copy of a model that the user may keep or change while training goes on."""
     progress = model.progress
     return replace(
         model,
@@ -94,35 +91,35 @@ def copy_of(model: State) -> State:
     )
 
 
-def published(net: FeedForwardNet, run: Run) -> State:
-    """What the net has become, in NumPy."""
-    state, settings = run.state, run.settings
+def published(net: FeedForwardNet, start: Model, settings: Settings) -> Model:
+    """Return the trained network, and what training needs to go on with it, as NumPy arrays."""
     parameters, trainer = net.parameters, net.trainer
     schedule, scheduler = trainer.schedule, trainer.scheduler
     model = model_of(net)
+    n_calls = schedule.n_epochs_done if settings.incremental and schedule is not None else 0
     return replace(
         model,
         solver={
             "name": solver_name(settings.solver),
             "numbers": trainer.solver.numbers(),
             "slots": [tuple(parameters.read(i)) for i in range(1, len(parameters.storage))],
-            # The horizon of partial_fit is a number of its own calls.
-            "n_calls": schedule.n_epochs_done if run.incremental and schedule is not None else 0,
+            # The schedule of partial_fit ends after a number of its own calls.
+            "n_calls": n_calls,
             "scheduler": None if scheduler is None else scheduler.state(),
         },
-        history=state.history + plain_records(net.records_, len(state.history)),
-        loss=model.loss if net.records_ else state.loss,
+        history=start.history + plain_records(net.records_, len(start.history)),
+        loss=model.loss if net.records_ else start.loss,
         callbacks=without_training_state(net.user_callbacks),
     )
 
 
-def check_finite(trained: State, problem: Problem, settings: SimpleNamespace) -> None:
+def check_finite(trained: Model, problem: Problem, settings: Settings) -> None:
     """Refuse a model that predicts nothing.
 
     Raises
     ------
     ValueError
-        If weights, or the outputs for the rows learned from, are not finite.
+        If weights, or the outputs for the training rows, are not finite.
     """
     arrays = (*trained.coefs, *trained.intercepts, *trained.modules.values())
     if not all(np.isfinite(a).all() for a in arrays):
@@ -138,19 +135,20 @@ def check_finite(trained: State, problem: Problem, settings: SimpleNamespace) ->
     )
 
 
-def _overflows(problem: Problem, trained: State) -> bool:
+def _overflows(problem: Problem, trained: Model) -> bool:
     """Whether outputs for the rows learned from are beyond the dtype: one epoch from divergence.
 
-    The last step may have gone there, of which the loss does not tell. Only huge weights, a loss
-    that overflows, or outputs that are exponentials, are worth a look at the rows.
+    The last step may have caused this, and no loss is computed after it. The rows are evaluated
+    only if weights are huge, the loss has overflowed, or outputs are exponentials.
     """
     largest = [max(coef.max(), -coef.min()) for coef in trained.coefs]
-    # Where sums of products could come near the end of the range, for rows of its square root.
+    # The gain bounds the factor by which all layers together can enlarge a row. Weights are huge if
+    # it exceeds the square root of the largest number, as rows of that size could then overflow.
     with np.errstate(over="ignore"):
         gain = np.prod([len(c) * float(m) for c, m in zip(trained.coefs, largest, strict=True)])
     is_moderate = gain <= np.sqrt(np.finfo(problem.dtype).max) and np.isfinite(trained.loss)
     if is_moderate and problem.loss.output_activation != "exp":
-        return False  # in all processes: they have the same weights and loss
+        return False  # so do all processes, which have the same weights and loss
     overflows = False
     if problem.X.shape[0]:
         weights = [_compat.as_tensor(coef.T) for coef in trained.coefs]
@@ -158,5 +156,4 @@ def _overflows(problem: Problem, trained: State) -> bool:
         forward = forward_of(weights, biases, trained.modules, problem.network)
         outputs = outputs_of(problem.X, forward, raw_and_linked(problem.loss))
         overflows = not np.isfinite(outputs).all()
-    shards = problem.shards
-    return overflows if shards is None else shards.processes.any(overflows)
+    return problem.shards.processes.any(overflows)

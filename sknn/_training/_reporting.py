@@ -1,4 +1,4 @@
-"""Who is told how training goes: a progress bar, and scikit-learn's callbacks."""
+"""Reports of how training goes, to a progress bar and to scikit-learn's callbacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skorch.callbacks import Callback
 
 
 class EpochBar(Callback):
-    """One bar for all epochs: loss, validation score, rate, time left."""
+    """A bar for all epochs that shows loss, validation score, rate and the time that is left."""
 
     def __init__(self) -> None:
         self.bar: Any = None
@@ -19,7 +19,8 @@ class EpochBar(Callback):
         self.open(net.max_epochs, len(net.records_))
 
     def open(self, n_epochs: int, n_done: int = 0) -> None:
-        from tqdm.auto import tqdm  # which warns where a notebook lacks widgets
+        """Show a bar for `n_epochs`, of which `n_done` are finished."""
+        from tqdm.auto import tqdm  # the import warns in a notebook that lacks widgets
 
         self.bar = tqdm(total=n_epochs, initial=n_done, unit="epoch")
 
@@ -28,7 +29,7 @@ class EpochBar(Callback):
         self.show(record["train_loss"], record.get("valid_score"), net.trainer.first_rate)
 
     def show(self, loss: float, score: float | None = None, rate: float | None = None) -> None:
-        """Go on by one epoch."""
+        """Advance the bar by one epoch."""
         values = {"loss": loss, "score": score, "rate": rate}
         shown = {name: f"{value:.4g}" for name, value in values.items() if value is not None}
         self.bar.set_postfix(shown, refresh=False)
@@ -37,7 +38,10 @@ class EpochBar(Callback):
 
 @contextmanager
 def epoch_bars(verbose: bool | int | str) -> Iterator[list[EpochBar]]:
-    """The bar that `verbose="progress"` asks for, or none; closed when the body ends, anyhow."""
+    """Yield a list with a bar if `verbose` is "progress", else an empty one.
+
+    The bar is closed when the body ends, also by an exception.
+    """
     bars = [EpochBar()] if verbose == "progress" else []
     try:
         yield bars
@@ -48,14 +52,15 @@ def epoch_bars(verbose: bool | int | str) -> Iterator[list[EpochBar]]:
 
 
 class FitTasks:
-    """The tasks of one fit, as scikit-learn's callbacks are told of them: one for each epoch.
+    """The tasks of one fit that are reported to scikit-learn's callbacks, one for each epoch.
 
     Parameters
     ----------
     estimator : BaseFeedForward
-        With callbacks; its context is set up here, and torn down by `with_callbacks`.
+        The estimator, which has callbacks. This class sets up their context, and `with_callbacks`
+        tears it down.
     X, y, sample_weight
-        As the user gave them.
+        The data as the user gave them.
     """
 
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
@@ -66,26 +71,30 @@ class FitTasks:
         self._epoch: Any = None
 
     def begin_epoch(self) -> None:
+        """Report that an epoch begins."""
         self._epoch = self._fit.subcontext("epoch")
         self._epoch.call_on_fit_task_begin(**self._given)
 
     def end_epoch(self, attributes: Callable[[], dict[str, Any]]) -> bool:
-        """Returns whether a callback asks to stop; `attributes` makes those of a fitted copy."""
+        """Report that the epoch has ended, and return whether a callback asks to stop.
+
+        `attributes` returns the attributes of an estimator that is fitted so far.
+        """
         return self._epoch.call_on_fit_task_end(**self._given, reconstruction_attributes=attributes)
 
     def end(self, attributes: Callable[[], dict[str, Any]]) -> None:
-        """The whole fit is over."""
+        """Report that the whole fit has ended."""
         self._fit.call_on_fit_task_end(**self._given, reconstruction_attributes=attributes)
 
 
 class ReportEpochs(Callback):
-    """Tells `FitTasks` of each epoch.
+    """Reports each epoch to `FitTasks`.
 
     Parameters
     ----------
     tasks : FitTasks
     attributes_now : callable
-        Makes the attributes of an estimator fitted so far.
+        Function without arguments that returns the attributes of an estimator fitted so far.
     """
 
     def __init__(self, tasks: FitTasks, attributes_now: Callable[[], dict[str, Any]]) -> None:

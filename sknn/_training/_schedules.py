@@ -1,8 +1,8 @@
-"""How the learning rate goes with the steps, and with the epochs of a torch scheduler.
+"""Schedules of the learning rate: by steps, and by epochs through a torch scheduler.
 
-A schedule by steps multiplies the rate that is there: `learning_rate_init`, or what the rules by
-epochs have made of it ("adaptive", "invscaling", a scheduler). The two never meet, as the rate is
-put back to what it was before the rules of an epoch's end are asked.
+A schedule by steps multiplies the current rate: `learning_rate_init`, or what the rules by epochs
+("adaptive", "invscaling", a scheduler) have made of it. The two kinds do not interfere, because a
+schedule by steps puts the rate back before the rules of an epoch's end run.
 """
 
 from __future__ import annotations
@@ -17,25 +17,29 @@ from torch.optim import lr_scheduler
 
 STEP_SCHEDULES = ("cosine", "one_cycle")
 
-# Torch's defaults of OneCycleLR: the share of the rising part, and the peak over the first rate and
-# over the last one.
+# Torch's defaults for OneCycleLR: the share of steps in which the rate rises, the ratio of the peak
+# rate to the first rate, and the ratio of the first rate to the last one.
 _RISING = 0.3
 _PEAK_OVER_FIRST = 25.0
 _FIRST_OVER_LAST = 1e4
 
-# Older versions of torch do not count the plateau scheduler among the others.
+# In older versions of torch, the plateau scheduler does not derive from LRScheduler.
 _SCHEDULERS = (lr_scheduler.LRScheduler, lr_scheduler.ReduceLROnPlateau)
 
 
 def cosine(position: float) -> float:
-    """From 1 to 0 for a position from 0 to 1 (Loshchilov and Hutter, 2017, without restarts)."""
+    """Return the cosine that falls from 1 to 0 while the position rises from 0 to 1.
+
+    The schedule is that of Loshchilov and Hutter (2017), without restarts.
+    """
     return 0.5 * (1 + math.cos(math.pi * min(position, 1.0)))
 
 
 def one_cycle(step: float, n_steps: int) -> float:
-    """The share of the peak rate at a step, as by `torch.optim.lr_scheduler.OneCycleLR`.
+    """Return the share of the peak rate at a step, as `torch.optim.lr_scheduler.OneCycleLR` does.
 
-    Up and down along cosines (Smith and Topin, 2019). Momentum and Adam's decays stay as they are.
+    The rate goes up and down along cosines (Smith and Topin, 2019). Momentum and Adam's decays do
+    not change.
     """
     first = 1 / _PEAK_OVER_FIRST
     last = first / _FIRST_OVER_LAST
@@ -46,10 +50,10 @@ def one_cycle(step: float, n_steps: int) -> float:
 
 
 def step_factor(step: int, n_steps: int, schedule: str, warmup_fraction: float) -> float:
-    """What the rate is multiplied by at a step, counted from 0, of so many.
+    """Return the factor of the rate at a step of `n_steps`, where steps are counted from 0.
 
-    The linear warm-up takes the first `warmup_fraction` of all steps: 1 / n, 2 / n, ..., 1. The
-    cosine begins where it ends.
+    The linear warm-up takes the first `warmup_fraction` of all steps, with the factors 1 / n,
+    2 / n, ..., 1. The cosine begins where the warm-up ends.
     """
     if schedule == "one_cycle":
         return one_cycle(min(step, n_steps - 1), n_steps)
@@ -67,14 +71,19 @@ class StepSchedule:
     Parameters
     ----------
     param_groups : list of dict
-        The optimizer's.
+        The parameter groups of the optimizer.
     schedule : str
-        "cosine", "one_cycle", or any other for the warm-up alone.
+        The schedule: "cosine", "one_cycle", or any other string for the warm-up alone.
     warmup_fraction : float
     n_epochs : int
-        The horizon.
+        Number of epochs after which the schedule ends.
     n_before : int, default=0
-        Epochs of the horizon that are over.
+        Number of these epochs that earlier calls have finished.
+
+    Attributes
+    ----------
+    n_epochs_done : int
+        Number of epochs that are finished, with those of earlier calls.
     """
 
     def __init__(
@@ -94,7 +103,7 @@ class StepSchedule:
         self._step = self._n_steps = 0
 
     def begin_epoch(self, n_steps: int) -> None:
-        """Take down the rates that are there, and set those of the first step."""
+        """Remember the current rates, and set those of the first step."""
         self._rates = [group["lr"] for group in self._groups]
         self._n_steps = self._n_epochs * n_steps
         self._step = self.n_epochs_done * n_steps
@@ -106,10 +115,18 @@ class StepSchedule:
         self._set()
 
     def end_epoch(self) -> None:
-        """Put back the rates that were there."""
+        """Put back the rates from before the epoch."""
         for group, rate in zip(self._groups, self._rates, strict=True):
             group["lr"] = rate
         self.n_epochs_done += 1
+
+    def state(self) -> int:
+        """Return the number of finished epochs, from which `restore` goes on."""
+        return self.n_epochs_done
+
+    def restore(self, state: int) -> None:
+        """Go on from what `state` has returned, between two epochs."""
+        self.n_epochs_done = state
 
     def _set(self) -> None:
         factor = step_factor(self._step, self._n_steps, self._schedule, self._warmup_fraction)
@@ -123,15 +140,16 @@ class EpochScheduler(Callback):
     Parameters
     ----------
     make : callable
-        The user's: an optimizer to a scheduler.
+        The user's function that takes an optimizer and returns a scheduler.
     optimizer : torch.optim.Optimizer
     state : dict or None
-        What `state` gave in a call before; left if it is of another kind of scheduler.
+        The value that `state` returned in an earlier call. It is ignored if it belongs to another
+        class of scheduler.
 
     Raises
     ------
     ValueError
-        If `make` returns something that is no scheduler.
+        If `make` does not return a scheduler.
     """
 
     def __init__(
@@ -140,7 +158,7 @@ class EpochScheduler(Callback):
         optimizer: torch.optim.Optimizer,
         state: dict[str, Any] | None = None,
     ) -> None:
-        # Some schedulers set the rate when they are made: right for the first call only.
+        # Some schedulers set the rate when they are made, which is right in the first call only.
         groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
         try:
             self.scheduler = make(optimizer)
@@ -154,13 +172,17 @@ class EpochScheduler(Callback):
                 " lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)."
             )
         if state is not None and state["kind"] == type(self.scheduler).__name__:
-            self.scheduler.load_state_dict(state["numbers"])
+            self.restore(state)
             for group, numbers in zip(optimizer.param_groups, groups, strict=True):
                 group.update(numbers)
 
     def state(self) -> dict[str, Any]:
-        """What a later `partial_fit` needs to go on."""
-        return {"kind": type(self.scheduler).__name__, "numbers": self.scheduler.state_dict()}
+        """Return what the scheduler needs to go on, with the name of its class."""
+        return {"kind": type(self.scheduler).__name__, "numbers": dict(self.scheduler.state_dict())}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` of a scheduler of the same class has returned."""
+        self.scheduler.load_state_dict(state["numbers"])
 
     def on_epoch_end(self, net, **kwargs) -> None:
         if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):

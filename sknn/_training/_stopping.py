@@ -1,6 +1,6 @@
-"""When to stop, slow down or remember the best: scikit-learn's rules.
+"""scikit-learn's rules for when to stop, to lower the rate and to remember the best weights.
 
-The rules are the pure functions at the top; the skorch callbacks below apply them at the end of
+The rules are the pure functions at the top. The skorch callbacks below apply them at the end of
 each epoch to `Progress`, the part of the history that outlives one call of `fit`.
 """
 
@@ -14,34 +14,44 @@ import numpy as np
 from skorch.callbacks import Callback
 
 if TYPE_CHECKING:
-    from sknn._data._processes import Processes
+    from sknn._data._processes import OneProcess
 
 
 def score_improves(score: float, best: float, tol: float) -> bool:
-    """Whether a validation score counts as better. A NaN does, as in scikit-learn."""
+    """Return whether a validation score counts as better. A NaN does, as in scikit-learn."""
     return not score < best + tol
 
 
 def loss_improves(loss: float, best: float, tol: float) -> bool:
-    """Whether a training loss counts as better. A NaN does, as in scikit-learn."""
+    """Return whether a training loss counts as better. A NaN does, as in scikit-learn."""
     return not loss > best - tol
 
 
 def inverse_scaling(learning_rate_init: float, n_samples_seen: int, power_t: float) -> float:
-    """The rate after so many *samples* (not steps), by scikit-learn's "invscaling"."""
+    """Return scikit-learn's "invscaling" rate, which counts *samples* and not steps."""
     try:
         return learning_rate_init / float(n_samples_seen + 1) ** power_t
-    except OverflowError:  # Python's, where IEEE 754 has an infinity
+    except OverflowError:  # Python raises it where IEEE 754 has an infinity
         return 0.0
 
 
 def slowed(rate: float) -> float | None:
-    """The next rate of the "adaptive" schedule, or None when the rate is too small to go on."""
+    """Return the next rate of the "adaptive" schedule, or None if the rate is too small for one."""
     return None if rate <= 1e-6 else rate / 5.0
 
 
 class StopTraining(Exception):
-    """Ends the epochs. skorch would take a KeyboardInterrupt for it: that one is the user's."""
+    """The exception that ends the epochs.
+
+    skorch uses a KeyboardInterrupt for this, which here always means the user's Ctrl-C.
+
+    Parameters
+    ----------
+    diverged : bool, default=False
+        Whether training ends because it cannot recover.
+    is_amid_epoch : bool, default=False
+        Whether the current epoch has not ended, so that training goes back to the one before.
+    """
 
     def __init__(self, diverged: bool = False, is_amid_epoch: bool = False) -> None:
         super().__init__()
@@ -54,7 +64,7 @@ _CURVES = ("loss_curve", "learning_rate_curve", "validation_scores", "validation
 
 @dataclass
 class Progress:
-    """What the rules remember from call to call.
+    """The values that the rules remember from call to call.
 
     Attributes
     ----------
@@ -63,15 +73,17 @@ class Progress:
     learning_rate_curve : list of float
         Rate at the first step of every epoch.
     validation_scores, validation_loss_curve : list of float or None
-        None without validation data.
+        Score and loss of the validation rows in every epoch; None without validation data.
     best_loss : float or None
-        None with early stopping.
+        Lowest training loss; None with early stopping.
     best_validation_score : float or None
-        None without validation data.
+        Highest validation score; None without validation data.
     no_improvement_count : int
+        Number of consecutive epochs without an improvement.
     n_samples_seen : int
+        Number of rows that all epochs have trained on.
     watched : str
-        What the validation scores are of; scores of anything else do not compare with them.
+        Name of what the validation scores measure. Scores with another name are not comparable.
     """
 
     loss_curve: list[float] = field(default_factory=list)
@@ -87,16 +99,16 @@ class Progress:
     def copy(
         self, early_stopping: bool, has_validation: bool, watched: str = "", is_other: bool = False
     ) -> Progress:
-        """The record to go on with; starts that of scores, or of losses, where there is none.
+        """Return a copy of the record to continue with. Curves that do not exist yet start empty.
 
-        Scores of something else than `watched` are left behind. The best one is, too, if the
-        validation rows may be others (`is_other`).
+        Scores that measure something else than `watched` are dropped. With early stopping, the best
+        score is also dropped if the validation rows may be others than before (`is_other`).
         """
         scores, losses = self.validation_scores, self.validation_loss_curve
         best_score = self.best_validation_score
         if has_validation and watched != self.watched:
             scores = losses = best_score = None
-        # Scores that were only recorded have left no best weights to go back to.
+        # If scores were only recorded, no best weights were kept that training could go back to.
         was_recorded = early_stopping and self.best_loss is not None
         if best_score is None or was_recorded or early_stopping and is_other:
             best_score = -np.inf
@@ -114,18 +126,18 @@ class Progress:
         )
 
     def watch_loss(self, loss: float, tol: float) -> None:
-        """Take in an epoch's training loss, as what stopping watches."""
+        """Update the stop rule with an epoch's training loss."""
         improves = loss_improves(loss, self.best_loss, tol)
         self.no_improvement_count = 0 if improves else self.no_improvement_count + 1
-        self.best_loss = min(self.best_loss, loss)  # keeps the best beside a NaN
+        self.best_loss = min(self.best_loss, loss)  # a NaN leaves the best loss as it is
 
     def watch_score(self, score: float, tol: float) -> None:
-        """Count an epoch's validation score, as what stopping watches."""
+        """Update the stop rule with an epoch's validation score, but not the best score."""
         improves = score_improves(score, self.best_validation_score, tol)
         self.no_improvement_count = 0 if improves else self.no_improvement_count + 1
 
     def add_score(self, score: float) -> bool:
-        """Take in an epoch's validation score; returns whether it is the best."""
+        """Record an epoch's validation score, and return whether it is the best so far."""
         self.validation_scores.append(score)
         is_best = score > self.best_validation_score
         if is_best:
@@ -133,7 +145,10 @@ class Progress:
         return is_best
 
     def mark(self) -> dict[str, Any]:
-        """All but the lists, of which only the lengths are kept: cheap enough for every epoch."""
+        """Return the values to `rewind` to, with each list as its length.
+
+        Copying the lists would cost too much in every epoch.
+        """
         mark = vars(self).copy()
         for name in _CURVES:
             if mark[name] is not None:
@@ -141,17 +156,18 @@ class Progress:
         return mark
 
     def rewind(self, mark: dict[str, Any]) -> None:
-        """Go back to what `mark` gave."""
+        """Go back to the values that `mark` returned."""
         for name, value in mark.items():
             kept = getattr(self, name)
             setattr(self, name, kept[:value] if isinstance(kept, list) else value)
 
 
 class TrackProgress(Callback):
-    """Takes the epoch's record into `progress`, prints it, and remembers the best weights.
+    """Adds the epoch's record to `progress`, prints it, and remembers the best weights.
 
-    With early stopping the validation score is what stopping watches, and the weights of the best
-    one are remembered; else it is the training loss, and scores are only recorded.
+    With early stopping, the stop rule watches the validation score, and the weights of the best
+    score are remembered. Without it, the rule watches the training loss, and scores are only
+    recorded.
     """
 
     def __init__(self, progress: Progress, tol: float, verbose: bool, early_stopping: bool) -> None:
@@ -162,7 +178,7 @@ class TrackProgress(Callback):
         self.least_loss = self.least_valid_loss = np.inf
 
     def on_train_begin(self, net, **kwargs) -> None:
-        for record in net.records_:  # of a training that goes on
+        for record in net.records_:  # those of a training that is resumed from a checkpoint
             self.least_loss = min(self.least_loss, record["train_loss"])
             self.least_valid_loss = min(self.least_valid_loss, record.get("valid_loss", np.inf))
 
@@ -172,7 +188,7 @@ class TrackProgress(Callback):
         progress.n_samples_seen += net.trainer.batches.n_samples
         progress.loss_curve.append(loss)
         progress.learning_rate_curve.append(net.trainer.first_rate)
-        # The names are those that skorch's callbacks look for.
+        # skorch's callbacks look for these names.
         record["train_loss_best"] = loss < self.least_loss
         self.least_loss = min(self.least_loss, loss)
         if self.verbose:
@@ -196,7 +212,7 @@ class TrackProgress(Callback):
 
 
 class StopOnDivergence(Callback):
-    """Ends training that cannot recover: non-finite weights, or a validation score of NaN."""
+    """Ends training that cannot recover, because of non-finite weights or a NaN as the score."""
 
     def __init__(self, early_stopping: bool) -> None:
         self.early_stopping = early_stopping
@@ -212,12 +228,12 @@ class StopOnDivergence(Callback):
 
 
 class AgreeOnEpoch(Callback):
-    """Gives every process the first one's numbers of an epoch, which decide how training goes on.
+    """Gives every process the first process's loss and score, which decide how training goes on.
 
-    They are equal but for rounding, which differs between kinds of processors.
+    The numbers of the processes differ only by rounding, between processors of different kinds.
     """
 
-    def __init__(self, processes: Processes) -> None:
+    def __init__(self, processes: OneProcess) -> None:
         self.processes = processes
 
     def on_epoch_end(self, net, **kwargs) -> None:
@@ -228,7 +244,7 @@ class AgreeOnEpoch(Callback):
 
 
 class InverseScaling(Callback):
-    """Sets the rate where the solver's schedule is "invscaling"."""
+    """Sets the rate if the solver's schedule is "invscaling"."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -243,7 +259,10 @@ class InverseScaling(Callback):
 
 
 class StopOnPlateau(Callback):
-    """Ends training, or slows an adaptive rate, after more than `n_iter_no_change` bad epochs."""
+    """Ends training, or lowers an adaptive rate, when too many epochs bring no improvement.
+
+    It acts after more than `n_iter_no_change` consecutive epochs without one.
+    """
 
     def __init__(
         self,
@@ -280,13 +299,14 @@ class StopOnPlateau(Callback):
 
 
 class KeepFinishedEpoch(Callback):
-    """Saves the state after each epoch, so that an interrupt in the next one loses only that one.
+    """Saves the state after each epoch, so that an interrupt loses only the current epoch.
 
-    The last callback but for the one that saves a checkpoint: the epoch is over when all others
-    have seen it. So it ends training where one of them has asked for that, in whichever process.
+    Only the callback that saves a checkpoint comes after this one, because an epoch is over when
+    all other callbacks have handled its end. That is why this callback also ends training if one
+    of them, in any process, has asked for it.
     """
 
-    def __init__(self, processes: Processes | None = None) -> None:
+    def __init__(self, processes: OneProcess) -> None:
         self.processes = processes
 
     def on_train_begin(self, net, **kwargs) -> None:
@@ -295,5 +315,5 @@ class KeepFinishedEpoch(Callback):
     def on_epoch_end(self, net, **kwargs) -> None:
         net.save_epoch()
         is_asked = net.is_asked_to_stop_
-        if is_asked if self.processes is None else self.processes.any(is_asked):
+        if self.processes.any(is_asked):
             raise StopTraining

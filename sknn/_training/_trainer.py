@@ -1,26 +1,25 @@
-"""How one epoch runs: batches to steps to updates, then a look at the validation rows."""
+"""How one epoch runs: each batch goes to a step and each step to an update of the parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse
 import torch
 
 from sknn._data._batches import Batch, Batches
-from sknn._data._shards import ShardBatches, SummedStep
+from sknn._data._processes import OneProcess
+from sknn._data._shards import ShardBatches
 from sknn._network._dropout import Masks
 from sknn._network._meter import LossMeter
 from sknn._network._solvers import Solver, TorchSolver, clip_gradient_
 from sknn._network._steps import AutogradStep, ClosedFormStep
+from sknn._network._summed_step import SummedMeter, SummedStep
 from sknn._platform._compat import GlobalGenerators
 from sknn._training._schedules import EpochScheduler, StepSchedule
 from sknn._training._validation import Validation
-
-if TYPE_CHECKING:
-    from sknn._training._net import FeedForwardNet
 
 Rows = np.ndarray | scipy.sparse.csr_matrix
 
@@ -35,18 +34,20 @@ class Trainer:
     meter : LossMeter or SummedStep
     solver : Solver or TorchSolver
     schedule : StepSchedule, default=None
-        Sets the rate of each step.
+        The schedule that sets the rate of each step.
     scheduler : EpochScheduler, default=None
-        Steps the user's torch scheduler, as one of the net's callbacks.
+        The callback of the net that steps the user's torch scheduler.
     max_grad_norm : float, default=None
     validate : Validation, default=None
     rows, labels : ndarray or CSR matrix, ndarray
         All rows and their targets as the user gave them, for callbacks that see batches.
     generators : sequence of Masks or GlobalGenerators, default=()
-        What is drawn from in training, beside the order of rows.
+        Generators that training draws from; the one that orders the rows is not among them.
 
     Attributes
     ----------
+    update : callable
+        Function that changes the parameters by the gradient that a step has left.
     first_rate : float
         The learning rate at the first step of the last epoch.
     """
@@ -55,7 +56,7 @@ class Trainer:
         self,
         batches: Batches | ShardBatches,
         step: ClosedFormStep | AutogradStep | SummedStep,
-        meter: LossMeter | SummedStep,
+        meter: LossMeter | SummedMeter,
         solver: Solver | TorchSolver,
         *,
         schedule: StepSchedule | None = None,
@@ -64,7 +65,8 @@ class Trainer:
         validate: Validation | None = None,
         rows: Rows,
         labels: np.ndarray,
-        generators: Sequence[Masks | GlobalGenerators] = (),
+        generators: Sequence[Masks | GlobalGenerators],
+        processes: OneProcess,
     ) -> None:
         self.batches = batches
         self.step = step
@@ -75,20 +77,25 @@ class Trainer:
         self.validate = validate
         self.rows, self.labels = rows, labels
         self.generators = generators
+        self.processes = processes
         self.parameters = step.parameters
         self.first_rate = np.nan
         self._max_grad_norm = max_grad_norm
         self._group = solver.optimizer.param_groups[0]
-        self._update = self._changed_update() if max_grad_norm or schedule else solver.update
+        self.update = self._changed_update() if max_grad_norm or schedule else solver.update
         self._marks: tuple[Any, ...] = ()
 
     @property
     def grad_mode(self) -> Callable[[], Any]:
-        """The mode of torch to train in. An optimizer of the user may want more than ours do."""
+        """Return the mode of torch to train in.
+
+        It is `torch.no_grad` for optimizers of torch and of the user, which may need more than the
+        solvers of this package do.
+        """
         return torch.no_grad if isinstance(self.solver, TorchSolver) else self.step.grad_mode
 
     def _changed_update(self) -> Callable[[], None]:
-        """The solver's update, with clipping before it and the next rate after it."""
+        """Return the solver's update with clipping before it and the next rate after it."""
         gradient, max_norm = self.parameters.gradient, self._max_grad_norm
         update, schedule = self.solver.update, self.schedule
 
@@ -101,58 +108,40 @@ class Trainer:
 
         return changed_update
 
-    def epoch(self, net: FeedForwardNet | None = None) -> float:
-        """One pass over the batches; returns the loss. With a net, its callbacks see each batch."""
-        schedule, step, meter, update = self.schedule, self.step, self.meter, self._update
+    def epoch(self, train_on: Callable[[Batch], None] | None = None) -> float:
+        """Train on each batch once, by `train_on` where it is given, and return the loss."""
+        schedule, step, meter, update = self.schedule, self.step, self.meter, self.update
         if schedule is not None:
             schedule.begin_epoch(self.batches.n_batches)
         self.first_rate = float(self._group["lr"])
-        if net is None:
+        if train_on is None:
             for batch in self.batches:
                 step(batch, meter.slot(batch))
                 update()
         else:
             for batch in self.batches:
-                self._announced_step(batch, net)
+                train_on(batch)
         if schedule is not None:
             schedule.end_epoch()
-        if isinstance(step, SummedStep):
-            step.processes.copy_first_buffers_(self.parameters)
+        self.processes.copy_first_(*self.parameters.buffers)
         return meter.read()
 
-    def _announced_step(self, batch: Batch, net: FeedForwardNet) -> None:
-        """A step of which the callbacks hear; the loss of each batch is read for them."""
-        rows = self.batches.rows_of(batch)
-        X, y = self.rows[rows], self.labels[rows]
-        slot = self.meter.slot(batch)
-        net.notify("on_batch_begin", batch=(X, y), training=True)
-        net.module_.train()  # whatever a callback has done to it
-        self.step(batch, slot)
-        named_parameters = list(net.module_.named_parameters())
-        net.notify(
-            "on_grad_computed", named_parameters=named_parameters, batch=(X, y), training=True
-        )
-        self._update()
-        loss = self.meter.batch_loss(batch, slot)
-        net.record_["batches"][-1].update(train_loss=loss, train_batch_size=len(y))
-        net.notify("on_batch_end", batch=(X, y), training=True, loss=loss, y_pred=None)
-
     def save(self) -> None:
-        """Keep a copy of everything that the next epoch will change, but for the order of rows."""
+        """Keep a copy of everything that the next epoch will change, except the order of rows."""
         self.parameters.save()
         schedule, scheduler = self.schedule, self.scheduler
         self._marks = (
             self.solver.mark(),
-            None if schedule is None else schedule.n_epochs_done,
-            None if scheduler is None else dict(scheduler.scheduler.state_dict()),
+            None if schedule is None else schedule.state(),
+            None if scheduler is None else scheduler.state(),
         )
 
     def revert(self) -> None:
         """Go back to the last `save`."""
         self.parameters.revert()
-        solver_mark, n_epochs_done, scheduler_mark = self._marks
+        solver_mark, schedule_state, scheduler_state = self._marks
         self.solver.restore(solver_mark)
         if self.schedule is not None:
-            self.schedule.n_epochs_done = n_epochs_done
+            self.schedule.restore(schedule_state)
         if self.scheduler is not None:
-            self.scheduler.scheduler.load_state_dict(scheduler_mark)
+            self.scheduler.restore(scheduler_state)

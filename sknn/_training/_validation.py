@@ -1,4 +1,4 @@
-"""What a network makes of its validation rows: a score and a loss, once an epoch."""
+"""The score and the loss of the validation rows, computed once an epoch."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ import numpy as np
 import scipy.sparse
 import torch
 
+from sknn._data._split import ValidationSet
 from sknn._network._inference import Forward, open_for, outputs_of
 from sknn._network._losses import OUTPUT_ACTIVATIONS, Loss
 from sknn._platform._compat import as_tensor, feature_major
-from sknn._training._problem import Problem, Scorer, ValidationSet
+from sknn._training._problem import Problem, Scorer
 
 
 class Validation:
-    """The score and the loss of the validation rows, for the network as it is now.
+    """Computes the score and the loss of the validation rows for the current network.
 
     Parameters
     ----------
     problem : Problem
-        With validation rows.
+        The problem, which has validation rows.
     forward : Forward
-        Rows to raw outputs, by the network that is trained.
+        Function from rows to the raw outputs of the network in training.
     estimator_now : callable
-        Makes an estimator of that network, for the user's scorer.
+        Function without arguments that returns an estimator with that network, for the user's
+        scorer.
     must_stop : bool
         Whether stopping depends on the score, so that it has to be a number.
     """
@@ -50,7 +52,7 @@ class Validation:
         self._y = feature_major(as_tensor(data.y).to(device))
         weight = data.sample_weight
         self._shares = None if weight is None else torch.from_numpy(weight / weight.sum())
-        # On a device the rows are kept; the CPU takes them from where they are.
+        # A device keeps a copy of the rows. The CPU reads them where they are.
         self._X, self._rows, self._source = data.X, data.rows, None
         if device.type != "cpu":
             self._X, self._rows = data.X if data.rows is None else data.X[data.rows], None
@@ -58,12 +60,12 @@ class Validation:
 
     @cached_property
     def shown(self) -> tuple[np.ndarray | scipy.sparse.csr_matrix, np.ndarray]:
-        """Rows and labels for scorers and callbacks of the user."""
+        """Rows and labels for the user's scorers and callbacks."""
         data = self.problem.validation
         return data.X if data.rows is None else data.X[data.rows], data.labels
 
     def __call__(self) -> tuple[float, float]:
-        """The score, and the loss: without penalty and smoothing."""
+        """Return the score, and the loss without penalty and label smoothing."""
         data, loss = self.problem.validation, self.problem.validation_loss
         with self.forward.evaluating():
             both = outputs_of(self._X, self.forward, raw_and_linked(loss), self._rows, self._source)
@@ -73,7 +75,7 @@ class Validation:
         raw, prediction = both[:, :n_outputs], both[:, n_outputs:]
         value = self._loss(loss, raw)
         scorer = self.problem.scorer
-        if not np.isfinite(both).all():  # a probability may be finite where its input is not
+        if not np.isfinite(both).all():  # a probability can be finite though its raw output is not
             score = np.nan
         elif scorer is None:
             score = self.problem.score(data.y, np.ascontiguousarray(prediction), data.sample_weight)
@@ -85,7 +87,7 @@ class Validation:
 
     def _loss(self, loss: Loss, raw: np.ndarray) -> float:
         z = torch.from_numpy(raw).to(self._y.device).t()
-        # Where outputs are rearranged, it is the rearranged ones that predict.
+        # The network predicts with the sorted outputs, so the loss is theirs too.
         if loss.output_activation == "sort":
             OUTPUT_ACTIVATIONS[loss.output_activation].apply_(z)
         with torch.no_grad():
@@ -99,7 +101,7 @@ class Validation:
             weight["sample_weight"] = data.sample_weight
         score = scorer(self.estimator_now(), *self.shown, **weight)
         if hasattr(score, "item"):
-            with suppress(ValueError, RuntimeError):  # of several values
+            with suppress(ValueError, RuntimeError):  # for arrays of several values
                 score = score.item()
         if not isinstance(score, Real):
             raise ValueError(
@@ -116,13 +118,13 @@ class Validation:
 
 
 def raw_and_linked(loss: Loss) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Raw outputs to themselves, above what the output activation makes of them."""
+    """Return a function that puts raw outputs above their values after the output activation."""
     apply_ = OUTPUT_ACTIVATIONS[loss.output_activation].apply_
     return lambda z: torch.cat([z, apply_(z.clone())])
 
 
 def _takes_weights(scorer: Scorer) -> bool:
-    """Whether a scorer, or the metric in one of scikit-learn's, can be given `sample_weight`."""
+    """Return whether a scorer, or the metric of a scikit-learn scorer, accepts `sample_weight`."""
     function = getattr(scorer, "_score_func", scorer)
     parameters = inspect.signature(function).parameters.values()
     return any(p.name == "sample_weight" or p.kind is p.VAR_KEYWORD for p in parameters)

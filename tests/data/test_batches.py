@@ -1,4 +1,4 @@
-"""Rows in scikit-learn's order, whatever holds them."""
+"""Batches and splits take rows in scikit-learn's order, whatever array holds the rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import gen_batches, shuffle
 
 from sknn._data import _batches
-from sknn._data._batches import Batches, split_rows
+from sknn._data._batches import Batches
+from sknn._data._split import split_rows
 
 CPU = torch.device("cpu")
 
@@ -21,7 +22,7 @@ def to_array(X):
 
 @pytest.fixture(params=["dense", "sparse", "densified"])
 def rows(request):
-    """47 rows, dense or sparse, that say which ones they are."""
+    """Return 47 rows, dense or sparse, whose first column numbers them."""
     rng = np.random.RandomState(0)
     X = np.zeros((47, 30))
     X[:, 0] = np.arange(47) + 1.0

@@ -1,4 +1,4 @@
-"""Several processes train one network, and something goes wrong in one of them."""
+"""If something goes wrong in one of several processes, the fit ends in all of them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def half(rank, size, *arrays):
 
 
 def attempt(model, fit):
-    """The error of a fit, and whether it has left the model as it was."""
+    """Return the error of a fit, and whether the fit has left the model as it was."""
     before = fitted_state(model)
     try:
         fit()
@@ -63,7 +63,7 @@ def attempt(model, fit):
 
 
 def usable(size):
-    """Whether the group can be used for a fit, by a number that all processes have."""
+    """Return a number that all processes share if the group can still be used for a fit."""
     total = FeedForwardClassifier(max_iter=1, random_state=0, process_group="world")
     X, y, _ = data("multiclass")
     return float(total.fit(X, y).coefs_[0].sum())
@@ -79,7 +79,7 @@ def with_text(array):
     return np.char.add(array.astype(str), "a")
 
 
-# What process 1 does otherwise than process 0: parameters, or arguments of fit, made of its own.
+# Only process 1 gets these parameters and these arguments of `fit`, made from its own arguments.
 BAD = {
     "NaN in X": ("multiclass", {}, lambda X, y, w: {"X": with_nan(X)}, "Input X contains NaN"),
     "text in X": (
@@ -158,7 +158,7 @@ def test_checkpoint_dir_that_the_first_process_cannot_write_to_ends_all(pair, tm
 
 
 # ----------------------------------------------------------------------------
-# What does not go together: the same error in all
+# Arguments that do not go together raise the same error in all
 # ----------------------------------------------------------------------------
 
 DIFFERENT = {
@@ -241,7 +241,7 @@ def partial_fit_badly(rank, name):
     X, y, _ = half(rank, 2, *data("multiclass"))
     model = estimator("multiclass", {"process_group": "world"})
     classes = [0, 1, 2]
-    if name == "unseen":  # of which only one process knows
+    if name == "unseen":  # Only one process knows them.
         y = y + 5 * rank
     if name == "missing" and rank == 1:
         classes = None
@@ -274,7 +274,7 @@ def test_partial_fit_with_other_classes_in_one_process(pair):
 
 
 def fit_until_signal(rank, size, where, number):
-    """Process 1 gets the signal in the midst of its work; what the others make of it."""
+    """Send process 1 a signal in the midst of its fit; return how the fits of the others end."""
     model = estimator("multiclass", {"max_iter": 1}).fit(*data("multiclass")[:2])
     before = fitted_state(model)
     X, y, _ = half(rank, size, *data("multiclass"))
@@ -310,7 +310,9 @@ def assert_ended(outcomes, size):
         assert is_unchanged
 
 
-@pytest.mark.parametrize("where", ["epochs", "lbfgs", "validation"])
+@pytest.mark.parametrize(
+    "where", ["epochs", *(pytest.param(w, marks=pytest.mark.long) for w in ("lbfgs", "validation"))]
+)
 def test_process_that_is_killed_ends_the_other(pair, where):
     outcomes = pair.outcomes(fit_until_signal, 2, where, signal.SIGKILL, without=[1])
     assert_ended(outcomes, 2)
@@ -318,12 +320,13 @@ def test_process_that_is_killed_ends_the_other(pair, where):
 
 @pytest.mark.long
 def test_process_that_is_killed_ends_the_three_others(tmp_path):
-    team = Team(4, tmp_path)
+    team = Team(4, tmp_path, SHORT_TIMEOUT)
     outcomes = team.outcomes(fit_until_signal, 4, "epochs", signal.SIGKILL, without=[1])
     team.close()
     assert_ended(outcomes, 4)
 
 
+@pytest.mark.long  # the wait for the timeout; quick is that of the process beside a Ctrl-C
 def test_process_that_does_not_answer_ends_the_other_after_the_timeout(pair):
     outcomes = pair.outcomes(fit_until_signal, 2, "epochs", signal.SIGSTOP, without=[1])
     assert_ended(outcomes, 2)
@@ -331,7 +334,7 @@ def test_process_that_does_not_answer_ends_the_other_after_the_timeout(pair):
 
 
 def fit_until_error(rank, error):
-    """Process 1 has an error in a callback, and is ended by it, as a script would be."""
+    """Raise an error in a callback of process 1, which ends the process as it would a script."""
     X, y, _ = half(rank, 2, *data("multiclass"))
     model = estimator("multiclass", {"process_group": "world", "max_iter": 50})
     if rank == 1:
@@ -351,7 +354,7 @@ def test_error_in_a_callback_ends_its_process_and_then_the_other(pair, error):
 
 
 def interrupted(rank, solver):
-    """Process 1 gets Ctrl-C after some sums, and lives on."""
+    """Send Ctrl-C to process 1, which lives on, after some sums; return how each fit ends."""
     X, y, _ = half(rank, 2, *data("multiclass"))
     model = estimator("multiclass", {"process_group": "world", "max_iter": 50, "solver": solver})
     if rank == 1:
@@ -371,7 +374,7 @@ def interrupted(rank, solver):
         return type(error).__name__, str(error), not hasattr(model, "coefs_")
 
 
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("solver", ["adam", pytest.param("lbfgs", marks=pytest.mark.long)])
 def test_ctrl_c_in_one_process_propagates_and_the_other_waits_for_the_timeout(pair, solver):
     other, own = pair.outcomes(interrupted, solver)
     assert own == ("KeyboardInterrupt", "", True)

@@ -1,4 +1,4 @@
-"""`partial_fit` over data that comes in pieces, of any kind and size."""
+"""`partial_fit` learns from data that come in chunks of any kind and size."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def stream(kind="regressor", n_features=6, sizes=SIZES):
 
 
 def pair(kind, **parameters):
-    """scikit-learn's estimator and ours, and what they are told of the classes."""
+    """Return scikit-learn's estimator, ours, and the arguments that tell them the classes."""
     parameters = {"hidden_layer_sizes": (12,), "batch_size": 40, "random_state": 3} | parameters
     theirs, ours = {
         "regressor": (MLPRegressor, FeedForwardRegressor),
@@ -65,6 +65,7 @@ def assert_same(ours, theirs):
 # --- the same model as scikit-learn's ---------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.filterwarnings("ignore:Got `batch_size` less than 1 or larger")
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_stream_sorted_by_class_equals_scikit_learn():
 
 
 class Rates(Callback):
-    """Takes down the rate of each step; the list is the user's, so all calls write to it."""
+    """A callback that gives the rate of each step to a sink of the user, which all calls share."""
 
     def __init__(self, sink):
         self.sink = sink
@@ -110,6 +111,7 @@ class Rates(Callback):
         self.sink(net.optimizer_.param_groups[0]["lr"])
 
 
+@pytest.mark.matrix
 @pytest.mark.filterwarnings("ignore:Got `batch_size` less than 1 or larger")
 @pytest.mark.parametrize("solver", ["adam", "sgd", torch.optim.RMSprop])
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def test_rate_of_a_step_follows_calls_and_the_steps_within(parameters, factor, s
 def test_one_cycle_rises_for_three_tenths_of_the_calls_and_falls():
     model = FeedForwardRegressor(
         learning_rate="one_cycle", max_iter=24, learning_rate_init=RATE
-    )  # 1 step a call
+    )  # Each call takes one step.
     for X, y, _ in itertools.chain(stream(), stream()):
         model.partial_fit(X, y)
     curve = np.array(model.learning_rate_curve_)
@@ -240,12 +242,13 @@ def test_chunk_that_is_refused_leaves_the_model_as_it_was(spoil):
 # --- memory -----------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("call", ["fit", "partial_fit"])
 @pytest.mark.parametrize(
     "parameters",
     [
         {},
-        {"tol": 10.0, "n_iter_no_change": 1},  # ends by the rule
+        {"tol": 10.0, "n_iter_no_change": 1},  # Training ends by the rule.
         {"early_stopping": True, "scoring": "r2"},
         {"learning_rate": "cosine", "dropout": 0.1},
         {"callbacks": [Rates(id)]},
@@ -255,7 +258,7 @@ def test_chunk_that_is_refused_leaves_the_model_as_it_was(spoil):
     ids=case,
 )
 def test_rows_are_free_when_the_call_ends(parameters, call):
-    """Without waiting for the garbage collector, which counts objects and not bytes."""
+    """The rows do not wait for the garbage collector, which counts objects and not bytes."""
     if call == "partial_fit" and ("early_stopping" in parameters or "solver" in parameters):
         pytest.skip("partial_fit does not take it")
     model = FeedForwardRegressor(hidden_layer_sizes=(5,), max_iter=5, **parameters)
@@ -281,7 +284,7 @@ def anonymous_megabytes():
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux")
 def test_memory_does_not_grow_with_the_number_of_chunks():
     model = FeedForwardRegressor(hidden_layer_sizes=(10,), batch_size=2000)
-    chunks = stream(n_features=50, sizes=[20_000] * 60)  # of 8 MB
+    chunks = stream(n_features=50, sizes=[20_000] * 60)  # 8 MB each
     used = []
     for X, y, _ in chunks:
         model.partial_fit(X, y)

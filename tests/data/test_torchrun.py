@@ -1,4 +1,4 @@
-"""Processes that are started by torchrun; checkpoints of several processes; the example."""
+"""Trainings of several processes go on from checkpoints, also when torchrun restarts them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Cut(Exception):
 
 @contextmanager
 def cut_after(epoch):
-    """Let trainings end by an error before the end of an epoch."""
+    """Break a training off by an error before the end of an epoch."""
     original = KeepFinishedEpoch.on_epoch_end
 
     def cut(rule, net, **kwargs):
@@ -52,11 +52,11 @@ def cut_after(epoch):
 
 
 def cut_off(rank, parameters, folder, epochs, sizes=(75, 75)):
-    """A training that is cut off after some epochs, again and again, and then goes to its end."""
+    """Cut a training off after each of some epochs, and then let it go on to its end."""
     X, y, _ = data("binary")
     rows = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
     parameters = {"max_iter": 12, "checkpoint_every": 2, "process_group": "world"} | parameters
-    # A path is each process's own, and only the first one's counts.
+    # Each process has a path of its own, and only that of the first process counts.
     parameters["checkpoint_dir"] = folder and f"{folder}{rank or ''}"
     for epoch in epochs:
         with cut_after(epoch):
@@ -114,7 +114,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 
 
 def ended(*commands, **environment):
-    """The outputs of processes that run at the same time, when all have ended well."""
+    """Run commands at the same time, assert that all end well, and return their outputs."""
     options = {"env": {**os.environ, "PYTHONPATH": ROOT, **environment}, "text": True}
     options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     processes = [subprocess.Popen(command, **options) for command in commands]
@@ -176,7 +176,7 @@ def test_torchrun_starts_again_what_was_killed_and_training_goes_on(tmp_path):
     assert "Going on after iteration 6" in ended([*one, folders[1], checkpoints])
     assert not list(checkpoints.iterdir())
 
-    # As on two machines.
+    # Two agents run as they would on two machines.
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         endpoint = f"--rdzv-endpoint=127.0.0.1:{free.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""Networks inside of other estimators, their curves, and the epoch whose weights they have."""
+"""A network is found inside other estimators, with its curves and the epoch of its weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor, from_sklearn
-from sknn._display._curves import best_epoch_of, curves_of, network_in
+from sknn._display._curves import best_epoch_of, curves_of
+from sknn._find_network import network_in
 
 RNG = np.random.RandomState(0)
 X = RNG.randn(120, 3)
@@ -150,7 +151,7 @@ def test_interrupt_before_the_first_epoch_leaves_no_curves():
 
 @pytest.mark.parametrize("scoring", [None, "loss", "roc_auc"])
 def test_best_epoch_is_the_one_whose_weights_the_network_has(scoring):
-    """Fitted again for that many epochs only, the network has the same weights."""
+    """A network that is fitted for only that many epochs has the same weights."""
     options = {"early_stopping": True, "scoring": scoring, "learning_rate_init": 0.05}
     model = fitted(network(max_iter=40, n_iter_no_change=5, **options))
     best = best_epoch_of(model)
@@ -176,8 +177,8 @@ def test_best_epoch_is_known_without_the_records():
 
 
 def test_best_epoch_after_warm_start_on_other_rows_is_of_the_last_call():
-    # Scores of other rows do not compare: a lower one of the second call counts, not a higher one
-    # of the first.
+    # Scores on different rows are not comparable: the best score of the second call counts, even
+    # though the first call has a higher one.
     model = network(early_stopping=True, warm_start=True, max_iter=8)
     fitted(model, X_val=X[:1], y_val=Y[:1])
     with warnings.catch_warnings():
@@ -207,7 +208,7 @@ def test_best_epoch_is_none_without_early_stopping(has_rows):
 
 @pytest.mark.parametrize("kind", [MLPClassifier, FeedForwardClassifier])
 def test_best_epoch_is_none_where_lbfgs_has_gone_on(kind):
-    # The curves are those of the training before, the weights are not.
+    # The curves are those of the earlier training, but the weights are not.
     model = kind((4,), early_stopping=True, warm_start=True, max_iter=8, random_state=0)
     assert best_epoch_of(fitted(model)) is not None
     fitted(model.set_params(solver="lbfgs"))

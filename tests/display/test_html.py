@@ -1,4 +1,4 @@
-"""The network in scikit-learn's diagrams, as a parser of HTML reads them."""
+"""scikit-learn's HTML diagrams show the layers and settings of a network."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fitted(estimator):
 
 
 class Reader(HTMLParser):
-    """Texts of the cells of tables, row by row; of captions; and the names of all tags."""
+    """Collects the cells of tables row by row, the captions, the ids, and the names of all tags."""
 
     def __init__(self, text):
         super().__init__()
@@ -65,7 +65,7 @@ class Reader(HTMLParser):
 
 
 def has_network(text, model):
-    """Whether the rows of a diagram are those of a model's layers, totals and settings."""
+    """Return whether the rows of a diagram include those of a model's layers and settings."""
     rows, facts = Reader(text).rows, facts_of(model)
     expected = [list(layer.cells) for layer in facts.layers]
     expected += [list(item) for item in facts.settings.items()]
@@ -74,7 +74,7 @@ def has_network(text, model):
 
 def test_diagram_has_layers_settings_and_the_table_of_parameters():
     model = FeedForwardClassifier((7, 4), max_iter=2, dropout=0.5)
-    for _ in range(2):  # before fit, and after
+    for _ in range(2):  # before and after fit
         text = model._repr_html_()
         assert has_network(text, model)
         rows = [[cell.strip() for cell in row] for row in Reader(text).rows]
@@ -126,7 +126,7 @@ def test_names_of_the_user_are_escaped(is_fitted):
     own = network_html(model)
     assert html.escape(name) in own
     assert "script" not in Reader(own).tags
-    # In the whole, there are scikit-learn's own scripts and no other.
+    # The whole diagram has scikit-learn's own scripts and no others.
     usual = Reader(FeedForwardClassifier()._repr_html_()).tags.count("script")
     assert Reader(model._repr_html_()).tags.count("script") == usual
 

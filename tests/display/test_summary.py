@@ -1,4 +1,4 @@
-"""What is known of a network, and the same as text."""
+"""`facts_of` collects the layers and settings of a network, and `summary` returns them as text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Y = RNG.randint(0, 3, 60)
 
 def fitted(estimator, X=X, y=Y, **arguments):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of few epochs, and of a processor without bfloat16
+        warnings.simplefilter("ignore")  # few epochs or a processor without bfloat16 warn
         return estimator.fit(X, y, **arguments)
 
 

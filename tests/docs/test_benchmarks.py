@@ -196,6 +196,7 @@ def test_checkpoints_are_of_the_size_that_is_expected():
         assert min(row["save"], row["load"], row["name"]) > 0
 
 
+@pytest.mark.long
 def test_processes_are_timed_at_equal_work():
     rows = list(processes.run(_timing.Options(quick=True, repeats=1)))
     assert [row["kB a step"] for row in rows] == [4 * 804 / 1e3, 4 * 7511 / 1e3]
@@ -221,6 +222,7 @@ def test_machines_are_reckoned_with_from_times_that_are_measured():
     assert all(row["step, us"] > 0 and row["batch times P (100)"] > 0 for row in rows)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("density", [1.0, 0.05])
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("sizes", [(20, 30, 3), (20, 30, 2), (20, 30, 1)])

@@ -45,8 +45,8 @@ SCRIPTS = {
 }
 
 
-# A few seconds each.
-QUICK = ("classification", "decision_boundaries", "hidden_units", "tensorboard")
+# They take a second or two each.
+QUICK = ("hidden_units", "tensorboard")
 
 
 class Run(NamedTuple):

@@ -100,6 +100,7 @@ def test_table_of_losses_has_every_loss_with_its_output_activation():
         assert names == kind._parameter_constraints["loss"][0].options
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_table_of_regularization_is_what_its_block_computes():
     page = GUIDE / "regularization.md"

@@ -22,6 +22,8 @@ PAGES = [
     ),
 ]
 WITH_PYTHON = [path for path in PAGES if code_blocks("python", path)]
+# Their blocks take some seconds. Those of the others run in the quick suite.
+LONG = {"additions", "cluster", "evaluation", "regularization", "troubleshooting", "pictures"}
 
 
 def name_of(page):
@@ -29,7 +31,11 @@ def name_of(page):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("page", WITH_PYTHON, ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=[pytest.mark.long] * (p.stem in LONG)) for p in WITH_PYTHON],
+    ids=name_of,
+)
 def test_python_blocks_of_a_page_run_in_order(page, monkeypatch):
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setenv(name, "1")  # Dask would set them, and leave them so
@@ -59,7 +65,7 @@ def test_pages_that_are_run_include_those_of_the_guide():
 def test_readme_first_bash_blocks_run_quickstart_then_tests():
     (_, quickstart), (_, tests) = code_blocks("bash")[:2]
     assert "examples/quickstart.py" in quickstart
-    assert "-m pytest" in tests
+    assert '-m pytest -n 2 -m "not long"' in tests
     for command in (quickstart, tests):
         assert "-m venv" in command
         assert "-c constraints.txt" in command

@@ -1,4 +1,4 @@
-"""Networks to scikit-learn's MLPs and back: equal predictions, and trainings that go on alike."""
+"""Networks and the MLPs they are converted to, or from, predict the same and train on alike."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def target(request):
 
 
 def assert_same_predictions(left, right, X, rtol=1e-12, atol=1e-14):
-    """For the classifiers also of `predict_proba`. 1 - p loses digits there, so `atol`."""
+    """Compare predictions and probabilities. `atol` is for the digits that 1 - p loses."""
     if hasattr(left, "predict_proba"):
         np.testing.assert_array_equal(left.predict(X), right.predict(X))
         mine, theirs = left.predict_proba(X), right.predict_proba(X)
@@ -103,7 +103,7 @@ def test_it_is_the_estimator_that_scikit_learn_would_have_fitted(target):
     theirs = PAIRS[target][1](**SHARED, early_stopping=target == "binary").fit(X, y)
     made = ours.to_sklearn()
     assert repr(made) == repr(theirs)
-    # Of the last call alone: the next one makes it anew.
+    # `_random_state` belongs to the last call alone: the next call makes it anew.
     assert set(vars(theirs)) - {"_random_state"} == set(vars(made))
     for name, value in vars(theirs).items():
         mine = vars(made).get(name)
@@ -147,7 +147,7 @@ def test_early_stopping_goes_on_from_the_best_score():
     ours, X, y = fitted("multiclass", early_stopping=True, warm_start=True)
     theirs = ours.to_sklearn()
     assert theirs.best_validation_score_ == ours.best_validation_score_
-    theirs.tol = theirs.n_iter_no_change = 1  # no score is better by so much
+    theirs.tol = theirs.n_iter_no_change = 1  # no score can improve by this much
     theirs.best_validation_score_ = 2.0
     theirs.fit(X, y)
     assert_same_predictions(ours, theirs, X)
@@ -196,12 +196,12 @@ def test_feature_names_and_string_labels_are_kept():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_batch_normalization_becomes_part_of_the_weights(activation, dtype):
     ours, X, _ = fitted("multiclass", normalization="batch", activation=activation, dtype=dtype)
-    for name, array in ours.module_state_.items():  # as after a long training
+    for name, array in ours.module_state_.items():  # as a long training would change it
         if array.ndim:
             ours.module_state_[name] = array * np.linspace(0.5, 2, len(array), dtype=array.dtype)
     theirs = ours.to_sklearn()
     assert theirs.coefs_[0].dtype == dtype
-    assert not hasattr(theirs, "_optimizer")  # whose moments are those of other weights
+    assert not hasattr(theirs, "_optimizer")  # its moments would be those of other weights
     rtol, atol = (1e-11, 1e-13) if dtype == "float64" else (1e-5, 1e-6)
     assert_same_predictions(ours, theirs, X, rtol, atol)
 
@@ -304,6 +304,7 @@ def test_parameters_that_do_not_go_with_the_model_are_an_error():
 # --- from scikit-learn ----------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 def test_our_estimator_predicts_the_same(target, activation):
     X, y = TARGETS[target]
@@ -324,6 +325,7 @@ def test_float32_of_scikit_learn_stays_float32():
     assert ours.partial_fit(X, y).coefs_[0].dtype == np.float32
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 def test_attributes_are_those_of_our_own_fit(target, solver):
     X, y = TARGETS[target]
@@ -348,6 +350,7 @@ def test_attributes_are_those_of_our_own_fit(target, solver):
         assert made.net_.history[-1].keys() == ours.net_.history[-1].keys()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("parameters", SOLVERS, ids=case)
 def test_partial_fit_goes_on_here(target, parameters):
     X, y = TARGETS[target]
@@ -472,6 +475,7 @@ def test_search_is_an_error_that_names_the_best_estimator():
 # --- there and back -------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 def test_there_and_back_is_the_same_model(target, solver):
     ours, X, y = fitted(target, solver=solver)

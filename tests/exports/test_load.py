@@ -1,4 +1,4 @@
-"""Memory after hundreds of calls: what one call leaves behind, the next ones do not add to."""
+"""Memory does not grow over hundreds of calls."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
 ]
 
-# After a warm-up: the growth of resident memory in MB, and the objects that Python's collector
-# does not find a way to free.
+# `measure` prints by how much resident memory, in MB, and the number of objects that Python's
+# collector does not free grow after a warm-up.
 MEASURE = """
 import gc, itertools, pickle
 import torch
@@ -68,7 +68,7 @@ measure(lambda: estimator.fit(X, y), 500)
     assert_no_growth(program)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["adam", "lbfgs", "normalization"])
 def test_500_new_estimators(case):
     program = f"""
 measure(lambda: FeedForwardClassifier(**{{**small, **{CASES[case]}}}).fit(X, y), 500)
@@ -87,7 +87,7 @@ measure(lambda: FeedForwardClassifier(**small, **more).fit(X, y, X_val=X, y_val=
 
 
 def test_fit_leaves_nothing_for_the_collector():
-    # Rows that only the collector frees would stay for a while: the next fits' memory on top.
+    # Rows that only the collector frees would stay for a while and add to the memory of later fits.
     program = """
 def fit():
     FeedForwardClassifier(**small).fit(X.copy(), y)
@@ -161,5 +161,5 @@ measure(lambda: estimator.partial_fit(X, y, classes=[0, 1, 2]), 2000)
 assert len(estimator.loss_curve_) == len(estimator._history) == 2100
 """
     memory, objects = growth(program)
-    assert memory < 5.0  # MB: a record of a few hundred bytes for each call
+    assert memory < 5.0  # MB; each call leaves a record of a few hundred bytes
     assert objects <= 2000 + 100

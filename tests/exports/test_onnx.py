@@ -1,4 +1,4 @@
-"""ONNX by skl2onnx's hooks: onnxruntime predicts what the estimator predicts."""
+"""An estimator that skl2onnx has converted to ONNX predicts the same in onnxruntime."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._network._activations import ACTIVATIONS
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of packages that ONNX brings along
+    warnings.simplefilter("ignore")  # packages that ONNX imports may warn
     onnx = pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
     skl2onnx = pytest.importorskip("skl2onnx")
@@ -46,7 +46,7 @@ LOWEST = 11
 
 @pytest.fixture(autouse=True)
 def unregistered():
-    """skl2onnx as if the process had not yet converted one of our networks."""
+    """Put skl2onnx in the state of a process that has not yet converted one of our networks."""
 
     def forget():
         for kind in BOTH:
@@ -61,7 +61,7 @@ def unregistered():
 
 
 def run(model, X, **options):
-    """What onnxruntime makes of rows, after a conversion for inputs of their dtype."""
+    """Return what onnxruntime predicts for rows, after a conversion for inputs of their dtype."""
     converted = skl2onnx.to_onnx(model, X[:1], **options)
     onnx.checker.check_model(converted)
     session = onnxruntime.InferenceSession(
@@ -71,13 +71,13 @@ def run(model, X, **options):
 
 
 def assert_predicts_the_same(model, X, tolerance=1e-5, **options):
-    """The same labels and probabilities, or numbers."""
+    """Assert that onnxruntime gives the same labels and probabilities, or the same numbers."""
     options = {"options": PLAIN, **options} if hasattr(model, "predict_proba") else options
     first, *rest = run(model, X, **options)
     if hasattr(model, "predict_proba"):
         expected = model.predict_proba(X)
         np.testing.assert_allclose(rest[0], expected, rtol=tolerance, atol=tolerance)
-        is_close = np.abs(expected - 0.5).min(axis=-1) < tolerance  # a rounding decides
+        is_close = np.abs(expected - 0.5).min(axis=-1) < tolerance  # rounding decides the label
         assert (first == model.predict(X))[~is_close].all()
         assert is_close.mean() < 0.01
     else:
@@ -97,6 +97,7 @@ REAL = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("values", [np.float32, np.float64])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", REAL)
@@ -108,6 +109,7 @@ def test_pipeline_on_real_data_predicts_the_same(name, dtype, values):
     assert_predicts_the_same(model, X.astype(values))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("opset", [LOWEST, None])
 @pytest.mark.parametrize("values", [np.float32, np.float64])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -117,8 +119,8 @@ def test_every_activation_predicts_the_same(activation, values, opset):
     model = FeedForwardRegressor(
         hidden_layer_sizes=(10, 5), activation=activation, max_iter=5, random_state=0
     ).fit(X, y)
-    rows = np.concatenate([X, 30 * X])  # into the tails
-    # Of doubles: erf goes through floats, and torch's softplus(x) is x from 20 on.
+    rows = np.concatenate([X, 30 * X])  # reaches the tails of the activations
+    # In float64, erf still goes through float32, and torch's softplus(x) is x from 20 on.
     tolerance = {"gelu": 1e-6, "softplus": 1e-8}.get(activation, 1e-12)
     tolerance = tolerance if values is np.float64 else 1e-5
     assert_predicts_the_same(model, rows, tolerance, target_opset=opset)
@@ -191,6 +193,7 @@ def test_quantiles_are_sorted():
     assert (np.diff(quantiles) >= 0).all()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("opset", [LOWEST, None])
 @pytest.mark.parametrize("target", ["binary", "multiclass", "multilabel"])
 def test_every_kind_of_labels_predicts_the_same(target, opset):
@@ -402,7 +405,7 @@ def test_modules_of_the_user_are_exported_by_torch():
     X = X.astype(np.float32)
     model = FeedForwardClassifier(activation=torch.nn.PReLU, max_iter=5, random_state=0).fit(X, y)
     module, file = model.module_, io.BytesIO()
-    # The exporter that needs no package beside torch and onnx.
+    # This exporter needs no package beside torch and onnx.
     options = {"dynamo": False} if "dynamo" in signature(torch.onnx.export).parameters else {}
     rows = torch.from_numpy(X)
     names = {"input_names": ["X"], "dynamic_axes": {"X": {0: "n_rows"}}}

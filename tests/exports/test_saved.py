@@ -1,41 +1,24 @@
-"""What `save` keeps, what it refuses, and what `load` refuses."""
+"""`save` keeps everything that predictions and further training need."""
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import pickle
-import stat
-import subprocess
-import sys
-from functools import partial
-from pathlib import Path
-
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import safetensors.numpy
 import scipy.sparse
 import sklearn
-import torch
 from conftest import TARGETS, assert_bit_equal, case, fitted_state
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
-from saved_files import put_together, taken_apart
-from skorch.callbacks import EpochScoring
+from saved_models import SPECIES, X_IRIS, made_for
 
 import sknn
 from sknn import FeedForwardClassifier, FeedForwardRegressor
-from sknn._exports import _saved
-from sknn._files import _container
-from sknn._platform._sklearn_compat import CallbackSupportMixin
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-SMALL = {"hidden_layer_sizes": (6,), "max_iter": 4, "random_state": 0, "batch_size": 40}
 CONFIGURATIONS = [
     {"solver": "adam"},
     {"solver": "adamw", "dropout": 0.2, "learning_rate": "cosine"},
@@ -47,17 +30,10 @@ CONFIGURATIONS = [
     {"hidden_layer_sizes": ()},
     {"warm_start": True, "random_state": np.random.RandomState(3), "max_iter": 18},
 ]
-X_IRIS, SPECIES = TARGETS["multiclass"]
-
-
-def made_for(target, **parameters):
-    is_class = target in ("binary", "multiclass", "multilabel")
-    kind = FeedForwardClassifier if is_class else FeedForwardRegressor
-    return kind(**SMALL | parameters)
 
 
 def plain(value):
-    """A value with its types, arrays and generators included."""
+    """Return a value, its types included, in a form that can be compared."""
     if isinstance(value, np.random.RandomState):
         return repr(value.get_state())
     if isinstance(value, np.ndarray):
@@ -69,19 +45,8 @@ def plain(value):
     return type(value), repr(value)
 
 
-@pytest.fixture
-def again(tmp_path):
-    """Saves an estimator, and returns what is loaded."""
-
-    def saved_and_loaded(estimator):
-        estimator.save(tmp_path / "file")
-        return sknn.load(tmp_path / "file")
-
-    return saved_and_loaded
-
-
 def assert_same(loaded, estimator):
-    """Assert that an estimator came back as it was, with its parameters."""
+    """Assert that a loaded estimator equals the saved one, including its parameters."""
     assert type(loaded) is type(estimator)
     assert_bit_equal(loaded, estimator)
     assert list(loaded.get_params()) == list(estimator.get_params())
@@ -89,9 +54,7 @@ def assert_same(loaded, estimator):
         assert plain(loaded.get_params()[name]) == plain(value), name
 
 
-# --- what is kept -----------------------------------------------------------------------------
-
-
+@pytest.mark.matrix
 @pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=case)
 @pytest.mark.parametrize("target", TARGETS)
 def test_everything_is_kept_and_training_goes_on(target, parameters, again):
@@ -100,7 +63,7 @@ def test_everything_is_kept_and_training_goes_on(target, parameters, again):
     loaded = again(estimator)
     assert_same(loaded, estimator)
     for actual, expected in zip(loaded.coefs_, estimator.coefs_, strict=True):
-        assert actual.flags.f_contiguous == expected.flags.f_contiguous  # decides on rounding
+        assert actual.flags.f_contiguous == expected.flags.f_contiguous  # affects rounding
     assert_array_equal(loaded.predict(X), estimator.predict(X))
     if hasattr(estimator, "predict_proba"):
         assert_array_equal(loaded.predict_proba(X), estimator.predict_proba(X))
@@ -174,6 +137,7 @@ PARAMETERS = [
 ]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("parameters", PARAMETERS, ids=case)
 @pytest.mark.parametrize("kind", [FeedForwardClassifier, FeedForwardRegressor])
 def test_unfitted_estimator_keeps_its_parameters(kind, parameters, again):
@@ -203,7 +167,7 @@ def test_class_weights_keep_the_types_of_their_keys(class_weight, again):
 
 def test_generator_goes_on_from_where_it_was(again):
     generator = np.random.RandomState(5)
-    generator.normal(size=7)  # an odd number: one more is kept
+    generator.normal(size=7)  # after an odd number, the generator holds one more
     loaded = again(FeedForwardClassifier(random_state=generator))
     assert_array_equal(loaded.random_state.normal(size=700), generator.normal(size=700))
 
@@ -295,406 +259,3 @@ def test_any_parameters_and_labels_are_kept(tmp_path, data):
     estimator = kind(**parameters)
     estimator.save(tmp_path / "file")
     assert_same(sknn.load(tmp_path / "file"), estimator)
-
-
-# --- what is not kept, or refused -------------------------------------------------------------
-
-
-def test_places_and_groups_are_not_kept(again, tmp_path):
-    group = type("Group", (), {"rank": lambda self: 0, "size": lambda self: 1})()
-    estimator = FeedForwardClassifier(checkpoint_dir=tmp_path, process_group=group)
-    loaded = again(estimator)
-    assert loaded.checkpoint_dir is None
-    assert loaded.process_group is None
-    assert estimator.checkpoint_dir == tmp_path
-
-
-def test_place_in_a_file_of_a_stranger_is_not_taken_up(tmp_path):
-    path = tmp_path / "file"
-    FeedForwardClassifier().save(path)
-    document, header, body = taken_apart(path.read_bytes())
-    document["parameters"]["checkpoint_dir"] = str(tmp_path / "other")
-    path.write_bytes(put_together(document, header, body))
-    assert sknn.load(path).checkpoint_dir is None
-
-
-def test_state_of_a_torch_optimizer_is_not_kept(again):
-    estimator = made_for("multiclass", solver=torch.optim.RAdam).fit(X_IRIS, SPECIES)
-    estimator.set_params(solver="adam")
-    loaded = again(estimator)
-    assert loaded._solver_state == {}
-    assert_array_equal(loaded.predict_proba(X_IRIS), estimator.predict_proba(X_IRIS))
-    assert_bit_equal(loaded.partial_fit(X_IRIS, SPECIES), estimator.partial_fit(X_IRIS, SPECIES))
-
-
-def test_state_of_a_torch_scheduler_is_not_kept(again):
-    scheduler = partial(torch.optim.lr_scheduler.StepLR, step_size=2)
-    estimator = made_for("multiclass", learning_rate=scheduler).fit(X_IRIS, SPECIES)
-    estimator.partial_fit(X_IRIS, SPECIES).set_params(learning_rate="constant")
-    loaded = again(estimator)
-    assert loaded._solver_state["scheduler"] is None
-    assert_array_equal(loaded.predict_proba(X_IRIS), estimator.predict_proba(X_IRIS))
-
-
-def test_callbacks_that_a_fit_has_used_are_not_kept(again):
-    scoring = EpochScoring("f1_macro", name="own", on_train=True)
-    estimator = made_for("multiclass", callbacks=[scoring]).fit(X_IRIS, SPECIES)
-    loaded = again(estimator.set_params(callbacks=None))
-    assert loaded.callbacks_ == []
-    assert loaded._history == estimator._history
-    assert "own" in loaded.net_.history[-1]
-
-
-def test_absent_device_becomes_the_cpu(again):
-    estimator = made_for("multiclass").fit(X_IRIS, SPECIES)
-    estimator.device_ = "cuda:99"
-    loaded = again(estimator)
-    assert loaded.device_ == "cpu"
-    estimator.device_ = "cpu"
-    assert_array_equal(loaded.predict(X_IRIS), estimator.predict(X_IRIS))
-
-
-class Own(FeedForwardClassifier):
-    """Of a module that whoever loads it may not have."""
-
-
-def own_loss(outputs, targets):
-    return (outputs - targets).square().sum(1)
-
-
-UNSAVED = [
-    {"activation": torch.nn.PReLU},
-    {"activation": [torch.nn.PReLU]},
-    {"solver": torch.optim.SGD},
-    {"solver": partial(torch.optim.SGD, momentum=0.5)},
-    {"learning_rate": lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 2)},
-    {"loss": own_loss},
-    {"scoring": own_loss},
-    {"callbacks": [EpochScoring("f1_macro")]},
-    {"random_state": np.random.RandomState(np.random.PCG64(0))},
-    {"hidden_layer_sizes": range(3)},
-    {"alpha": np.longdouble(1)},
-    {"max_iter": 10**50},
-    {"activation": torch.nn.PReLU, "scoring": own_loss, "callbacks": [EpochScoring]},
-]
-
-
-@pytest.mark.parametrize("parameters", UNSAVED, ids=case)
-@pytest.mark.parametrize("kind", [FeedForwardClassifier, FeedForwardRegressor])
-def test_what_cannot_be_saved_is_named(kind, parameters, tmp_path):
-    estimator = kind(**parameters)
-    with pytest.raises(ValueError, match="cannot be saved") as error:
-        estimator.save(tmp_path / "file")
-    for name in parameters:
-        assert f"the parameter {name!r} holds" in str(error.value)
-    assert len(str(error.value).split("holds")) == 1 + len(parameters)
-    assert "set_params" in str(error.value)
-    assert list(tmp_path.iterdir()) == []
-
-
-HAS_CALLBACKS = hasattr(CallbackSupportMixin, "_init_callback_context")
-
-
-@pytest.mark.skipif(not HAS_CALLBACKS, reason="scikit-learn has had callbacks since 1.9")
-def test_callbacks_of_scikit_learn_are_named(tmp_path):
-    estimator = FeedForwardClassifier(scoring=own_loss)
-    from sklearn.callback import ProgressBar
-
-    estimator.set_callbacks(ProgressBar())
-    with pytest.raises(ValueError, match="ProgressBar") as error:
-        estimator.save(tmp_path / "file")
-    assert "set_callbacks" in str(error.value)
-    assert "'scoring'" in str(error.value)
-    estimator.set_callbacks().set_params(scoring=None).save(tmp_path / "file")
-
-
-def test_attributes_and_classes_of_others_are_named(tmp_path):
-    estimator = FeedForwardClassifier()
-    estimator.note = "of mine"
-    with pytest.raises(ValueError, match="'note' is not one of its own"):
-        estimator.save(tmp_path / "file")
-    with pytest.raises(ValueError, match="Own of .*test_saved cannot be saved"):
-        Own().save(tmp_path / "file")
-    circle = [1]
-    circle.append(circle)
-    with pytest.raises(ValueError, match="'quantile' is nested too deeply, or holds itself"):
-        FeedForwardRegressor(quantile=circle).save(tmp_path / "file")
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("coefs_", None),
-        ("coefs_", [np.ones((4, 6)), np.ones((5, 3))]),
-        ("coefs_", [[[1.0] * 6] * 4, np.ones((6, 3))]),
-        ("intercepts_", [np.ones(6)]),
-        ("classes_", np.array([2, 1, 0])),
-        ("n_features_in_", 5),
-        ("t_", -1),
-        ("module_state_", {"activation0.weight": np.ones(1)}),
-        ("best_loss_", "low"),
-        ("_solver_state", {"name": "adam"}),
-    ],
-)
-def test_attributes_that_do_not_go_together_are_named(name, value, tmp_path):
-    estimator = made_for("multiclass").fit(X_IRIS, SPECIES)
-    setattr(estimator, name, value)
-    with pytest.raises(ValueError, match=f"cannot be saved: its attribute ({name}|coefs_)"):
-        estimator.save(tmp_path / "file")
-    delattr(estimator, name)
-    with pytest.raises(ValueError, match=f"its attribute {name} is missing"):
-        estimator.save(tmp_path / "file")
-
-
-def test_edited_weights_are_kept(again):
-    estimator = made_for("multiclass").fit(X_IRIS, SPECIES)
-    estimator.coefs_ = [np.asarray(c, np.float32)[::-1] for c in estimator.coefs_]
-    loaded = again(estimator)
-    assert_array_equal(loaded.predict_proba(X_IRIS), estimator.predict_proba(X_IRIS))
-
-
-def test_parameter_that_no_fit_would_take_is_named(tmp_path):
-    with pytest.raises(ValueError, match="The 'alpha' parameter of FeedForwardClassifier"):
-        FeedForwardClassifier(alpha=-1.0).save(tmp_path / "file")
-    with pytest.raises(ValueError, match="The 'callbacks' parameter of FeedForwardRegressor"):
-        FeedForwardRegressor(callbacks=[1]).save(tmp_path / "file")
-    with pytest.raises(ValueError, match="The 'class_weight' parameter of FeedForwardClassifier"):
-        FeedForwardClassifier(class_weight=[{0: "heavy"}]).save(tmp_path / "file")
-
-
-# --- files ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", [str, Path, os.fsencode])
-def test_paths_of_every_kind(kind, tmp_path):
-    path = kind(tmp_path / "é model")
-    FeedForwardClassifier(alpha=0.5).save(path)
-    assert sknn.load(path).alpha == 0.5
-
-
-@pytest.mark.parametrize("error", [OSError("No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("function", ["fsync", "replace"])
-def test_failed_save_leaves_the_file_that_was_there(function, error, monkeypatch, tmp_path):
-    def fail(*_):
-        raise error
-
-    path = tmp_path / "file"
-    path.write_text("before")
-    with monkeypatch.context() as patch:
-        patch.setattr(_container.os, function, fail)
-        with pytest.raises(type(error)):
-            FeedForwardClassifier().save(path)
-    assert path.read_text() == "before"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_refused_save_leaves_the_file_that_was_there(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("before")
-    with pytest.raises(ValueError):
-        FeedForwardClassifier(scoring=own_loss).save(path)
-    assert path.read_text() == "before"
-
-
-@pytest.mark.skipif(os.name != "posix", reason="modes and links are POSIX's")
-def test_mode_and_link_are_kept(tmp_path):
-    path, link, new = tmp_path / "file", tmp_path / "link", tmp_path / "new"
-    path.touch(mode=0o640)
-    link.symlink_to(path)
-    FeedForwardClassifier().save(link)
-    assert link.is_symlink()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    sknn.load(path).save(new)
-    (tmp_path / "other").touch()
-    assert new.stat().st_mode == (tmp_path / "other").stat().st_mode
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
-def test_what_is_no_file_is_neither_replaced_nor_read(tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    with pytest.raises(FileExistsError, match="no regular file"):
-        FeedForwardClassifier().save(pipe)
-    with pytest.raises(ValueError, match="no regular file"):
-        sknn.load(pipe)
-    with pytest.raises(OSError):
-        FeedForwardClassifier().save(tmp_path)
-    with pytest.raises(OSError):
-        sknn.load(tmp_path)
-    with pytest.raises(FileNotFoundError):
-        FeedForwardClassifier().save(tmp_path / "missing" / "file")
-    with pytest.raises(FileNotFoundError):
-        sknn.load(tmp_path / "missing")
-    assert list(tmp_path.iterdir()) == [pipe]
-
-
-def npz():
-    file = io.BytesIO()
-    np.savez(file, a=np.zeros(3))
-    return file.getvalue()
-
-
-FOREIGN = {
-    "empty": (b"", "it is empty"),
-    "text": (b"once upon a time, there was a file of text, of no use to us", "no file of sknn"),
-    "zeros": (bytes(1000), "no file of sknn"),
-    "random": (np.random.RandomState(0).bytes(1000), "no file of sknn"),
-    "pickle": (pickle.dumps(FeedForwardClassifier()), "a pickle"),
-    "npz": (npz(), "a zip archive"),
-    "safetensors": (safetensors.numpy.save({"a": np.zeros(3)}, {"b": "c"}), "a safetensors file"),
-    "short": (b"\x01", "no file of sknn"),
-}
-
-
-@pytest.mark.parametrize(("data", "said"), FOREIGN.values(), ids=FOREIGN)
-def test_foreign_file_is_refused(data, said, tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(data)
-    with pytest.raises(ValueError, match=said) as error:
-        sknn.load(path)
-    assert str(path) in str(error.value)
-    assert "save" in str(error.value)
-
-
-@pytest.fixture
-def parts(tmp_path):
-    """Of a valid file: its document, the header's entries and the arrays' bytes."""
-    made_for("multiclass").fit(X_IRIS, SPECIES).save(tmp_path / "file")
-    return taken_apart((tmp_path / "file").read_bytes())
-
-
-CHANGES = {
-    "newer": (lambda d: d.update(format=2), "its format is 2.*up to 1.*upgrade sknn"),
-    "no format": (lambda d: d.pop("format"), "its format is None"),
-    "parameter": (lambda d: d["parameters"].update(depth=3), "does not know.*depth.*upgrade sknn"),
-    "class": (lambda d: d.update({"class": "os.system"}), "of a class 'os.system'"),
-    "attribute": (lambda d: d["attributes"].update(predict=3), "not its own.*predict"),
-    "dunder": (lambda d: d["attributes"].update(__class__="x"), "not its own.*__class__"),
-    "missing": (lambda d: d["attributes"].pop("t_"), "t_ is missing"),
-    "twice": (
-        lambda d: d["attributes"].update(intercepts_=d["attributes"]["coefs_"]),
-        "used twice",
-    ),
-    "unused": (lambda d: d.update(attributes={}), "arrays belong to nothing"),
-    "value": (lambda d: d["parameters"].update(alpha=-1.0), "parameter 'alpha' cannot be -1.0"),
-    "key": (lambda d: d.update(more=1), "has the keys"),
-    "request": (lambda d: d.update(requests={"fit": {"__init__": True}}), "no argument"),
-    "key of a dict twice": (
-        lambda d: d["parameters"].update(class_weight={"$dict": [["a", "a"], [1, 2]]}),
-        "a key of a dict is there twice",
-    ),
-    "more values than records": (
-        lambda d: d["attributes"].update(
-            _history={"layouts": [["a"]], "layout": [0], "columns": [[1, 2]]}
-        ),
-        "not as long as the records ask for",
-    ),
-    "generator": (
-        lambda d: d["parameters"].update(random_state={"$RandomState": {}}),
-        "cannot be loaded",
-    ),
-}
-
-
-@pytest.mark.parametrize(("change", "said"), CHANGES.values(), ids=CHANGES)
-def test_changed_document_is_refused(change, said, parts, tmp_path):
-    document, header, body = parts
-    change(document)
-    path = tmp_path / "file"
-    path.write_bytes(put_together(document, header, body))
-    with pytest.raises(ValueError, match=f"(?s){said}"):
-        sknn.load(path)
-
-
-def test_key_of_the_document_that_is_there_twice_is_refused(parts, tmp_path):
-    document, header, body = parts
-    text = json.dumps(document)[1:-1] + ',"class":"FeedForwardRegressor"}'
-    (tmp_path / "file").write_bytes(put_together(text, header, body))
-    with pytest.raises(ValueError, match="a key of its document is there twice"):
-        sknn.load(tmp_path / "file")
-
-
-def test_header_with_escapes_is_refused(parts, tmp_path):
-    document, header, body = parts
-    entries = json.dumps(header)[1:].replace("coefs_.0", "coefs_\\u002e0")
-    (tmp_path / "file").write_bytes(put_together(document, entries, body))
-    with pytest.raises(ValueError, match="not as this package writes it"):
-        sknn.load(tmp_path / "file")
-
-
-@pytest.mark.parametrize("pos", [-1, 625])
-def test_generator_that_stands_beyond_its_words_is_refused(pos, tmp_path):
-    """NumPy would read memory that is not its own."""
-    path = tmp_path / "file"
-    FeedForwardClassifier(random_state=np.random.RandomState(0)).save(path)
-    document, header, body = taken_apart(path.read_bytes())
-    document["parameters"]["random_state"]["$RandomState"]["pos"] = pos
-    path.write_bytes(put_together(document, header, body))
-    with pytest.raises(ValueError, match="the state of a RandomState is unsound"):
-        sknn.load(path)
-
-
-def test_parameter_that_an_older_file_lacks_has_its_default(parts, tmp_path):
-    document, header, body = parts
-    document["parameters"].pop("checkpoint_every")
-    (tmp_path / "file").write_bytes(put_together(document, header, body))
-    assert sknn.load(tmp_path / "file").checkpoint_every == 10
-
-
-def test_older_format_is_upgraded(parts, tmp_path, monkeypatch):
-    document, header, body = parts
-    weight = document["parameters"].pop("alpha")
-    document["parameters"]["decay"] = 2 * weight
-    path = tmp_path / "file"
-    path.write_bytes(put_together(document, header, body))
-
-    def alpha_for_decay(document):
-        parameters = dict(document["parameters"])
-        parameters["alpha"] = parameters.pop("decay") / 2
-        return {**document, "format": 2, "parameters": parameters}
-
-    monkeypatch.setattr(_saved, "FORMAT", 3)
-    monkeypatch.setitem(_saved.UPGRADES, 1, alpha_for_decay)
-    monkeypatch.setitem(_saved.UPGRADES, 2, lambda document: {**document, "format": 3})
-    assert sknn.load(path).alpha == weight
-
-
-def test_every_older_format_has_an_upgrade():
-    assert set(_saved.UPGRADES) == set(range(1, _saved.FORMAT))
-
-
-def test_neither_torch_nor_skorch_is_imported(tmp_path):
-    path = tmp_path / "file"
-    made_for("multiclass").fit(X_IRIS, SPECIES).save(path)
-    code = (
-        "import sys, sknn\n"
-        "sknn.load(sys.argv[1]).save(sys.argv[1])\n"
-        "assert not {'torch', 'skorch'} & set(sys.modules)\n"
-    )
-    subprocess.run([sys.executable, "-c", code, path], check=True, timeout=120)
-
-
-def test_state_of_generators_is_left_alone(tmp_path):
-    estimator = made_for("multiclass").fit(X_IRIS, SPECIES)
-    before = repr(np.random.get_state()), torch.get_rng_state().tolist()
-    estimator.save(tmp_path / "file")
-    sknn.load(tmp_path / "file").predict(X_IRIS)
-    assert (repr(np.random.get_state()), torch.get_rng_state().tolist()) == before
-
-
-def test_missing_directory_is_named(tmp_path):
-    path = tmp_path / "missing" / "model.safetensors"
-    with pytest.raises(FileNotFoundError, match="no such directory") as caught:
-        FeedForwardClassifier().save(path)
-    assert caught.value.filename == str(path.parent)
-
-
-@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
-def test_memory_mapped_model_can_be_saved(solver, tmp_path):
-    X, y = TARGETS["multiclass"]
-    model = FeedForwardClassifier(solver=solver, max_iter=5, random_state=0).fit(X, y)
-    joblib.dump(model, tmp_path / "model.joblib")
-    mapped = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
-    assert type(mapped.coefs_[0]) is np.memmap
-    mapped.save(tmp_path / "model.safetensors")
-    assert_bit_equal(sknn.load(tmp_path / "model.safetensors"), model)

@@ -1,4 +1,4 @@
-"""`module_`: a plain torch module that torch's own tools take."""
+"""`module_` is a plain torch module that torch's own tools accept."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_trace_with_any_number_of_rows(model_and_rows):
         assert torch.equal(traced(rows[:n_rows]), module(rows[:n_rows]))
 
 
-# The compiler of torch sets flags of the process, and keeps processes of its own.
+# This runs in its own process because torch's compiler sets process-wide flags and keeps workers.
 COMPILING = """
 import numpy as np, torch
 from sklearn.datasets import load_iris

@@ -1,4 +1,4 @@
-"""Loading takes at most ten times the file, and 10 MB, whoever made it."""
+"""Loading any file, even a hostile one, takes at most 10 MB plus ten times the file's size."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from sknn import FeedForwardClassifier, FeedForwardRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-# So many values, of two bytes and more, are far more than the 10 MB.
+# N values of two bytes or more in the file take far more than 10 MB as Python objects.
 N = 300_000
-# More than the 10 MB, four times.
+# WIDE characters take more than 10 MB, and four times as much at four bytes each.
 WIDE = 12_000_000
 
 
@@ -30,7 +30,7 @@ def limit(n_bytes):
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    """A valid one: its document, the header's entries, and the bytes of the arrays."""
+    """Return the document, the header's entries and the arrays' bytes of a valid file."""
     path = tmp_path_factory.mktemp("files") / "file"
     X = np.random.RandomState(0).uniform(-1, 1, (30, 3))
     estimator = FeedForwardRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0)
@@ -50,7 +50,7 @@ def with_entries(text):
 
 
 def with_wide_string(*path):
-    """A string of bytes, one of whose characters makes four of every other."""
+    """Add a string of ASCII with one character that makes Python store each in four bytes."""
 
     def make(document, header, body):
         new = copy.deepcopy(document)
@@ -70,7 +70,7 @@ def with_tuples(document, header, body):
 
 
 def with_history(document, header, body):
-    """Records without anything in them: eight bytes in the file, nearly a hundred each."""
+    """Add empty records, which take eight bytes each in the file and nearly 100 in memory."""
     new = copy.deepcopy(document)
     header, body = with_arrays(header, body, x=np.zeros(5 * N, np.int64))
     new["arrays"].append(["x", "C"])
@@ -80,7 +80,7 @@ def with_history(document, header, body):
 
 
 def with_long_records(document, header, body):
-    """Records of eight values, in as few bytes as can be."""
+    """Add records of eight values that take as few bytes in the file as possible."""
     new = copy.deepcopy(document)
     keys = [f"x{i}" for i in range(9)]
     arrays = {key: np.zeros(N, np.int64) for key in keys[1:]} | {keys[0]: np.zeros(N, np.int64)}
@@ -94,7 +94,7 @@ def with_long_records(document, header, body):
 
 
 def with_column(kind):
-    """A list of so many scalars of a kind, in nine bytes each."""
+    """Add a list of N scalars of one kind, which take nine bytes each in the file."""
 
     def make(document, header, body):
         new = copy.deepcopy(document)
@@ -155,11 +155,17 @@ DENSE = {
 }
 
 
-# Of these a model is made: values that do no harm, and little for the size of the file.
+# These may load: their values do no harm and take little memory for the size of the file.
 SMALL_ENOUGH = ("nothings", "records", "long records")
 
 
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.long] * (name in ("nothings", "long records")))
+        for name in DENSE
+    ],
+)
 def test_dense_file_takes_no_more_memory_than_is_allowed(name, file, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(DENSE[name](*file))
@@ -204,7 +210,7 @@ for path in sys.argv[2:]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from Linux's /proc")
 def test_dense_files_take_no_more_memory_of_the_process_than_is_allowed(file, tmp_path):
-    # The library's parser is not Python's: tracemalloc does not see it.
+    # tracemalloc does not see the memory of the library's parser, which is not written in Python.
     paths = []
     for name, make in DENSE.items():
         paths.append(tmp_path / name)
@@ -217,9 +223,11 @@ def test_dense_files_take_no_more_memory_of_the_process_than_is_allowed(file, tm
     assert len(run.stdout.splitlines()) == len(paths)
 
 
-# scikit-learn 1.7 warns of it wherever it looks at labels.
+# scikit-learn 1.7 gives this warning wherever it looks at labels.
 @pytest.mark.filterwarnings("ignore:The number of unique classes is greater than 50%")
-@pytest.mark.parametrize("kind", ["wide", "long", "many classes"])
+@pytest.mark.parametrize(
+    "kind", ["wide", pytest.param("long", marks=pytest.mark.long), "many classes"]
+)
 def test_valid_file_takes_no_more_memory_than_is_allowed(kind, tmp_path):
     rng = np.random.RandomState(0)
     X = rng.uniform(-1, 1, (3000, 20))

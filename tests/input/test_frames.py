@@ -1,4 +1,4 @@
-"""Frames and series in the place of arrays: pandas, polars, pyarrow, and what narwhals wraps."""
+"""Frames and series of pandas, polars, pyarrow and narwhals can be given in place of arrays."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def wrapped(values, names=NAMES):
 LIBRARIES = {"polars": polars, "pandas": pandas, "pyarrow": arrow, "narwhals": wrapped}
 each_library = pytest.mark.parametrize("library", LIBRARIES)
 
-# A frame, and the array of its values.
+# Each entry holds a frame and the array of its values.
 FRAMES = {
     "polars, integers and floats": (
         polars(X).with_columns(pl.col("a", "b").cast(pl.Int16)),
@@ -320,7 +320,7 @@ def test_frame_that_an_old_scikit_learn_does_not_read_gives_the_same_model(libra
     assert classifier().fit(frame(SINGLE), y).coefs_[0].dtype == np.float32
 
 
-# --- beside scikit-learn --------------------------------------------------------------------------
+# --- with scikit-learn's tools --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("library", ["polars", "pandas"])
@@ -331,7 +331,7 @@ def test_pipelines_hand_frames_on(library):
     pipeline.fit(frame, pl.Series(y))
     if library == "pandas" or _sklearn_compat._READS_FRAMES:
         assert_array_equal(pipeline[-1].feature_names_in_, NAMES)
-    # The scaler adds up in the order that the values have in memory.
+    # The scaler sums the values in the order that they have in memory, which affects rounding.
     assert_allclose(pipeline.predict_proba(frame), expected.predict_proba(X), rtol=1e-9)
 
 

@@ -1,4 +1,4 @@
-"""Data in files: memory maps are read and converted a part at a time, with the same result."""
+"""Memory maps are read and converted one part at a time, and give the same models as arrays."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from sklearn.model_selection import train_test_split
 
-import sknn._data._batches
+import sknn._data._split
 import sknn._input._memory_maps
 import sknn._training._lbfgs
 from sknn import FeedForwardClassifier, FeedForwardRegressor
-from sknn._data._shards import SummedStep
-from sknn._input._memory_maps import csr_slice, csr_take, is_mapped
+from sknn._data._csr import csr_slice, csr_take
+from sknn._input._memory_maps import is_mapped
+from sknn._network._summed_step import SummedStep
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -32,7 +33,7 @@ DTYPES = ["float64", "float32", "float16", "int8", "int64", "uint16", "bool", ">
 
 
 def mapped(folder, array, order="C", name="X"):
-    """The values of an array in a file, read-only."""
+    """Return a read-only memory map of a new file that holds the values of an array."""
     path = folder / f"{name}-{np.dtype(array.dtype).name}-{order}-{len(list(folder.iterdir()))}"
     array = np.asarray(array)
     file = np.memmap(path, array.dtype, "w+", shape=array.shape, order=order)
@@ -60,6 +61,7 @@ def one_chunk_at_a_time(monkeypatch):
     monkeypatch.setattr(sknn._input._memory_maps, "CHUNK_BYTES", 1000)
 
 
+@pytest.mark.matrix
 @pytest.mark.usefixtures("one_chunk_at_a_time")
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -77,6 +79,7 @@ def test_model_of_a_map_is_that_of_the_array(tmp_path, stored, dtype, order, sol
     assert_array_equal(model.predict_proba(X_mapped), expected.predict_proba(X))
 
 
+@pytest.mark.matrix
 @pytest.mark.usefixtures("one_chunk_at_a_time")
 @pytest.mark.parametrize("density", [0.05, 0.6])
 @pytest.mark.parametrize("dtype", ["auto", "float32", "float64"])
@@ -124,6 +127,7 @@ def test_regression_with_validation_rows_and_weights_in_files(tmp_path):
     assert_bit_equal(*models)
 
 
+@pytest.mark.matrix
 @pytest.mark.usefixtures("one_chunk_at_a_time")
 @pytest.mark.parametrize("method", ["fit", "predict", "X_val"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
@@ -172,7 +176,7 @@ def test_is_mapped_sees_through_views_and_not_copies(tmp_path):
 @given(st.integers(0, 2**32 - 1), st.integers(20, 300), st.floats(0.2, 0.8), st.floats(0.1, 0.6))
 def test_frugal_stratified_split_is_that_of_scikit_learn(seed, n_rows, share, fraction):
     y = np.random.RandomState(seed).permutation(n_rows) < share * n_rows
-    # At least one row of each class in each part, as scikit-learn wants.
+    # Each part has room for at least one row of each class, as scikit-learn requires.
     expected = train_test_split(
         np.arange(n_rows),
         test_size=fraction,
@@ -180,7 +184,7 @@ def test_frugal_stratified_split_is_that_of_scikit_learn(seed, n_rows, share, fr
         stratify=y.reshape(-1, 1),
     )
     random_state = np.random.RandomState(seed)
-    actual = sknn._data._batches._stratified(y, fraction, random_state)
+    actual = sknn._data._split._stratified(y, fraction, random_state)
     for mine, theirs in zip(actual, expected, strict=True):
         assert_array_equal(mine, theirs)
 
@@ -189,16 +193,17 @@ def test_split_of_many_rows_is_the_frugal_one(monkeypatch):
     X, y = TARGETS["binary"]
     fits = []
     for many in (10**6, 100):
-        monkeypatch.setattr(sknn._data._batches, "MANY_ROWS", many)
+        monkeypatch.setattr(sknn._data._split, "MANY_ROWS", many)
         model = FeedForwardClassifier((5,), early_stopping=True, max_iter=3, random_state=0)
         fits.append(model.fit(X, y))
     assert_bit_equal(*fits)
-    monkeypatch.setattr(sknn._data._batches, "train_test_split", None)
+    monkeypatch.setattr(sknn._data._split, "train_test_split", None)
     fits[0].fit(X, y)
-    with pytest.raises(TypeError):  # a class of one row is scikit-learn's to refuse
+    with pytest.raises(TypeError):  # a class of one row is left to scikit-learn to refuse
         fits[0].fit(X, np.arange(len(y)) == 3)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("stored", ["float64", "int8", "csr"])
 @pytest.mark.parametrize("changes", [{}, {"normalization": "layer"}, {"hidden_layer_sizes": ()}])
@@ -216,13 +221,13 @@ def test_lbfgs_in_pieces_finds_what_it_finds_at_once(
     )
     models = []
     for piece_bytes in (2**28, 7_000):
-        assert not sizes  # at once
+        assert not sizes  # the first fit is not done in pieces
         monkeypatch.setattr(sknn._training._lbfgs, "PIECE_BYTES", piece_bytes)
         rows = scipy.sparse.csr_matrix(X) if stored == "csr" else mapped(tmp_path, X.astype(stored))
         model = make(solver="lbfgs", max_iter=8, alpha=0.1, random_state=0).set_params(**changes)
         models.append(model.fit(rows, y, weight))
     expected, actual = models
-    assert 1 < len(set(sizes)) and sum(sizes) > len(X)  # the last one is smaller
+    assert 1 < len(set(sizes)) and sum(sizes) > len(X)  # the last piece is smaller
     np.testing.assert_allclose(actual.loss_, expected.loss_, rtol=1e-9)
     for one, other in zip(actual.coefs_, expected.coefs_, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-8)
@@ -232,7 +237,7 @@ GIGABYTES = 4
 
 
 def _write(path, dtype, shape):
-    """A file of so many rows, the same block over and over."""
+    """Write a file of the given shape that repeats one block of rows; return its read-only map."""
     file = np.memmap(path, dtype, "w+", shape=shape)
     block = np.random.RandomState(0).randint(0, 100, (20_000, *shape[1:])).astype(dtype)
     for start in range(0, shape[0], len(block)):
@@ -246,7 +251,7 @@ def _anonymous():
 
 
 def _growth(folder, kind):
-    """By how many bytes `fit` and `predict` of a large file raise the anonymous memory."""
+    """Return by how many bytes `fit` and `predict` of a large file raise the anonymous memory."""
     warnings.simplefilter("ignore")
     if kind == "csr":
         n_rows = GIGABYTES * 10**9 // 8 // 100
@@ -303,7 +308,10 @@ def test_example_learns_from_the_file_what_it_learns_from_the_array(capsys):
 
 
 def indices_of_two_kinds(folder, X):
-    """A CSR matrix of maps in the usual layout of more than 2 ** 31 values."""
+    """Return a CSR matrix of memory maps with 64-bit `indptr` and 32-bit `indices`.
+
+    This is the usual layout for more than 2 ** 31 values.
+    """
     matrix = mapped_csr(folder, X)
     matrix.indptr = X.indptr.astype(np.int64)
     return matrix

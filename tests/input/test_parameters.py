@@ -1,4 +1,4 @@
-"""The flat vector, its views, and its copies."""
+"""`FlatParameters` keeps all parameters in one vector, shared with modules, and restores copies."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from sknn._network._architecture import Network
 from sknn._network._module import BatchNorm, FeedForwardModule, initial_parameters
 from sknn._network._parameters import FlatParameters
-from sknn._training._problem import Network
 
 UNITS = (3, 5, 4, 2)
 N_WEIGHTS = 15 + 20 + 8
@@ -21,7 +21,7 @@ def random_arrays(seed=0):
 
 
 def modules():
-    """Some with parameters and buffers: 10 + 1 + 4 learned values, and 3 + 3 buffers."""
+    """Return modules that have 10 + 1 + 4 learned values and 3 + 3 buffers."""
     return [BatchNorm(5), nn.PReLU(), BatchNorm(4, affine=False), nn.PReLU(4), nn.Tanh()]
 
 
@@ -75,7 +75,7 @@ def test_modules_parameters_are_views_at_the_end_of_the_vector_and_keep_their_va
     given = modules()
     parameters = make_parameters(modules=given)
     tail = slice(N_WEIGHTS + N_BIASES, None)
-    # Scales of one, shifts of zero, slopes of 1/4.
+    # The scales are 1, the shifts 0 and the slopes 1/4.
     initial = [1.0] * 5 + [0.0] * 5 + [0.25] * 5
     assert parameters.storage[0, tail].tolist() == initial
     parameters.storage[0, tail] = torch.arange(15.0)
@@ -140,7 +140,7 @@ def test_linear_layer_as_an_activation_is_none_of_the_networks():
 
 
 def changed(parameters, given):
-    """Another epoch, as it were: everything is different."""
+    """Change all parameters and buffers, as another epoch would."""
     parameters.storage.add_(1.0)
     for module in given:
         if isinstance(module, BatchNorm):
@@ -172,7 +172,7 @@ def test_buffers_are_those_of_all_modules():
 def test_revert_goes_back_to_the_saved_state():
     given = modules()
     parameters = make_parameters(1, given)
-    for _ in range(2):  # the second time into the same memory
+    for _ in range(2):  # the second `save` reuses the memory of the first
         changed(parameters, given)
         parameters.save()
         kept = everything(parameters)

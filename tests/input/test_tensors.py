@@ -1,8 +1,8 @@
-"""Tensors of torch in the place of arrays: the same models, the same errors, no copies.
+"""Tensors of torch in place of arrays give the same models and the same errors, without copies.
 
-What stays on a device is tested in three ways: on each accelerator that is present; on tensors of
-the CPU that are taken for those of a device; and, for what the host would wait for, on the stand-in
-of `accelerator.py`.
+Rows that stay on a device are tested in three ways: on each accelerator that is present; with
+tensors of the CPU that are taken for those of a device; and on the stand-in of `accelerator.py`,
+which records the transfers that the host would wait for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 from skorch.callbacks import Callback
 
-from sknn import FeedForwardClassifier, FeedForwardRegressor, _fitted
+from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._data import _rows
 from sknn._input import _data_checks, _tensors
 from sknn._platform._devices import is_present, torch_dtype
@@ -52,7 +52,7 @@ def tensor(array):
 
 
 def strided(array):
-    """Every other row and column of a larger tensor."""
+    """Return the values of an array as every other row and column of a larger tensor."""
     larger = torch.full((2 * len(array), 2 * array.shape[1]), torch.nan, dtype=torch.float64)
     view = larger[::2, 1::2]
     view.copy_(tensor(array))
@@ -60,13 +60,13 @@ def strided(array):
 
 
 def negative_view(array):
-    """A tensor whose memory holds the values with the other sign."""
+    """Return a tensor whose memory holds the values of an array with the opposite sign."""
     view = torch.complex(torch.zeros(array.shape, dtype=torch.float64), -tensor(array)).conj().imag
     assert view.is_neg()
     return view
 
 
-# A tensor, and the array of its values.
+# Each entry holds a tensor and the array of its values.
 KINDS = {
     "float32": (tensor(SINGLE), SINGLE),
     "float64": (tensor(X), X),
@@ -88,6 +88,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 # --- rows on the CPU ------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @each_kind
 @pytest.mark.parametrize("parameters", [{}, {"dtype": "float32"}, {"solver": "lbfgs"}], ids=case)
 def test_fit_of_a_tensor_gives_the_model_of_the_array(kind, parameters):
@@ -118,7 +119,7 @@ def test_float8_is_taken_for_its_values():
 
 @pytest.fixture
 def learned_from(monkeypatch):
-    """The rows that trainings are given."""
+    """Return a list that collects the rows of each training."""
     seen = []
     train = _train.train
 
@@ -150,7 +151,7 @@ CSR = scipy.sparse.csr_matrix(DENSE)
 
 
 def twice_in_halves():
-    """A COO tensor whose values are each the sum of two entries."""
+    """Return a COO tensor in which each value is the sum of two entries."""
     places = np.stack(CSR.nonzero())
     halves = tensor(np.tile(CSR.data / 2, 2))
     return torch.sparse_coo_tensor(tensor(np.tile(places, 2)), halves, CSR.shape)
@@ -196,6 +197,7 @@ def test_values_of_a_csr_tensor_are_shared(learned_from):
 # --- targets and weights --------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("rows", ["array", "tensor"])
 def test_targets_and_weights_that_are_tensors_give_the_model_of_arrays(target, rows):
@@ -349,22 +351,22 @@ def test_other_number_of_targets_is_an_error(kept):
 
 @pytest.fixture
 def kept(monkeypatch):
-    """Take tensors of the CPU for those of a device, once called."""
+    """Return a function that makes the package take tensors of the CPU for those of a device."""
 
-    def rows_of(value, name, device, dtypes=None):
-        return _tensors._real(value, name) if _tensors.is_tensor(value) else value
+    def array_or_device_tensor(value, name, device, dtypes=None):
+        return _tensors._checked_and_detached(value, name) if _tensors.is_tensor(value) else value
 
     def placed(rows, device, dtype):
         return rows.to(torch_dtype(dtype)).contiguous() if _tensors.is_tensor(rows) else rows
 
     def keep():
-        monkeypatch.setattr(_data_checks, "rows_of", rows_of)
-        monkeypatch.setattr(_fitted, "rows_of", rows_of)
+        monkeypatch.setattr(_data_checks, "array_or_device_tensor", array_or_device_tensor)
         monkeypatch.setattr(_train, "placed", placed)
 
     return keep
 
 
+@pytest.mark.matrix
 @each_kind
 @pytest.mark.parametrize(
     "parameters",
@@ -389,7 +391,7 @@ def test_rows_that_stay_tensors_give_the_model_of_the_array(kind, parameters, ke
     assert_bit_equal(model, expected)
     assert_array_equal(model.predict_proba(rows), probabilities)
     if kind == "bfloat16":
-        array = array.astype(model.coefs_[0].dtype)  # chunks are of as many rows
+        array = array.astype(model.coefs_[0].dtype)  # so that chunks have as many rows
     large = rows.repeat(40, 1), np.tile(array, (40, 1))  # several chunks
     assert_array_equal(*(model.predict_proba(data) for data in large))
 
@@ -412,7 +414,7 @@ def test_fit_on_a_device_does_not_send_rows_that_are_there(monkeypatch):
             model = classifier(device="auto", dtype="float32").fit(data, y)
         assert model.device_ == "meta"
         assert X.size not in [send.n_values for send in accelerator.sends]
-        # Their sum, beside what is read for an array: losses and weights.
+        # Losses and weights are read for an array too. The additional read is the sum of the rows.
         with Accelerator() as usual:
             classifier(device="auto", dtype="float32").fit(SINGLE, y)
         assert len(accelerator.reads) == len(usual.reads) + 1
@@ -445,7 +447,7 @@ def test_checkpoints_read_the_rows_once_to_name_the_file(monkeypatch, tmp_path):
         with Accelerator() as accelerator:
             classifier(device="auto", checkpoint_dir=tmp_path).fit(rows, y)
         n_reads.append(len(accelerator.reads))
-    assert n_reads[1] == n_reads[0] + 2  # their sum, and the rows
+    assert n_reads[1] == n_reads[0] + 2  # the sum of the rows, and the rows
 
 
 def test_callbacks_that_see_batches_see_tensors_of_the_device(monkeypatch):
@@ -487,7 +489,7 @@ def test_auto_that_takes_the_cpu_moves_rows_once():
     with Accelerator() as accelerator:
         model = classifier(device="auto", early_stopping=True).fit(tensor(X).to(META), y)
     assert model.device_ == "cpu"
-    assert len(accelerator.reads) == 2  # a sum, and the rows
+    assert len(accelerator.reads) == 2  # the sum of the rows, and the rows
 
 
 def test_rows_of_another_device_that_do_not_fit_stay_on_the_host(monkeypatch):
@@ -509,10 +511,10 @@ class OnMps(torch.Tensor):
 def test_rows_on_mps_go_to_the_host_where_float64_is_computed_in():
     rows = tensor(X).half().as_subclass(OnMps)
     both = [np.float64, np.float32]
-    assert isinstance(_tensors.rows_of(rows, "X", "auto", both), np.ndarray)
-    assert _tensors.is_tensor(_tensors.rows_of(rows, "X", "auto", [np.float32]))
+    assert isinstance(_tensors.array_or_device_tensor(rows, "X", "auto", both), np.ndarray)
+    assert _tensors.is_tensor(_tensors.array_or_device_tensor(rows, "X", "auto", [np.float32]))
     single = tensor(SINGLE).as_subclass(OnMps)
-    assert _tensors.is_tensor(_tensors.rows_of(single, "X", "auto", both))
+    assert _tensors.is_tensor(_tensors.array_or_device_tensor(single, "X", "auto", both))
 
 
 @pytest.mark.parametrize("device", ACCELERATORS)
@@ -527,7 +529,7 @@ def test_rows_on_an_accelerator_give_the_model_of_the_array(device, kind):
         np.testing.assert_allclose(*near, rtol=0, atol=1e-4)
 
 
-# --- beside scikit-learn --------------------------------------------------------------------------
+# --- with scikit-learn's tools --------------------------------------------------------------------
 
 
 def test_search_pipeline_and_cross_validation_take_tensors():

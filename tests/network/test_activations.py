@@ -1,4 +1,4 @@
-"""Activations against torch's modules, scikit-learn's functions, formulas, and autograd."""
+"""Activations and derivatives equal torch's, scikit-learn's, their formulas, and autograd."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MODULES = {
     "softplus": nn.Softplus(1.0),
 }
 
-# As the papers have them.
+# The formulas are those of the papers.
 FORMULAS = {
     "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
     "elu": lambda z: np.where(z > 0, z, np.expm1(z)),
@@ -53,7 +53,7 @@ def applied(name, z):
 
 
 def derivative(name, z, delta=None):
-    """What becomes of `delta`, by default ones."""
+    """Return `delta`, by default ones, multiplied by the derivative of an activation."""
     activation = ACTIVATIONS[name]
     delta = torch.ones_like(z) if delta is None else delta.clone()
     activation.backward_(delta, z.clone() if activation.from_input else applied(name, z))
@@ -135,7 +135,7 @@ def test_derivative_of_relu_at_zero_is_zero():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", list(ACTIVATIONS))
 def test_far_from_zero_values_and_derivatives_are_torchs_and_finite(name, dtype):
-    # Among them both sides of where softplus is taken for linear.
+    # These include both sides of the value above which softplus is treated as linear.
     z = torch.tensor([-1e4, -100, -40, -19.9, 19.9, 20, 20.1, 40, 100, 1e4], dtype=dtype)
     output, delta = applied(name, z), derivative(name, z)
     assert output.isfinite().all() and delta.isfinite().all()

@@ -1,4 +1,4 @@
-"""The losses beyond scikit-learn's through the estimators: shapes, scores, weights, callables."""
+"""The losses beyond scikit-learn's through the estimators: shapes, scores, weights, solvers."""
 
 from __future__ import annotations
 
@@ -9,36 +9,26 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
+from added_losses import CLASSIFICATION, assert_same_weights, network
 from conftest import TARGETS, assert_bit_equal
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.metrics import (
     d2_pinball_score,
-    log_loss,
     make_scorer,
     mean_absolute_error,
     mean_gamma_deviance,
     mean_pinball_loss,
     r2_score,
 )
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler
-from torch.nn import functional as F
 
-from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn import FeedForwardRegressor
 from sknn._input._targets import pinball_score
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-SMALL = {
-    "hidden_layer_sizes": (6,),
-    "activation": "tanh",
-    "batch_size": 60,
-    "learning_rate_init": 0.01,
-    "max_iter": 5,
-    "random_state": 0,
-}
-CLASSIFICATION = ("binary", "multiclass", "multilabel")
 LEVELS = [0.1, 0.4, 0.5, 0.9]
 REGRESSION_LOSSES = {
     "absolute_error": {"loss": "absolute_error"},
@@ -73,184 +63,11 @@ every_loss = pytest.mark.parametrize(
 )
 
 
-def network(target, **parameters):
-    kind = FeedForwardClassifier if target in CLASSIFICATION else FeedForwardRegressor
-    return kind(**SMALL | parameters)
-
-
 def classes_for(target):
     if target not in CLASSIFICATION:
         return {}
     y = TARGETS[target][1]
     return {"classes": np.arange(y.shape[1]) if y.ndim == 2 else np.unique(y)}
-
-
-def assert_same_weights(actual, expected, **tolerance):
-    for name in ("coefs_", "intercepts_"):
-        for left, right in zip(getattr(actual, name), getattr(expected, name), strict=True):
-            assert_allclose(left, right, **{"rtol": 0, "atol": 0, **tolerance})
-
-
-# --- callables of the formula of a built-in loss ----------------------------------------------
-
-
-def pinball(raw, y, levels):
-    q = torch.tensor(levels, dtype=raw.dtype)
-    return torch.maximum(q * (y - raw), (q - 1) * (y - raw)).sum(1)
-
-
-def focal_of_labels(raw, y, gamma):
-    p = torch.sigmoid(raw)
-    p_true = torch.where(y == 1, p, 1 - p)
-    return -((1 - p_true) ** gamma * p_true.log()).sum(1)
-
-
-def focal_of_classes(raw, y, gamma):
-    p = torch.softmax(raw, 1)
-    return -(y * (1 - p) ** gamma * p.log()).sum(1)
-
-
-def soft_cross_entropy(raw, y):
-    return -(y * torch.log_softmax(raw, 1)).sum(1)
-
-
-def binary_cross_entropy(raw, y):
-    return F.binary_cross_entropy_with_logits(raw, y, reduction="none").sum(1)
-
-
-SAME_FORMULA = {
-    "squares": ("one output", {}, lambda raw, y: (raw - y).square().sum(1) / 2),
-    # The gradient is that of the sum over outputs; only the report is of their mean.
-    "squares, two": ("two outputs", {}, lambda raw, y: (raw - y).square().sum(1) / 2),
-    "distances": ("two outputs", {"loss": "absolute_error"}, lambda raw, y: (raw - y).abs().sum(1)),
-    "huber": (
-        "two outputs",
-        {"loss": "huber", "huber_delta": 0.5},
-        lambda raw, y: F.huber_loss(raw, y, reduction="none", delta=0.5).sum(1),
-    ),
-    "level": (
-        "one output",
-        {"loss": "quantile", "quantile": 0.3},
-        partial(pinball, levels=[0.3]),
-    ),
-    "log_loss, two": ("binary", {}, binary_cross_entropy),
-    "log_loss": ("multiclass", {}, soft_cross_entropy),
-    "log_loss, labels": ("multilabel", {}, binary_cross_entropy),
-    "smoothed, two": ("binary", {"label_smoothing": 0.2}, binary_cross_entropy),
-    "smoothed": ("multiclass", {"label_smoothing": 0.2}, soft_cross_entropy),
-    "smoothed, labels": ("multilabel", {"label_smoothing": 0.2}, binary_cross_entropy),
-    "focal, two": (
-        "binary",
-        {"loss": "focal", "focal_gamma": 1.5},
-        partial(focal_of_labels, gamma=1.5),
-    ),
-    "focal": (
-        "multiclass",
-        {"loss": "focal", "focal_gamma": 1.5},
-        partial(focal_of_classes, gamma=1.5),
-    ),
-    "focal, labels": (
-        "multilabel",
-        {"loss": "focal", "focal_gamma": 1.5},
-        partial(focal_of_labels, gamma=1.5),
-    ),
-    "smoothed focal": (
-        "multiclass",
-        {"loss": "focal", "focal_gamma": 1.5, "label_smoothing": 0.2},
-        partial(focal_of_classes, gamma=1.5),
-    ),
-}
-
-
-@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
-@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
-@pytest.mark.parametrize("name", list(SAME_FORMULA))
-def test_callable_of_the_formula_of_a_loss_equals_it(name, solver, weighted):
-    target, parameters, function = SAME_FORMULA[name]
-    X, y = TARGETS[target]
-    X, y = X[:150], y[:150]
-    weight = np.random.RandomState(0).uniform(0.1, 3, len(X)) if weighted else None
-    parameters = {"solver": solver, "alpha": 0.1, **parameters}
-    built_in = network(target, **parameters).fit(X, y, weight)
-    own = network(target, **{**parameters, "loss": function}).fit(X, y, weight)
-    assert_same_weights(own, built_in, atol=1e-10)
-    assert own.out_activation_ == built_in.out_activation_
-    assert_allclose(own.predict(X), built_in.predict(X), rtol=1e-9)
-    if name != "squares, two":
-        assert own.loss_ == pytest.approx(built_in.loss_, rel=1e-10)
-
-
-@pytest.mark.parametrize("target", [*CLASSIFICATION, "one output", "two outputs"])
-@pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_callable_is_given_raw_outputs_and_targets_of_one_shape(target, smoothing):
-    X, y = TARGETS[target]
-    seen = []
-
-    def loss(raw, targets):
-        seen.append((raw.detach().clone(), targets.clone()))
-        return (raw - targets).square().sum(1)
-
-    options = {"label_smoothing": smoothing} if target in CLASSIFICATION else {}
-    model = network(target, loss=loss, max_iter=1, shuffle=False, **options).fit(X, y)
-    raw, targets = seen[0]
-    n_rows = SMALL["batch_size"]
-    expected = y[:n_rows].reshape(n_rows, -1)
-    if target == "multiclass":
-        expected = np.eye(3)[y[:n_rows]]
-    if target in CLASSIFICATION:
-        n_classes = 3 if target == "multiclass" else 2
-        expected = expected * (1 - smoothing) + smoothing / n_classes
-    assert raw.shape == targets.shape == (n_rows, model.n_outputs_)
-    assert raw.dtype == targets.dtype == torch.float64
-    assert_allclose(targets, expected, rtol=1e-12)
-
-
-def test_callable_sees_labels_as_they_are_on_validation_rows():
-    X, y = TARGETS["multiclass"]
-
-    def loss(raw, targets):
-        seen.append(targets.unique().tolist())
-        return soft_cross_entropy(raw, targets)
-
-    seen = []
-    model = network("multiclass", loss=loss, label_smoothing=0.3, max_iter=1, batch_size=150)
-    model.fit(X, y, X_val=X[::2], y_val=y[::2])
-    assert_allclose(seen[0], [0.1, 0.8])
-    assert seen[1] == [0.0, 1.0]
-    expected = log_loss(y[::2], model.predict_proba(X[::2]))
-    assert model.validation_loss_curve_ == pytest.approx([expected], rel=1e-10)
-
-
-@pytest.mark.parametrize("target", [*CLASSIFICATION, "one output"])
-@pytest.mark.parametrize("variant", [{"normalization": "batch"}, {"dropout": 0.3}], ids=str)
-def test_callable_goes_with_what_else_autograd_does(target, variant):
-    X, y = TARGETS[target]
-    function = {
-        "binary": binary_cross_entropy,
-        "multiclass": soft_cross_entropy,
-        "multilabel": binary_cross_entropy,
-        "one output": lambda raw, y: (raw - y).square().sum(1) / 2,
-    }[target]
-    built_in, own = (
-        network(target, **variant, **loss).fit(X, y) for loss in ({}, {"loss": function})
-    )
-    assert_same_weights(own, built_in, atol=1e-8)
-
-
-def test_callable_survives_clone_grid_search_and_pickle():
-    X, y = TARGETS["one output"]
-    # A function of a module that can be imported, as pickle asks for.
-    search = GridSearchCV(
-        network("one output"), {"loss": ["squared_error", half_squares]}, cv=2, error_score="raise"
-    ).fit(X, y)
-    assert_allclose(*search.cv_results_["mean_test_score"], rtol=1e-8)
-    model = network("one output", loss=half_squares, warm_start=True).fit(X, y)
-    assert clone(model).loss is half_squares
-    assert_bit_equal(pickle.loads(pickle.dumps(model)).fit(X, y), model.fit(X, y))
-
-
-def half_squares(raw, y):
-    return (raw - y).square().sum(1) / 2
 
 
 # --- what a loss is worth ---------------------------------------------------------------------
@@ -288,8 +105,8 @@ def test_network_learns_its_own_metric_better_than_squares(name):
 
 
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
-def test_constant_of_a_quantile_is_the_empirical_one(level):
-    # All rows alike: the best prediction is a quantile of the targets.
+def test_constant_prediction_of_a_quantile_is_the_empirical_quantile(level):
+    # All rows are equal, so the best prediction is a quantile of the targets.
     y = np.random.RandomState(0).standard_gamma(2.0, 301)
     model = FeedForwardRegressor(
         loss="quantile",
@@ -318,7 +135,7 @@ def test_constant_of_a_quantile_is_the_empirical_one(level):
     ],
     ids=str,
 )
-def test_constant_of_a_loss_is_its_known_one(parameters, expected):
+def test_constant_prediction_of_a_loss_is_its_known_minimum(parameters, expected):
     y = np.array([1.0, 2.0, 2.0, 6.0, 100.0])
     if isinstance(expected, str):
         delta = parameters["huber_delta"]
@@ -355,7 +172,7 @@ def test_focal_loss_is_the_reported_mean_over_rows(target):
     )
     with pytest.warns(match="batch_size"):
         model.fit(X, y)
-    # One step an epoch: the loss of the second epoch is that of the model after the first.
+    # An epoch has one step, so the loss of the second epoch is that of the model after the first.
     with pytest.warns(match="batch_size"):
         first = clone(model).set_params(max_iter=1).fit(X, y)
     p = first.predict_proba(X)
@@ -383,27 +200,27 @@ def test_label_smoothing_is_the_reported_cross_entropy_with_smooth_targets(targe
     assert model.loss_ == pytest.approx(expected, rel=1e-9)
 
 
-def test_smooth_labels_keep_probabilities_from_the_ends():
+def test_smooth_labels_keep_probabilities_away_from_zero_and_one():
     X, y = TARGETS["multiclass"]
     parameters = {"solver": "lbfgs", "max_iter": 1000, "alpha": 0, "hidden_layer_sizes": (20,)}
-    rows = np.r_[0:40, 50:80]  # two classes of three can be told apart without an error
+    rows = np.r_[0:40, 50:80]  # These two of the three classes can be separated without errors.
     X, y = StandardScaler().fit_transform(X)[rows], y[rows]
     sharp, smooth = (
         network("binary", label_smoothing=e, **parameters).fit(X, y).predict_proba(X)
         for e in (0.0, 0.2)
     )
     assert sharp.max(1).mean() > 0.999
-    # At the least loss the probability of the label is its smooth target.
+    # The loss is smallest where the probability of the label equals its smooth target.
     assert_allclose(smooth[np.arange(len(y)), y], 0.9, atol=1e-2)
 
 
 # --- predictions and attributes ---------------------------------------------------------------
 
 
-def test_levels_give_a_column_each_that_never_cross():
+def test_each_level_has_a_column_and_columns_never_cross():
     X, y = TARGETS["one output"]
     model = network("one output", loss="quantile", quantile=LEVELS, max_iter=1).fit(X, y)
-    # After one epoch the outputs still cross, so that the order is not that of learning.
+    # After one epoch the raw outputs still cross, so their order does not come from learning.
     raw = np.tanh(X @ model.coefs_[0] + model.intercepts_[0]) @ model.coefs_[1]
     raw += model.intercepts_[1]
     assert (np.diff(raw) < 0).any()
@@ -545,7 +362,7 @@ def test_cross_validation_scores_levels_by_default_and_by_a_metric():
     assert (width >= 0).all()
 
 
-def test_levels_without_their_loss_change_nothing():
+def test_quantile_changes_nothing_with_another_loss():
     X, y = TARGETS["two outputs"]
     plain = network("two outputs").fit(X, y)
     other = network("two outputs", quantile=LEVELS, huber_delta=7.0).fit(X, y)
@@ -554,18 +371,18 @@ def test_levels_without_their_loss_change_nothing():
     assert other.score(X, y) == plain.score(X, y)
 
 
-# --- weights, solvers, precision, going on ----------------------------------------------------
+# --- weights, solvers, precision, continued training ------------------------------------------
 
 
 @every_loss
-def test_whole_weights_equal_repeated_rows(target, parameters):
+def test_integer_weights_equal_repeated_rows(target, parameters):
     X, y = TARGETS[target]
     X, y = X[:150], y[:150]
     weight = np.random.RandomState(0).randint(0, 4, len(X))
-    weight[[0, 75, 149]] = 1  # every class stays
+    weight[[0, 75, 149]] = 1  # This keeps a row of every class.
     rows = np.repeat(np.arange(len(X)), weight)
     common = {"max_iter": 8, "alpha": 0.5, "batch_size": 1000, **parameters}
-    # One step an epoch, of all rows: neither their order nor their number matters.
+    # Each epoch is one step with all rows, so neither their order nor their number matters.
     with pytest.warns(match="batch_size"):
         weighted = network(target, **common).fit(X, y, weight)
     with pytest.warns(match="batch_size"):
@@ -574,6 +391,7 @@ def test_whole_weights_equal_repeated_rows(target, parameters):
     assert weighted.loss_ == pytest.approx(repeated.loss_, rel=1e-9)
 
 
+@pytest.mark.matrix
 @every_loss
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 def test_loss_falls_with_every_solver(target, parameters, solver):
@@ -596,7 +414,7 @@ def test_partial_fit_is_one_epoch_of_fit(target, parameters):
 
 
 @every_loss
-def test_warm_start_goes_on_from_the_weights(target, parameters):
+def test_warm_start_continues_from_the_weights(target, parameters):
     X, y = TARGETS[target]
     model = network(target, warm_start=True, solver="sgd", momentum=0, shuffle=False, **parameters)
     model.set_params(max_iter=2)
@@ -610,7 +428,7 @@ def test_warm_start_goes_on_from_the_weights(target, parameters):
     ("target", "parameters"),
     [pytest.param(t, p, id=f"{t}-{name}") for t, name, p in CASES if name != "callable"],
 )
-def test_pickled_model_predicts_and_goes_on(target, parameters):
+def test_pickled_model_predicts_and_continues(target, parameters):
     X, y = TARGETS[target]
     model = network(target, **parameters).fit(X, y)
     copy = pickle.loads(pickle.dumps(model))
@@ -619,6 +437,7 @@ def test_pickled_model_predicts_and_goes_on(target, parameters):
     assert_bit_equal(copy.partial_fit(X, y), model.partial_fit(X, y))
 
 
+@pytest.mark.matrix
 @every_loss
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_single_precision_is_near_double(target, parameters, solver):
@@ -661,14 +480,14 @@ def test_net_has_the_loss_as_its_criterion(target, parameters):
     with torch.no_grad():
         raw = net.module_(torch.from_numpy(X))
         loss = net.criterion_(raw, torch.from_numpy(encoded)).item()
-    # L-BFGS that does not move reports the loss of all rows.
+    # The first loss that L-BFGS computes is that of all rows before any step.
     again = clone(model).set_params(solver="lbfgs", warm_start=True, max_fun=1, max_iter=1)
     vars(again).update({k: v for k, v in vars(model).items() if k not in model.get_params()})
     assert loss == pytest.approx(_first_loss_of_lbfgs(again, X, y), rel=1e-9)
 
 
 def _first_loss_of_lbfgs(model, X, y):
-    """The loss where L-BFGS begins."""
+    """Return the loss at the point where L-BFGS begins."""
     values = []
     minimize = scipy.optimize.minimize
 

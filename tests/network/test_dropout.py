@@ -1,4 +1,4 @@
-"""What dropout leaves out, what it leaves alone, and where its draws come from."""
+"""Dropout drops the right share of values, changes nothing else, and draws reproducibly."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def test_rate_that_rounds_to_zero_drops_nothing():
     assert (draw((1000, 1000), 2**-20) == 1).all()
 
 
-def test_the_mean_factor_is_one_in_every_row_and_place():
-    # Four factors come of one draw: each of the four places has to be as likely.
+def test_mean_factor_is_one_in_every_row_column_and_place():
+    # One draw gives four factors, and all four places must have the same probability.
     factors = draw((400, 1000), 0.5)
     for axis in (0, 1):
         n = factors.shape[axis]
@@ -74,7 +74,7 @@ def test_the_mean_factor_is_one_in_every_row_and_place():
 
 def test_neighbours_are_dropped_independently():
     dropped = (draw((500, 800), 0.3) == 0).flatten().long()
-    # How often which of eight triples occurs, at places that do not overlap.
+    # Count how often each of the eight possible triples occurs, without overlaps.
     triples = dropped[: len(dropped) // 3 * 3].view(-1, 3) @ torch.tensor([4, 2, 1])
     counts = torch.bincount(triples, minlength=8).numpy()
     shares = [0.3 ** bin(i).count("1") * 0.7 ** (3 - bin(i).count("1")) for i in range(8)]
@@ -88,7 +88,7 @@ def test_any_number_of_factors_can_be_drawn(shape):
     assert torch.isin(factors, torch.tensor([0.0, 2.0])).all()
 
 
-def test_equal_seeds_draw_equal_factors_and_each_draw_is_another():
+def test_equal_seeds_draw_equal_factors_and_each_draw_differs():
     masks, again = make_masks(), make_masks()
     draws = [m.fill_(torch.empty(20, 20), 0.5).clone() for m in (masks, masks, again, again)]
     assert torch.equal(draws[0], draws[2]) and torch.equal(draws[1], draws[3])
@@ -124,7 +124,7 @@ def test_module_multiplies_by_its_factors_in_their_order(row_major):
     x = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     factors = draw((6, 5), 0.4) if row_major else draw((5, 6), 0.4).t()
     torch.testing.assert_close(module(x), x * factors, rtol=0, atol=0)
-    assert not torch.equal(module(x), x * factors)  # the next ones
+    assert not torch.equal(module(x), x * factors)  # The second call draws new factors.
 
 
 def test_modules_gradient_is_that_of_the_values_kept():
@@ -178,7 +178,7 @@ def test_dropout_is_off_in_prediction():
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
-def test_dropout_leaves_initial_weights_split_and_order_of_rows(early_stopping):
+def test_dropout_does_not_change_initial_weights_split_and_order_of_rows(early_stopping):
     X, y = TARGETS["one output"]
     fits, states, curves = [], [], []
     for parameters in ({}, DROPPING):
@@ -187,7 +187,7 @@ def test_dropout_leaves_initial_weights_split_and_order_of_rows(early_stopping):
             **{**SMALL, "max_iter": 2, "batch_size": 40},
             solver="sgd",
             momentum=0.0,
-            learning_rate_init=1e-300,  # the weights stay as they are drawn
+            learning_rate_init=1e-300,  # The weights keep their initial values.
             early_stopping=early_stopping,
             random_state=random_state,
             **parameters,
@@ -224,7 +224,7 @@ def test_dropout_without_a_random_state_differs_from_fit_to_fit():
 def test_each_partial_fit_drops_something_else():
     X, y = TARGETS["multiclass"]
     losses = []
-    # The weights do not move, so the loss of an epoch tells what was dropped.
+    # The weights do not change, so the loss of an epoch depends only on what was dropped.
     model = make_model(
         **DROPPING, solver="sgd", momentum=0.0, learning_rate_init=1e-300, shuffle=False
     )
@@ -239,13 +239,13 @@ def test_each_partial_fit_drops_something_else():
         assert again.partial_fit(X, y, classes=np.unique(y)).loss_ == loss
 
 
-def test_one_rate_is_that_of_every_hidden_layer():
+def test_single_rate_applies_to_every_hidden_layer():
     X, y = TARGETS["multiclass"]
     assert_bit_equal(make_model(dropout=0.3).fit(X, y), make_model(dropout=[0.3, 0.3]).fit(X, y))
 
 
 def test_training_loss_is_that_of_the_rows_as_they_are_dropped():
-    # Without a hidden layer the step can be done by hand: one batch, in order.
+    # Without a hidden layer, the loss of one batch in its order can be computed by hand.
     X, y = TARGETS["one output"]
     random_state = np.random.RandomState(0)
     model = FeedForwardRegressor(
@@ -260,7 +260,7 @@ def test_training_loss_is_that_of_the_rows_as_they_are_dropped():
         random_state=random_state,
     )
     model.fit(X, y)
-    # Where the generator stood when training began: only initial weights had been drawn.
+    # The generator has drawn only the initial weights, so its state is that when training began.
     masks = Masks(derived_seed(deepcopy(random_state), 0), CPU)
     dropped = X * masks.fill_(torch.empty(X.shape, dtype=torch.float64), 0.3).numpy()
     prediction = (dropped @ model.coefs_[0] + model.intercepts_[0]).ravel()
@@ -310,7 +310,7 @@ def test_rows_without_any_value_can_be_dropped():
     assert np.isfinite(model.loss_)
 
 
-def test_masks_of_a_device_go_on_from_their_state(monkeypatch):
+def test_masks_of_a_device_continue_from_their_state(monkeypatch):
     assert _dropout.generator_on(torch.device("cpu")).device.type == "cpu"
     generator = torch.Generator()
     monkeypatch.setattr(_dropout, "generator_on", lambda device: generator)

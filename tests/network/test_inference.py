@@ -1,4 +1,4 @@
-"""Rows to outputs: chunk by chunk, with the same result."""
+"""Predictions that are computed chunk by chunk, also in several threads, equal those at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 @pytest.fixture
 def chunks(monkeypatch):
-    """Chunks of sixteen rows; gives the list of the sizes that were computed at once."""
+    """Set chunks of sixteen rows, and return a list with the sizes of the computed chunks."""
     sizes = []
     forward = _inference.Layers.__call__
 
@@ -74,7 +74,7 @@ def test_validation_rows_are_scored_by_the_chunk(chunks):
 
 @pytest.fixture
 def pools(monkeypatch):
-    """The numbers of threads that chunks were shared among."""
+    """Return a list with the number of threads of each pool that shared chunks."""
     sizes = []
 
     class Pool(_inference.ThreadPoolExecutor):
@@ -103,7 +103,7 @@ def test_few_chunks_or_rows_made_dense_are_not_shared(kind, chunks, pools, two_t
     model = FeedForwardClassifier(max_iter=2, random_state=0).fit(X, y)
     rows = X[:60] if kind == "few chunks" else scipy.sparse.csr_matrix(X)
     np.testing.assert_allclose(model.predict_proba(rows), model.predict_proba(X)[: rows.shape[0]])
-    assert pools == [2]  # of the dense rows, all of them
+    assert pools == [2]  # Only the prediction for all dense rows was shared.
     assert chunks[:4] == ([16, 16, 16, 12] if kind == "few chunks" else [16] * 4)
 
 
@@ -157,7 +157,7 @@ def test_short_arrays_are_refused_as_long_ones(spoil):
     assert messages[0] == messages[1]
 
 
-def test_short_array_without_the_names_of_the_fit_is_warned_of():
+def test_short_array_without_the_feature_names_of_the_fit_warns():
     X, y = load_iris(return_X_y=True, as_frame=True)
     model = FeedForwardClassifier(max_iter=2).fit(X, y)
     with pytest.warns(UserWarning, match="does not have valid feature names"):

@@ -1,4 +1,4 @@
-"""Losses against scikit-learn's, torch's and the textbook's formulas; the user's own."""
+"""Losses equal scikit-learn's, torch's and the formulas of textbooks; callables are checked."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def _cases():
     return cases
 
 
-# Every loss with a closed form, by a name that begins with its kind.
+# Every loss with a closed form. Its name begins with its kind.
 CASES: dict = _cases()
 CLASSIFICATION = [name for name in CASES if name.startswith(("binary", "multiclass"))]
 
 
 def make_targets(name, n_rows, n_outputs, rng):
-    """Encoded targets of shape (n_rows, n_columns), in float64 or int64."""
+    """Return encoded targets of shape (n_rows, n_columns), in float64 or int64."""
     kind = name.split()[0]
     return {
         "multiclass": lambda: rng.randint(0, n_outputs, (n_rows, 1)),
@@ -83,7 +83,7 @@ def make_targets(name, n_rows, n_outputs, rng):
 
 
 def make_case(name, scale=1.0, dtype=np.float64, n_rows=40):
-    """Raw outputs (3, n_rows) and targets, feature-major."""
+    """Return raw outputs of shape (3, n_rows), and targets, which are feature-major too."""
     rng = np.random.RandomState(0)
     z = (scale * rng.randn(n_rows, 3)).astype(dtype)
     y = make_targets(name, n_rows, 3, rng)
@@ -92,7 +92,7 @@ def make_case(name, scale=1.0, dtype=np.float64, n_rows=40):
 
 
 def closed_form(loss, z, y):
-    """Terms, finished, and the derivative by z, of the closed form."""
+    """Return the finished terms and the derivative with respect to z, by the closed form."""
     p = z.clone()
     activation = OUTPUT_ACTIVATIONS[loss.output_activation]
     (loss.in_training_ or activation.apply_)(p)
@@ -108,7 +108,7 @@ def reported(loss, terms, n_outputs=3):
 
 
 def autograd(loss, z, y):
-    """The derivative by z of the loss that `AutogradStep` descends."""
+    """Return the derivative with respect to z of the loss that `AutogradStep` minimizes."""
     z = z.clone().requires_grad_()
     (loss.scale * loss.terms(z, y).sum()).backward()
     return z.grad
@@ -142,12 +142,12 @@ def test_loss_equals_scikit_learns_also_where_probabilities_saturate(name, scale
     )
 
 
-# Independent references: mean losses of float64 arrays y and z, row by row, of shape
+# The independent references compute mean losses of float64 arrays y and z of shape
 # (n_rows, n_outputs).
 
 
 def summed(metric, link=lambda z: z):
-    """The sum of a metric over outputs."""
+    """Return a function that computes the sum of a metric over the outputs."""
     return lambda y, z: sum(metric(a, b) for a, b in zip(y.T, link(z).T, strict=True))
 
 
@@ -168,7 +168,10 @@ def cross_entropy(y, z, smoothing=0.0):
 
 
 def focal(y, z, gamma, smoothing=0.0):
-    """-(1 - p)^g log(p) of each class (Lin et al., 2017, equation 4), by its share of the label."""
+    """Return the mean of -(1 - p)^g log(p) over rows (Lin et al., 2017, equation 4).
+
+    The term of each class is multiplied by the share of the label that it has.
+    """
     p = np.exp(z - z.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     n_classes = z.shape[1]
@@ -177,7 +180,10 @@ def focal(y, z, gamma, smoothing=0.0):
 
 
 def each_label(multiclass_loss):
-    """The same of labels of their own: a logistic is a softmax of two, one of which is 0."""
+    """Apply a multiclass loss to each label of its own.
+
+    A logistic function is a softmax of two outputs, one of which is 0.
+    """
 
     def of_columns(y, z, **options):
         pairs = zip(y.astype(np.int64).T, z.T, strict=True)
@@ -209,6 +215,7 @@ for smoothing, suffix in ((0.0, ""), (SMOOTHING, " smooth")):
         )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", list(CASES))
 def test_loss_and_criterion_equal_an_independent_reference(name, dtype):
@@ -237,7 +244,7 @@ def test_saturated_probabilities_give_finite_losses_and_gradients(name, dtype):
     loss, (z, y) = CASES[name], make_case(name, dtype=dtype, n_rows=40)
     z[:, ::4] = z[:, ::4].sign() * 1e4
     z[:, 1::4] *= 200
-    z[:, 2::4] = z[:, 2::4].sign() * 18  # where float32's logistic is about to round to 1
+    z[:, 2::4] = z[:, 2::4].sign() * 18  # The logistic is about to round to 1 here in float32.
     terms, delta = closed_form(loss, z, y)
     assert terms.isfinite().all() and delta.isfinite().all()
     assert (delta.abs() <= 5).all()
@@ -264,7 +271,7 @@ def test_smooth_focal_loss_of_gamma_zero_is_the_smooth_log_loss(kind):
 
 
 @pytest.mark.parametrize("name", [n for n in CLASSIFICATION if not n.endswith("smooth")])
-def test_loss_without_smoothing_is_that_of_a_vanishing_one(name):
+def test_loss_without_smoothing_is_the_limit_of_vanishing_smoothing(name):
     kind, loss, *gamma = name.split()
     z, y = make_case(kind)
     options = {"focal_gamma": float(gamma[0])} if gamma else {}
@@ -292,11 +299,11 @@ def test_label_smoothing_of_classes_is_the_formula():
     torch.testing.assert_close(delta, torch.softmax(z, 0) - target)
 
 
-# Where a loss has no derivative: one of the subgradients is chosen, the one that autograd takes.
+# Where a loss has no derivative, the closed form chooses the same subgradient as autograd.
 
 
 def at_residuals(*residuals):
-    """Raw outputs and targets of one output with exactly these differences."""
+    """Return raw outputs and targets of one output with exactly these differences."""
     z = torch.tensor([residuals], dtype=torch.float64) + 1
     return z, torch.ones_like(z)
 
@@ -406,7 +413,7 @@ def test_loss_of_certain_and_right_labels_is_scikit_learns_and_not_zero(kind, dt
     assert reported(CASES[f"{kind} log_loss"], terms, 2) == pytest.approx(expected, rel=1e-6)
 
 
-# The user's own.
+# Callables of the user.
 
 
 def cross_entropy_of_rows(raw, y):
@@ -530,7 +537,8 @@ def test_callable_that_returns_something_else_is_an_error_that_says_what(functio
         ValueError, match=rf"'loss' parameter .*{got}.* of shape \(n_samples,\)"
     ) as caught:
         model.fit(X, y)
-    # The shapes of the targets, and of what was wanted: those of a batch, or of all rows.
+    # The message names the shapes of the targets and of the expected result. Both belong to the
+    # same rows: a batch, or all of them.
     given, wanted = re.search(r"shape \((\d+), 2\)\..* here \((\d+),\)", str(caught.value)).groups()
     assert given == wanted
     assert not hasattr(model, "coefs_")

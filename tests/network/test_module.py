@@ -1,4 +1,4 @@
-"""The torch module: names, state, normalization; and initial weights."""
+"""The torch module has the right layers, state and normalization, and the right initial weights."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from torch import nn
 from sknn import FeedForwardClassifier
 from sknn._input._parameter_checks import ADDED_ACTIVATIONS, SKLEARN_ACTIVATIONS
 from sknn._network._activations import ACTIVATIONS
+from sknn._network._architecture import Network
 from sknn._network._dropout import Masks
 from sknn._network._module import BatchNorm, FeedForwardModule, initial_parameters, modules_between
 from sknn._network._parameters import FlatParameters
-from sknn._training._problem import Network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -60,7 +60,7 @@ def test_plain_module_is_linear_layers_and_activations():
     assert module.extras() == {}
 
 
-def test_module_with_everything_has_it_in_order():
+def test_module_with_all_options_has_its_layers_in_order():
     module = make_module(
         ("gelu", nn.PReLU), "batch", make_masks(), dropout=(0.5, 0.1), input_dropout=0.2
     )
@@ -130,7 +130,7 @@ def test_callable_is_called_once_for_each_hidden_layer():
     assert [layer[-1][1].weight.item() for layer in layers] == [1.0, 2.0]
 
 
-def test_module_that_the_user_keeps_is_not_trained_and_stays_one():
+def test_module_that_the_user_keeps_is_not_trained_and_its_copy_is_shared():
     kept = nn.PReLU()
     (first,), (second,) = modules_between(Network(UNITS, (lambda: kept, lambda: kept)))
     assert first[1] is second[1] is not kept
@@ -149,7 +149,7 @@ def test_callable_that_returns_no_module_is_an_error_that_names_the_parameter(re
 
 
 class RandomScale(nn.Module):
-    """Draws at its making and in each training step."""
+    """A module that draws random numbers when it is created and in each training step."""
 
     def __init__(self):
         super().__init__()
@@ -176,7 +176,7 @@ def test_module_that_draws_is_decided_by_random_state_and_leaves_torchs_generato
     assert scales[0].shape == () and scales[0] != scales[1]
 
 
-# State beside the linear layers.
+# The state of modules other than the linear layers.
 
 
 @pytest.mark.parametrize("normalization", [None, "layer", "batch"])
@@ -243,7 +243,7 @@ def test_batch_norm_equals_torchs():
     assert torch.equal(ours.eval()(X), theirs.eval()(X))
 
 
-def test_batch_norm_of_one_row_is_by_running_statistics_and_leaves_them():
+def test_batch_norm_of_one_row_uses_running_statistics_and_keeps_them():
     module = BatchNorm(4).double()
     with torch.no_grad():
         module.weight.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0]))
@@ -300,7 +300,7 @@ WIDE = (60, 80, 50, 40)
 
 
 def scikit_learns(activation, units, seed, dtype):
-    """By its own private method, layer by layer as it goes."""
+    """Return initial weights and biases from scikit-learn's private method, layer by layer."""
     model = MLPRegressor(activation=activation)
     model._random_state = np.random.RandomState(seed)
     pairs = [model._init_coef(n_in, n_out, dtype) for n_in, n_out in pairwise(units)]
@@ -331,7 +331,7 @@ def test_initial_weights_of_a_list_of_equal_activations_are_those_of_the_one(act
 @pytest.mark.parametrize("activations", [("logistic", "tanh"), ("tanh", "logistic")])
 def test_initial_weights_of_a_mixed_list_are_each_activations_own(activations):
     ours = initial_parameters(UNITS, activations, np.random.RandomState(3))
-    # A logistic draws the same uniform numbers from a narrower range.
+    # For the logistic, the same uniform numbers are drawn from a narrower range.
     tanhs = scikit_learns("tanh", UNITS, 3, np.float64)
     narrow = 1 / np.sqrt(3)
     factors = [narrow if a == "logistic" else 1 for a in (*activations, activations[-1])]
@@ -341,12 +341,12 @@ def test_initial_weights_of_a_mixed_list_are_each_activations_own(activations):
 
 
 @pytest.mark.parametrize("activations", [(nn.PReLU, nn.PReLU), ("relu", nn.PReLU)])
-def test_initial_weights_of_callables_are_by_scikit_learns_rule(activations):
+def test_initial_weights_of_callables_follow_scikit_learns_rule(activations):
     ours = initial_parameters(UNITS, activations, np.random.RandomState(3))
     assert_arrays_equal(ours, scikit_learns("relu", UNITS, 3, np.float64))
 
 
-# As the documentation has them: the square of the bound times n_in.
+# The documentation gives these bounds. A number is the square of the bound times n_in.
 BOUNDS = {
     "leaky_relu": 6, "elu": 6, "gelu": 6, "silu": 6, "mish": 6, "selu": 3, "softplus": 3,
 }  # fmt: skip
@@ -395,7 +395,7 @@ def test_selu_with_its_initial_weights_normalizes_itself():
 
 
 @pytest.mark.parametrize("activation", [*ACTIVATIONS, nn.PReLU])
-def test_fit_starts_from_these_weights(activation):
+def test_fit_starts_from_the_initial_weights(activation):
     X, y = TARGETS["multiclass"]
     model = FeedForwardClassifier(
         (6, 5), activation, max_iter=1, learning_rate_init=1e-300, solver="sgd", random_state=4

@@ -1,4 +1,4 @@
-"""The three ways to multiply give the same step, and each is used where it should be."""
+"""NumPy, torch and bfloat16 products give the same step, and each is used where it should be."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 @pytest.fixture
 def used(monkeypatch):
-    """The products that fits have used, in turn."""
+    """Return a list of the classes of products that fits use, in their order."""
     kinds = []
     initialize = TorchProducts.__init__
 
@@ -50,13 +50,14 @@ def used(monkeypatch):
         ("meta", 1, 1.0, True, BFloat16Products),
     ],
 )
-def test_products_are_those_of_device_threads_and_size(
+def test_products_depend_on_device_threads_and_size(
     device, n_threads, flops, mixed, expected, monkeypatch
 ):
     monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
     assert products_of(torch.device(device), flops, mixed) is expected
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -82,6 +83,7 @@ def test_torchs_products_learn_what_numpys_do(dtype, parameters, used, monkeypat
     )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", list(TARGETS))
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
@@ -138,7 +140,7 @@ def test_bfloat16_keeps_weights_state_and_predictions_in_float32():
     slots = [a for pair in model._solver_state["slots"] for arrays in pair for a in arrays]
     for array in (*model.coefs_, *model.intercepts_, *slots):
         assert array.dtype == np.float32
-    # Not one of the weights is a bfloat16 number by force: the low half of their bits is in use.
+    # The weights are not rounded to bfloat16: the low half of their bits is in use.
     assert (model.coefs_[0].view(np.uint32) & 0xFFFF).any()
     assert model.predict_proba(X).dtype == np.float32
 
@@ -228,5 +230,5 @@ def test_bfloat16_adds_the_last_bias_in_float32():
     model.intercepts_[-1][:] = 1000.0
     y = model.predict(X)
     model.partial_fit(X, y)
-    # The targets are what the network says, so only the rounding of the products is left.
+    # The targets are the network's own predictions, so the loss comes only from rounding.
     assert model.loss_ < 1e-3

@@ -1,4 +1,4 @@
-"""Updates against scikit-learn's and torch's optimizers, their state, and clipping."""
+"""Updates and clipping equal those of scikit-learn and torch, and solvers can be restored."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
-from test_torch_solvers import (
+from torch import nn
+from training_by_hand import (
     DATA,
+    NO_EPSILON,
+    VelocitySGD,
     assert_same_weights,
     assert_trained_alike,
     initial,
-    linear_layers,
     network,
+    torch_adamw,
     trained_by_hand,
 )
-from torch import nn
 
 from sknn._network._parameters import FlatParameters
 from sknn._network._solvers import SGD, Adam, AdamW, clip_gradient_
@@ -31,8 +33,6 @@ from sknn._platform import _compat
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 UNITS = (3, 4, 2)
-# Where Adam's epsilon is this small, it does not matter before which root it is added.
-NO_EPSILON = 1e-30
 
 
 def make_parameters(n_slots, dtype=torch.float64):
@@ -44,7 +44,7 @@ def make_parameters(n_slots, dtype=torch.float64):
 def gradients(n_steps, dtype=torch.float64):
     generator = torch.Generator().manual_seed(1)
     n_parameters = make_parameters(0).gradient.numel()
-    # Tiny ones among them: there Adam's epsilon decides.
+    # Some of the gradients are tiny, so that Adam's epsilon dominates.
     return [
         torch.randn(n_parameters, dtype=dtype, generator=generator) * 10.0 ** -(3 * (i % 3))
         for i in range(n_steps)
@@ -88,10 +88,11 @@ def test_sgd_equals_scikit_learns(momentum, nesterov):
 
 @pytest.fixture(params=[True, False], ids=["fused kernel", "public operators"])
 def kernel(request, monkeypatch):
-    """With torch's private kernel of Adam, and without."""
+    """Run a test with torch's private Adam kernel, and without it."""
     monkeypatch.setattr(_compat, "has_adam_kernel", lambda device_type: request.param)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("dtype", "tol"), [(torch.float64, 1e-12), (torch.float32, 1e-3)])
 @pytest.mark.parametrize(("beta_1", "beta_2"), [(0.9, 0.999), (0.0, 0.5), (0.5, 0.0)])
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 10.0])
@@ -161,7 +162,7 @@ def test_kernel_is_used_where_there_is_one(solver_class, is_present, monkeypatch
         (AdamW, {"alpha": 0.3, "beta_1": 0.5}),
     ],
 )
-def test_restored_solver_goes_on_as_if_never_saved(solver_class, options):
+def test_restored_solver_continues_as_if_never_saved(solver_class, options):
     parameters = make_parameters(solver_class.n_slots)
     solver = solver_class(parameters, 0.01, **options)
     for gradient in gradients(5):
@@ -193,20 +194,6 @@ def test_step_is_update_with_an_optional_closure():
 # --- adamw, through the estimators ------------------------------------------------------------
 
 
-def torch_adamw(alpha, **options):
-    """torch's, which decays the weights of the layers only."""
-
-    def make(module):
-        layers = linear_layers(module)
-        groups = [
-            {"params": [layer.weight for layer in layers], "weight_decay": alpha},
-            {"params": [layer.bias for layer in layers], "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, eps=NO_EPSILON, **options)
-
-    return make
-
-
 @pytest.mark.parametrize(("dtype", "tol"), [(np.float64, 1e-8), (np.float32, 1e-3)])
 @pytest.mark.parametrize("target", list(DATA))
 def test_training_by_adamw_equals_torchs_without_penalty(target, dtype, tol):
@@ -215,7 +202,7 @@ def test_training_by_adamw_equals_torchs_without_penalty(target, dtype, tol):
     y = y if target == "multiclass" else y.astype(dtype)
     model = network(target, solver="adamw", alpha=2.0, beta_1=0.8, beta_2=0.99, epsilon=NO_EPSILON)
     optimizer = torch_adamw(2.0, lr=0.01, betas=(0.8, 0.99))
-    # The reference has no penalty in its loss, and so none in its curve.
+    # The loss of the reference has no penalty, and so its curve has none.
     by_hand = trained_by_hand(model, X, y, optimizer, alpha=0.0)
     assert_trained_alike(model.fit(X, y), by_hand, tol)
     assert model.loss_ == model.loss_curve_[-1]
@@ -236,7 +223,7 @@ def test_adamw_without_decay_is_adam_bit_by_bit(target, shuffle):
 
 
 def test_decay_of_adamw_does_not_depend_on_the_batch_as_the_penalty_of_adam_does():
-    # The penalty is divided by the rows of a batch; decay is a factor of each step.
+    # The penalty is divided by the number of rows in a batch; decay is a factor in each step.
     X, y = DATA["multiclass"]
     shrinking = {}
     for solver in ("adamw", "adam"):
@@ -245,12 +232,12 @@ def test_decay_of_adamw_does_not_depend_on_the_batch_as_the_penalty_of_adam_does
             for p in ({"solver": solver, "alpha": 0.0}, {"solver": solver, "alpha": 5.0})
         ]
         shrinking[solver] = norms[1] / norms[0]
-    # 12 steps of 1 - 0.01 * 5 on each weight.
+    # Each of the 12 steps multiplies the weights by 1 - 0.01 * 5. The norms are squared.
     assert shrinking["adamw"] == pytest.approx((1 - 0.01 * 5) ** 24, rel=0.3)
     assert shrinking["adam"] > 2 * shrinking["adamw"]
 
 
-def test_adamw_goes_on_in_partial_fit_as_if_never_pickled():
+def test_adamw_continues_in_partial_fit_as_if_never_pickled():
     X, y = DATA["multiclass"]
     whole = network("multiclass", solver="adamw", max_iter=4).fit(X, y)
     model, pickled = (network("multiclass", solver="adamw") for _ in range(2))
@@ -275,17 +262,17 @@ def test_clipped_gradient_equals_torchs(max_norm, dtype):
         theirs.grad = gradient.clone()
         norm = nn.utils.clip_grad_norm_([theirs], max_norm).item()
         clip_gradient_(parameters.gradient, max_norm)
-        # torch adds 1e-6 to the norm that it divides by.
+        # torch adds 1e-6 to the norm by which it divides.
         torch.testing.assert_close(
             parameters.gradient, theirs.grad, rtol=2e-6 / min(norm, max_norm), atol=0.0
         )
-        # Without that the new norm is exact.
+        # This package does not add it, so the new norm is exact.
         expected = torch.tensor(min(norm, max_norm), dtype=dtype)
         torch.testing.assert_close(parameters.gradient.norm(), expected, rtol=1e-6, atol=0.0)
 
 
 class Elsewhere(torch.Tensor):
-    """A tensor of the host that says that it is on a device, where the host reads no norm."""
+    """A tensor on the host that claims to be on a device, and fails if the host reads a norm."""
 
     device = torch.device("meta")
 
@@ -320,22 +307,6 @@ def test_gradient_that_is_not_finite_is_not_made_finite(value):
     assert not torch.isfinite(gradient).all()
 
 
-class VelocitySGD(torch.optim.Optimizer):
-    """scikit-learn's SGD: the rate is in the velocity, where torch's multiplies it."""
-
-    def __init__(self, params, lr, momentum=0.9):
-        super().__init__(params, {"lr": lr, "momentum": momentum})
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        for group in self.param_groups:
-            rate, momentum = group["lr"], group["momentum"]
-            for p in group["params"]:
-                velocity = self.state[p].setdefault("velocity", torch.zeros_like(p))
-                velocity.mul_(momentum).sub_(rate * p.grad)
-                p.add_(momentum * velocity - rate * p.grad)
-
-
 BY_HAND = {
     "adam": lambda module: torch.optim.Adam(module.parameters(), lr=0.01, eps=NO_EPSILON),
     "adamw": torch_adamw(1e5, lr=1e-6),
@@ -346,7 +317,7 @@ BY_HAND = {
 
 @pytest.mark.parametrize("solver", list(BY_HAND), ids=str)
 def test_clipped_training_equals_one_with_torchs_clipping(solver):
-    # Gradients and penalty so large that torch's 1e-6 does not show.
+    # The gradients and the penalty are so large that the 1e-6 of torch does not matter.
     X, y = DATA["one output"]
     y = y * 1e4
     model = network(
@@ -362,8 +333,8 @@ def test_clipped_training_equals_one_with_torchs_clipping(solver):
     assert_trained_alike(model.fit(X, y), by_hand)
 
 
-def test_penalty_belongs_to_the_norm():
-    # One step of plain descent: its length is the rate times the norm, whatever alpha is.
+def test_clipped_norm_includes_the_penalty():
+    # The length of a step of plain gradient descent is the rate times the norm, for any alpha.
     X, y = DATA["one output"]
     for alpha in (0.0, 1e5):
         model = network(
@@ -409,7 +380,7 @@ def test_overflow_of_a_clipped_gradient_ends_in_the_usual_error(solver):
 
 
 def test_clipping_of_a_spoiled_row_keeps_training_stable():
-    # One row of huge values: without clipping its gradient throws the weights far away.
+    # One row has a huge target. Without clipping, its gradient throws the weights far away.
     X, y = (a.copy() for a in DATA["one output"])
     y[40] = 1e5
     sizes = {}
@@ -423,6 +394,6 @@ def test_clipping_of_a_spoiled_row_keeps_training_stable():
 
 def test_clipping_holds_for_a_norm_beyond_float32():
     gradient = torch.full((4,), 1e30)
-    with np.errstate(over="ignore"):  # as in training
+    with np.errstate(over="ignore"):  # Training ignores the overflow too.
         clip_gradient_(gradient, 1.0)
     torch.testing.assert_close(gradient, torch.full((4,), 0.5))

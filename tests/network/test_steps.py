@@ -1,4 +1,4 @@
-"""The closed form against autograd, finite differences, and scikit-learn's reported loss."""
+"""Closed-form steps give the loss and gradient of autograd and of finite differences."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from torch import nn
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._data._batches import Batch, Batches
 from sknn._network._activations import ACTIVATIONS
+from sknn._network._architecture import Network
 from sknn._network._dropout import Masks
 from sknn._network._losses import Loss
 from sknn._network._meter import LossMeter
@@ -26,14 +27,14 @@ from sknn._network._parameters import FlatParameters
 from sknn._network._products import BFloat16Products, NumPyProducts, TorchProducts
 from sknn._network._steps import AutogradStep, ClosedFormStep, flops_per_step
 from sknn._training import _train
-from sknn._training._problem import Network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 CPU = torch.device("cpu")
 ALPHA = 0.3
 MIXED = [("relu", "gelu"), ("softplus", "tanh"), ("selu", "identity"), ("mish", "logistic")]
-SMOOTH = ("tanh", "mish")  # one from its output, one from its input
+# The derivative of the first is computed from its output, that of the second from its input.
+SMOOTH = ("tanh", "mish")
 DROPPING = {
     "the features": {"input_dropout": 0.3},
     "a layer": {"dropout": (0.5, 0.0)},
@@ -43,7 +44,7 @@ DROPPING = {
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """As small steps are made; a second one only costs."""
+    """Use one thread, as training does for small steps. A second one would only slow them down."""
     with torch_threads(1):
         yield
 
@@ -58,7 +59,7 @@ class Problem(NamedTuple):
 
 
 def make_problem(name, activations=SMOOTH, *, weighted=True, n_rows=12, X=None, **options):
-    """In float64; `options` are those of `Network`."""
+    """Return a problem in float64. The `options` are those of `Network`."""
     rng = np.random.RandomState(0)
     n_outputs = {"multiclass": 4, "binary": 3, "quantiles": 3}.get(name.split()[0], 2)
     units = (7, 6, 5)[: len(activations) + 1] + (n_outputs,)
@@ -78,7 +79,7 @@ def make_masks(network):
 
 
 def run(step, meter, batch):
-    """Reported loss and gradient of one batch."""
+    """Return the reported loss and the gradient of one batch."""
     with step.grad_mode():
         step(batch, meter.slot(batch))
         value = meter.read()
@@ -90,7 +91,7 @@ def operand(products, X):
 
 
 def closed_form_step(problem, products=NumPyProducts, alpha=ALPHA):
-    """The step, and the batch as it takes it."""
+    """Return the step, and the batch in the form that the step takes."""
     network, parameters, loss, batch = problem
     step = ClosedFormStep(products(parameters), network, loss, alpha, make_masks(network))
     return step, batch._replace(X=operand(step.products, batch.X))
@@ -104,7 +105,7 @@ def autograd_step(problem, products=TorchProducts, alpha=ALPHA, masks=None, betw
 
 
 def evaluate(made):
-    """Reported loss and gradient by what `closed_form_step` or `autograd_step` made."""
+    """Return reported loss and gradient, from the result of `closed_form_step` or similar."""
     step, batch = made
     return run(step, LossMeter(step, batch.n_rows, batch.n_rows), batch)
 
@@ -119,7 +120,10 @@ def assert_steps_equal(problem, products=NumPyProducts):
 
 
 def assert_gradient_is_that_of_finite_differences(problem, made, h=1e-6):
-    """Every element of the gradient, by the reported loss; dropout draws the same again."""
+    """Compare every element of the gradient with differences of the reported loss.
+
+    Dropout draws the same values for each evaluation.
+    """
     network, parameters, loss, _ = problem
     step, batch = made
     meter = LossMeter(step, batch.n_rows, batch.n_rows)
@@ -131,8 +135,8 @@ def assert_gradient_is_that_of_finite_differences(problem, made, h=1e-6):
         return run(step, meter, batch)
 
     _, gradient = again()
-    # The one known inconsistency, scikit-learn's: the squared error is reported as the mean
-    # over outputs and descended as their sum. The penalty is not scaled.
+    # This corrects the one known inconsistency, which is scikit-learn's: the squared error is
+    # reported as the mean over outputs, but its sum is minimized. The penalty is not scaled.
     scale = loss.reported_scale(network.layer_units[-1]) / loss.scale
     penalty = ALPHA / batch.weight_sum * with_zeros_beside_weights(parameters)
     gradient = scale * (gradient - penalty) + penalty
@@ -154,6 +158,7 @@ def with_zeros_beside_weights(parameters):
     return vector
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", list(CASES))
 @pytest.mark.parametrize("products", [NumPyProducts, TorchProducts])
@@ -161,6 +166,7 @@ def test_closed_form_of_a_loss_equals_autograd(products, name, weighted):
     assert_steps_equal(make_problem(name, weighted=weighted), products)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("products", [NumPyProducts, TorchProducts])
 @pytest.mark.parametrize("name", ["squared_error", "multiclass log_loss"])
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
@@ -204,7 +210,7 @@ def test_dropout_draws_anew_for_each_batch_of_whatever_size(products):
     step, _ = closed_form_step(problem, products)
     reference, _ = autograd_step(problem)
     values = []
-    for _ in range(2):  # of the same rows
+    for _ in range(2):  # The rows are the same each time.
         for batch in Batches(X, y, batch_size=10, device=CPU):
             expected_value, expected = evaluate((reference, batch))
             batch = batch._replace(X=operand(step.products, batch.X))
@@ -230,6 +236,7 @@ def test_gradient_of_activations_equals_finite_differences(activations):
     assert_gradient_is_that_of_finite_differences(problem, closed_form_step(problem))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("products", [NumPyProducts, TorchProducts])
 @pytest.mark.parametrize("name", ["squared_error", "binary focal 2.0 smooth"])
 @pytest.mark.parametrize("dropping", list(DROPPING))
@@ -239,7 +246,7 @@ def test_gradient_of_dropout_equals_finite_differences(dropping, name, products)
 
 
 def shared_slope():
-    """A maker of one module for all layers."""
+    """Return a function that returns the same module for all layers."""
     module = nn.PReLU(init=0.3)
     return lambda: module
 
@@ -294,7 +301,10 @@ def sparse_rows(n_rows=12):
 
 
 def assert_layers_equal(left, right, gradients):
-    """Values, and gradients by layer: the first one's weights lie otherwise for sparse rows."""
+    """Assert that values are equal, and gradients too, layer by layer.
+
+    The weights of the first layer have another order in memory if rows are sparse.
+    """
     assert gradients[0][0] == pytest.approx(gradients[1][0], rel=1e-10)
     pairs = zip(left.views(gradients[0][1]), right.views(gradients[1][1]), strict=True)
     for ours, theirs in [pair for kinds in pairs for pair in zip(*kinds, strict=True)]:
@@ -315,13 +325,13 @@ def test_step_on_sparse_rows_equals_dense(step, weighted):
 
 
 @pytest.mark.parametrize("dropout", [(0.0, 0.0), (0.5, 0.2)], ids=case)
-def test_input_dropout_of_sparse_rows_draws_their_values_and_equals_autograd(dropout):
+def test_input_dropout_of_sparse_rows_drops_stored_values_and_equals_autograd(dropout):
     X = sparse_rows()
     problem = make_problem("binary log_loss", X=X, dropout=dropout, input_dropout=0.3)
     before = problem.batch.X.copy()
     result = evaluate(closed_form_step(problem))
     assert (problem.batch.X != before).nnz == 0
-    # The same by hand, then with rows that are dropped already.
+    # The reference drops the values by hand, and then takes a step with the resulting rows.
     masks = make_masks(problem.network)
     factors = masks.fill_(torch.empty(X.nnz, dtype=torch.float64), 0.3)
     dropped = X.copy()
@@ -339,6 +349,7 @@ def test_gradient_of_dropout_of_sparse_rows_equals_finite_differences():
 # The meter.
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("limit", ["MAX_BATCHES", "MAX_TERMS"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(
@@ -412,7 +423,7 @@ def test_meter_does_not_keep_the_rows_of_a_batch(is_sparse):
 
 # Costs.
 
-# Losses whose step makes nothing of the size of the batch.
+# A step with one of these losses allocates nothing of the size of the batch.
 IN_PLACE = ["squared_error", "absolute_error", "huber 1.0", "quantile 0.2", "multiclass log_loss"]
 
 
@@ -427,8 +438,8 @@ def test_step_makes_no_tensor_of_the_batch_size_after_the_first(name, products):
         with step.grad_mode():
             step(batch, meter.slot(batch))
     allocated = sum(max(0, event.self_cpu_memory_usage) for event in profile.events())
-    n_gelu = 8 * 5 * batch.n_rows  # torch has no gelu in place
-    assert allocated < n_gelu + 8 * batch.n_rows  # else scalars only
+    n_gelu = 8 * 5 * batch.n_rows  # torch has no gelu in place.
+    assert allocated < n_gelu + 8 * batch.n_rows  # Only scalars are allocated otherwise.
 
 
 def test_step_makes_no_array_of_the_batch_size_after_the_first():
@@ -437,7 +448,7 @@ def test_step_makes_no_array_of_the_batch_size_after_the_first():
     meter = LossMeter(step, batch.n_rows, batch.n_rows)
     run(step, meter, batch)
     slot = meter.slot(batch)
-    tracemalloc.start()  # knows NumPy's memory, not torch's
+    tracemalloc.start()  # It sees NumPy's memory, but not torch's.
     with step.grad_mode():
         step(batch, slot)
     _, peak = tracemalloc.get_traced_memory()
@@ -454,7 +465,7 @@ def test_flops_count_three_products_a_layer():
 
 
 def mixed_step(problem):
-    """The closed form with bfloat16 products, of the same problem in float32."""
+    """Return the closed form with bfloat16 products for the same problem in float32."""
     single = FlatParameters(problem.network.layer_units, dtype=torch.float32)
     single.storage.copy_(problem.parameters.storage)
     batch = problem.batch
@@ -509,12 +520,12 @@ def test_bfloat16_by_autograd_is_near_the_closed_form(dropping):
     assert (gradient - expected).norm() < 0.03 * expected.norm()
 
 
-# Which of the two an estimator uses.
+# Which of the two steps an estimator uses.
 
 
 @pytest.fixture
 def used(monkeypatch):
-    """The kinds of steps that fits have made, in turn."""
+    """Return a list of the kinds of steps that fits create, in their order."""
     kinds = []
     for kind in (ClosedFormStep, AutogradStep):
 

@@ -1,4 +1,4 @@
-"""Optimizers of torch as solvers, against a torch.nn.Sequential that is trained by hand."""
+"""Optimizers of torch work as solvers, and learn what a hand-trained torch.nn.Sequential does."""
 
 from __future__ import annotations
 
@@ -10,158 +10,41 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from conftest import TARGETS, assert_bit_equal, fitted_state
+from conftest import assert_bit_equal, fitted_state
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone, is_classifier
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from torch import nn
-from torch.nn import functional as F
+from training_by_hand import (
+    DATA,
+    RATE,
+    NormalizedSGD,
+    assert_same_weights,
+    assert_trained_alike,
+    break_step,
+    initial,
+    network,
+    of_parameters,
+    trained_by_hand,
+)
 
-import sknn._training._train
-from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn._network._architecture import Network
 from sknn._network._module import FeedForwardModule
 from sknn._network._parameters import FlatParameters
 from sknn._network._solvers import TorchSolver
-from sknn._training._problem import Network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-RATE = 0.01
-SMALL = {
-    "hidden_layer_sizes": (6, 5),
-    "activation": "tanh",
-    "alpha": 0.5,
-    "batch_size": 40,  # the last batch of 150 rows is a smaller one
-    "max_iter": 3,
-    "n_iter_no_change": np.inf,
-    "learning_rate_init": RATE,
-    "shuffle": False,
-    "random_state": 0,
-}
-# Iris comes class by class, which is no order to learn in.
-_ORDER = np.random.RandomState(0).permutation(150)
-DATA = {name: tuple(a[_ORDER] for a in TARGETS[name]) for name in ("multiclass", "one output")}
-
-
-def network(target, **parameters):
-    kind = FeedForwardClassifier if target == "multiclass" else FeedForwardRegressor
-    return kind(**SMALL | parameters)
-
-
-# --- the reference ----------------------------------------------------------------------------
-
-
-def initial(estimator, X, y):
-    """The same estimator with its initial weights: a step of almost no length changes nothing."""
-    still = {"solver": "sgd", "learning_rate": "constant", "warmup_fraction": 0.0, "max_iter": 1}
-    return clone(estimator).set_params(**still, learning_rate_init=1e-300).fit(X, y)
-
-
-def sequential(model, activation):
-    """The layers of a fitted estimator, in torch."""
-    modules = []
-    for coef, intercept in zip(model.coefs_, model.intercepts_, strict=True):
-        weight = torch.tensor(coef.T.copy())
-        linear = nn.Linear(*coef.shape, dtype=weight.dtype)
-        linear.weight.data, linear.bias.data = weight, torch.tensor(intercept.copy())
-        modules += [linear, activation()]
-    return nn.Sequential(*modules[:-1]).to(weight.dtype)
-
-
-def linear_layers(module):
-    return [layer for layer in module if isinstance(layer, nn.Linear)]
-
-
-def trained_by_hand(
-    estimator, X, y, optimizer, *, rates=None, max_norm=None, alpha=None, activation=nn.Tanh
-):
-    """Train on the batches of an estimator that is not fitted yet, from its initial weights.
-
-    `optimizer` makes one of a module; `rates` has the rate of each step. Returns the weights, the
-    biases and the loss of each epoch as the estimator has them.
-    """
-    module = sequential(initial(estimator, X, y), activation)
-    alpha = estimator.alpha if alpha is None else alpha
-    rows, targets = torch.tensor(X), torch.tensor(y)
-    steps = optimizer(module)
-    rates = None if rates is None else iter(rates)
-    losses = []
-    for _ in range(estimator.max_iter):
-        total = 0.0
-        for batch in torch.arange(len(X)).split(estimator.batch_size):
-            raw = module(rows[batch])
-            if is_classifier(estimator):
-                loss = F.cross_entropy(raw, targets[batch])
-            else:
-                loss = 0.5 * F.mse_loss(raw.squeeze(1), targets[batch])
-            squares = sum(layer.weight.square().sum() for layer in linear_layers(module))
-            loss = loss + alpha / (2 * len(batch)) * squares
-            steps.zero_grad()
-            loss.backward()
-            if max_norm is not None:
-                nn.utils.clip_grad_norm_(module.parameters(), max_norm)
-            if rates is not None:
-                rate = next(rates)
-                for group in steps.param_groups:
-                    group["lr"] = rate
-            steps.step()
-            total += loss.item() * len(batch)
-        losses.append(total / len(X))
-    assert rates is None or next(rates, None) is None
-    layers = linear_layers(module)
-    weights = [layer.weight.detach().numpy().T for layer in layers]
-    return weights, [layer.bias.detach().numpy() for layer in layers], losses
-
-
-def assert_trained_alike(estimator, by_hand, tol=1e-8):
-    coefs, intercepts, losses = by_hand
-    assert_allclose(estimator.loss_curve_, losses, rtol=tol)
-    for actual, expected in zip(estimator.coefs_, coefs, strict=True):
-        assert_allclose(actual, expected, rtol=tol, atol=tol)
-    for actual, expected in zip(estimator.intercepts_, intercepts, strict=True):
-        assert_allclose(actual, expected, rtol=tol, atol=tol)
-
-
-def assert_same_weights(left, right):
-    assert left.loss_curve_ == right.loss_curve_
-    pairs = zip([*left.coefs_, *left.intercepts_], [*right.coefs_, *right.intercepts_], strict=True)
-    for actual, expected in pairs:
-        assert_array_equal(actual, expected)
-
-
-def of_parameters(optimizer_class, **options):
-    """A maker of an optimizer for `trained_by_hand`."""
-    return lambda module: optimizer_class(module.parameters(), lr=RATE, **options)
-
-
-# --- the optimizers ---------------------------------------------------------------------------
-
-
-class NormalizedSGD(torch.optim.Optimizer):
-    """Steps of one length for each tensor, with momentum: nothing for one flat vector."""
-
-    def __init__(self, params, lr=0.1, momentum=0.5):
-        super().__init__(params, {"lr": lr, "momentum": momentum})
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        for group in self.param_groups:
-            for p in group["params"]:
-                state = self.state[p]
-                velocity = state.setdefault("velocity", torch.zeros_like(p))
-                velocity.mul_(group["momentum"]).add_(p.grad / p.grad.norm())
-                p.sub_(velocity, alpha=group["lr"])
-
 
 class SGDWithOptions(torch.optim.SGD):
-    """Takes its rate without naming it."""
+    """An optimizer that takes its rate without naming it."""
 
     def __init__(self, params, **options):
         super().__init__(params, **options)
 
 
 class RatelessSGD(torch.optim.Optimizer):
-    """Has no rate at all."""
+    """An optimizer that has no rate."""
 
     def __init__(self, params):
         super().__init__(params, {})
@@ -173,14 +56,14 @@ class RatelessSGD(torch.optim.Optimizer):
 
 
 class HiddenRateSGD(torch.optim.Optimizer):
-    """Takes a rate, and keeps it to itself."""
+    """An optimizer that takes a rate, but has none in its parameter groups."""
 
     def __init__(self, params, lr):
         super().__init__(params, {})
 
 
 class RaisingOptimizer(torch.optim.Optimizer):
-    """Needs a closure, as its step says."""
+    """An optimizer whose step needs a closure."""
 
     def __init__(self, params, lr=0.1):
         super().__init__(params, {"lr": lr})
@@ -190,7 +73,7 @@ class RaisingOptimizer(torch.optim.Optimizer):
 
 
 def named(*names):
-    """Those optimizers that this version of torch has."""
+    """Return those of the named optimizers that this version of torch has."""
     return [getattr(torch.optim, name) for name in names if hasattr(torch.optim, name)]
 
 
@@ -199,7 +82,7 @@ ELEMENTWISE = named(
     "NAdam", "RAdam", "RMSprop", "Rprop", "SGD",
 )  # fmt: skip
 BY_SHAPE = [*named("Adafactor"), NormalizedSGD]
-# Some whose state is a velocity, several moments, a number, or none.
+# The states of these optimizers are a velocity, several moments, a number, or nothing.
 SOLVERS = {
     "SGD": torch.optim.SGD,
     "momentum": partial(torch.optim.SGD, momentum=0.9),
@@ -216,6 +99,7 @@ def solver(request):
     return SOLVERS[request.param]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("target", list(DATA))
 @pytest.mark.parametrize("optimizer", [*ELEMENTWISE, *BY_SHAPE], ids=lambda o: o.__name__)
 def test_training_equals_one_by_hand(target, optimizer):
@@ -259,8 +143,8 @@ def test_parameters_of_the_users_activation_are_learned_without_penalty(optimize
 
 
 @pytest.mark.parametrize("optimizer", BY_SHAPE, ids=lambda o: o.__name__)
-def test_layers_of_sparse_rows_are_their_own_tensors_too(optimizer):
-    # The first layer's weights lie transposed there.
+def test_layers_are_separate_tensors_for_sparse_rows_too(optimizer):
+    # The weights of the first layer are stored transposed if rows are sparse.
     X, y = DATA["one output"]
     X = np.where(X > 1.0, X, 0.0)
     estimator = network("one output", solver=optimizer)
@@ -287,7 +171,7 @@ def test_float32_stays_float32(optimizer):
         (partial(NormalizedSGD, momentum=0.0), [(4, 3), (4,), (2, 4), (2,)]),
     ],
 )
-def test_flat_vector_goes_to_the_elementwise_and_layers_to_others(optimizer, shapes):
+def test_elementwise_optimizers_get_one_flat_vector_and_others_get_layers(optimizer, shapes):
     parameters = FlatParameters((3, 4, 2), dtype=torch.float64)
     module = FeedForwardModule(
         parameters.weights, parameters.biases, Network((3, 4, 2), ("tanh",), dropout=(0.0,))
@@ -301,7 +185,7 @@ def test_flat_vector_goes_to_the_elementwise_and_layers_to_others(optimizer, sha
 @pytest.mark.parametrize(
     "optimizer", [torch.optim.NAdam, partial(torch.optim.RMSprop, centered=True), NormalizedSGD]
 )
-def test_partial_fit_goes_on_in_another_dtype(optimizer):
+def test_partial_fit_continues_in_another_dtype(optimizer):
     X, y = DATA["one output"]
     model = network("one output", solver=optimizer, dtype="float64").partial_fit(X, y)
     exact = clone(model).partial_fit(X, y).partial_fit(X, y)
@@ -311,7 +195,7 @@ def test_partial_fit_goes_on_in_another_dtype(optimizer):
         assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
-def test_restored_rate_is_that_of_the_groups_that_schedules_hold():
+def test_restored_rate_is_set_in_the_groups_that_schedules_hold():
     parameters = FlatParameters((3, 4, 2), dtype=torch.float64)
     solver = TorchSolver(torch.optim.Adam, parameters, None, 0.1)
     (group,) = solver.param_groups
@@ -322,7 +206,7 @@ def test_restored_rate_is_that_of_the_groups_that_schedules_hold():
     assert solver.param_groups[0] is group
 
 
-def test_rng_of_torch_is_left_and_has_no_effect(solver):
+def test_generator_of_torch_is_unchanged_and_has_no_effect(solver):
     X, y = DATA["multiclass"]
     models = []
     for seed in (1, 2):
@@ -343,6 +227,7 @@ def test_momentum_and_betas_of_the_estimator_do_not_act(solver):
 # --- partial_fit and pickle -------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("target", list(DATA))
 def test_partial_fits_are_the_epochs_of_one_fit(target, solver):
     X, y = DATA[target]
@@ -354,7 +239,7 @@ def test_partial_fits_are_the_epochs_of_one_fit(target, solver):
     assert_same_weights(parts, whole)
 
 
-def test_fit_and_partial_fit_go_on_as_if_never_pickled(solver):
+def test_fit_and_partial_fit_continue_as_if_never_pickled(solver):
     X, y = DATA["multiclass"]
     model = network("multiclass", solver=solver).fit(X, y)
     pickled = pickle.loads(pickle.dumps(model))
@@ -402,25 +287,7 @@ def test_state_of_the_optimizer_is_held_without_torch(solver):
     assert n_arrays > 0 or solver is torch.optim.SGD
 
 
-# --- interrupts and early stopping ------------------------------------------------------------
-
-
-def break_step(patch, error, at):
-    """Raise in the `at`-th step of the next fits, counted from 1."""
-    step = sknn._training._train.ClosedFormStep
-    call = step.__call__
-    n_calls = 0
-
-    def broken(self, *arguments):
-        nonlocal n_calls
-        n_calls += 1
-        if n_calls == at:
-            raise error
-        return call(self, *arguments)
-
-    patch.setattr(step, "__call__", broken)
-
-
+@pytest.mark.matrix
 @pytest.mark.parametrize("n_epochs", [0, 1, 2])
 def test_interrupt_goes_back_to_the_last_finished_epoch(monkeypatch, solver, n_epochs):
     X, y = DATA["multiclass"]
@@ -456,7 +323,7 @@ def test_interrupt_of_partial_fit_keeps_model_and_state(monkeypatch, solver):
 def test_early_stopping_restores_the_best_epoch(target):
     X, y = DATA[target]
     X, X_val, y, y_val = X[::2], X[1::2], y[::2], y[1::2]
-    # Steps that are too long: the best epoch is not the last one.
+    # The steps are too long, so the best epoch is not the last one.
     model = network(
         target,
         solver=partial(torch.optim.RMSprop, alpha=0.5),
@@ -527,7 +394,7 @@ UNUSABLE = {
         (name, method)
         for name, (unusable, _) in UNUSABLE.items()
         for method in ("fit", "partial_fit")
-        if callable(unusable) or method == "fit"  # else there is no partial_fit
+        if callable(unusable) or method == "fit"  # Others have no partial_fit.
     ],
 )
 def test_unusable_solver_is_an_error_before_training(monkeypatch, name, method):

@@ -1,15 +1,16 @@
-"""Make the files of a release that later versions are tested to load: tests/old_files/<version>/.
+"""Make the files of a release, tests/old_files/<version>/, which later versions must load.
 
-They are to be made once, for each release, in an environment of the oldest supported versions, as
-pickles of newer ones are not made to be read by older ones:
+Make them once for each release, in an environment of the oldest supported versions, because older
+versions need not be able to read the pickles of newer ones:
 
     python3.10 -m venv oldest
     oldest/bin/pip install "numpy==1.23.*" "scipy==1.9.*" "scikit-learn==1.7.0" "skorch==1.0.0" \\
         torch safetensors skops joblib
     oldest/bin/python tests/old_files/make.py
 
-(or any Python that these have wheels for). It prints the versions that it was run with. Files of a
-release are never made again: that they still load is what tests/old_files/test_old_files.py tests.
+Any Python that these packages have wheels for will do. The script prints the versions that it was
+run with. Never make the files of a release again: tests/old_files/test_old_files.py tests that the
+first ones still load.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from sknn import FeedForwardClassifier, FeedForwardRegressor  # noqa: E402
 
 
 def estimators():
-    """Fitted estimators by name, each with the targets of its rows."""
+    """Return the rows, and fitted estimators by name, each with its targets."""
     rng = np.random.RandomState(0)
     X = rng.uniform(-1, 1, (60, 4))
     labels = np.array(["cat", "dog", "é"])[np.argmax(X[:, :3], axis=1)]

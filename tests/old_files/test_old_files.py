@@ -1,4 +1,4 @@
-"""Files of earlier releases, made by tests/old_files/make.py, are read as they were meant."""
+"""Files of earlier releases, made by tests/old_files/make.py, load and give the same outputs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_there_are_files_of_every_kind_for_this_release():
     assert len([p for p in FILES if p.parts[0] == release]) == len(names) * len(READERS)
 
 
-# Also a warning of another version would be a fault: nothing of scikit-learn's is in the files.
+# A warning about another version is an error too, since the files hold no object of scikit-learn.
 @pytest.mark.filterwarnings("error")
 @pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("file", FILES, ids=str)
@@ -65,7 +65,7 @@ def test_old_file_is_read_and_training_goes_on(file):
         method = "predict_proba" if hasattr(estimator, "classes_") else "predict"
         return getattr(estimator, method)(X)
 
-    # Made on another machine, whose products round in another way.
+    # The files were made on another machine, whose matrix products round differently.
     rtol = 1e-5 if estimator.coefs_[0].dtype == np.float32 else 1e-9
     assert outputs().dtype == estimator.coefs_[0].dtype
     assert_allclose(outputs(), expected[f"{file.stem} outputs"], rtol=rtol, atol=rtol)

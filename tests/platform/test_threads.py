@@ -1,4 +1,4 @@
-"""Small work on one thread, for the time of one call, also where calls overlap."""
+"""Small work runs on one thread, and the number of threads is restored, also if calls overlap."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def blas_threads():
 
 @pytest.fixture
 def free_blas_threads():
-    """Two threads that no thread of Python has asked threadpoolctl for."""
+    """Set two BLAS threads, without a Python thread that controls them in threadpoolctl."""
     before = [library.num_threads for library in _threads._blas()]
     _threads._set_blas_threads([2] * len(before))
     if blas_threads() != {2}:
@@ -81,7 +81,7 @@ def test_overlapping_calls_in_two_threads_put_the_number_back_in_both(two_thread
     with threads_for(1.0):
         thread.start()
         assert inside.wait(10)
-    # This call has ended, the other one not.
+    # This call has ended; the other one has not.
     leave.set()
     thread.join()
     assert seen == {"inside": 1, "after": 2}
@@ -130,7 +130,7 @@ def test_blas_gets_its_threads_back_when_the_last_call_that_limits_it_ends(two_b
         assert blas_threads() == {1}
         thread.start()
         assert inside.wait(10)
-    assert blas_threads() == {1}  # of the other's
+    assert blas_threads() == {1}  # The other thread's limit still applies.
     with one_blas_thread():
         assert blas_threads() == {1}
         leave.set()
@@ -141,12 +141,12 @@ def test_blas_gets_its_threads_back_when_the_last_call_that_limits_it_ends(two_b
 
 
 def test_blas_is_limited_in_a_thread_after_a_call_in_another_that_lives_on(free_blas_threads):
-    # threadpoolctl obeys one thread at a time, the first that has asked, until that is done.
+    # threadpoolctl obeys only the first thread that sets a number, until that gives up control.
     with ThreadPoolExecutor(2) as pool:
         together = threading.Barrier(2)
 
         def limited():
-            together.wait(10)  # in both threads
+            together.wait(10)  # Both threads wait here for each other.
             with one_blas_thread():
                 return blas_threads()
 
@@ -221,7 +221,7 @@ def test_blas_of_a_small_fit_has_one_thread_and_that_of_a_large_one_all(
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("early_stopping", [False, True])
-def test_small_network_is_fitted_and_asked_on_one_thread(early_stopping, two_threads, monkeypatch):
+def test_small_network_fits_and_predicts_on_one_thread(early_stopping, two_threads, monkeypatch):
     seen = []
     step, forward = ClosedFormStep.__call__, _inference.Layers.__call__
 

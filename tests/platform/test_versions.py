@@ -1,4 +1,4 @@
-"""The versions that the project promises are those that its tests are run with."""
+"""The versions that the project supports are those with which its tests are run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 
 def pins(path):
-    """The pinned versions by name; of several for one name, the first."""
+    """Return the pinned versions by name. If a name has several pins, the first one counts."""
     lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
     found = [re.match(r"([\w.-]+)==([\w.]+)", line) for line in lines]
     return {match[1]: match[2] for match in reversed(found) if match}
@@ -37,7 +37,7 @@ def test_lower_bounds_are_the_versions_of_the_oldest_set():
 
 
 def test_oldest_set_pins_the_torch_of_the_constraints():
-    # The only small build for CPUs, which all environments of `.ci/run` share.
+    # It is the only small build for CPUs, and all environments of `.ci/run` share it.
     assert OLDEST["torch"] == pins("constraints.txt")["torch"]
 
 
@@ -52,7 +52,7 @@ def test_readme_names_the_oldest_and_the_pinned_versions():
 @pytest.mark.parametrize(
     ("lines", "branches", "expected"), [(98, 95, 0), (97, 95, 1), (98, 94, 1), (97, 94, 2)]
 )
-def test_coverage_of_lines_and_of_branches_has_each_its_limit(
+def test_coverage_of_lines_and_of_branches_have_separate_limits(
     lines, branches, expected, tmp_path, capsys
 ):
     main = runpy.run_path(str(ROOT / ".ci" / "coverage_check.py"))["main"]

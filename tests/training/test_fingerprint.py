@@ -1,4 +1,4 @@
-"""What makes a training another one, and what does not."""
+"""Which changes of data, parameters or code make a training another one, and which do not."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from checkpoints import classifier, files, kill, killed_after, made_for, run
 from conftest import TARGETS
 from skorch.callbacks import Callback, EpochScoring, LRScheduler
-from test_checkpoint import classifier, files, kill, killed_after, made_for, run
 
 import sknn
-from sknn._training import _checkpoint
+from sknn._training import _checkpoint, _fingerprint
 from sknn._training._fingerprint import _Description
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -28,7 +28,7 @@ WEIGHT = np.random.RandomState(0).rand(150)
 
 
 def name_of(estimator, *data, **more):
-    """The name of the file that a fit makes, without training."""
+    """Return the name of the file that a fit would make, without training."""
     names = []
 
     class Stop(Exception):
@@ -39,7 +39,7 @@ def name_of(estimator, *data, **more):
         raise Stop
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sknn._training._train.go_on", look)
+        patch.setattr("sknn._training._stochastic.go_on", look)
         with pytest.raises(Stop):
             estimator.fit(*data, **more)
     return names[0]
@@ -116,7 +116,7 @@ def test_naming_data_makes_no_copy_of_them(density):
     described(X)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 1e6  # of 16 MB or more
+    assert peak < 1e6  # The data take 16 MB or more.
 
 
 # --- parameters -------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def test_other_parameters_have_another_name(tmp_path):
 
 
 def test_every_parameter_counts_but_for_four(tmp_path):
-    """Each is given a value of another kind, past the validation of parameters."""
+    """Each parameter is given a value of another kind without being validated."""
     estimator = classifier(tmp_path)
     settings = {**estimator.get_params(), "checkpoint_dir": tmp_path}
     problem = SimpleNamespace(
@@ -197,7 +197,7 @@ def test_every_parameter_counts_but_for_four(tmp_path):
 
     def name(device="cpu", changes=None):
         return sknn._training._fingerprint.fingerprint(
-            problem, state, SimpleNamespace(**{**settings, **(changes or {})}), device
+            problem, state, {**settings, **(changes or {})}, device
         )
 
     unchanged = {p for p in settings if name(changes={p: "something else"}) == name()}
@@ -234,7 +234,7 @@ def test_interval_directory_and_verbosity_may_change(tmp_path):
 
 def test_another_version_or_format_has_another_name(tmp_path, monkeypatch):
     names = [name_of(classifier(tmp_path), X_IRIS, SPECIES)]
-    for module in (sknn, torch):
+    for module in (_fingerprint, torch):
         with monkeypatch.context() as patch:
             patch.setattr(module, "__version__", "99")
             names.append(name_of(classifier(tmp_path), X_IRIS, SPECIES))
@@ -408,6 +408,7 @@ def test_callbacks_count_by_class_and_plain_attributes(tmp_path):
     assert name(Callback) != name()
 
 
+@pytest.mark.long
 def test_name_is_the_same_in_another_process(tmp_path):
     code = """
 import torch
@@ -418,11 +419,11 @@ class Act(torch.nn.Module):
         return x if {"a", "b", "c", "d"} else -x
 def scorer(estimator, X, y):
     return estimator.score(X, y)
-import sknn._training._train
+import sknn._training._stochastic
 def look(net, file):
     print(file.path.name)
     os._exit(0)
-sknn._training._train.go_on = look
+sknn._training._stochastic.go_on = look
 sys.stdout.reconfigure(write_through=True)
 make(sys.argv[1]).set_params(
     activation=[lambda: Act()] * 1, scoring=make_scorer(f1_score, average="macro"),
@@ -481,7 +482,7 @@ def test_modules_properties_and_empty_cells_have_descriptions():
 def test_tuples_that_a_function_reads_count(monkeypatch):
     def of(constant):
         namespace = {"__name__": "written_by_hand", "RATES": constant}
-        exec("def act(x):\n    return x * RATES[0]", namespace)  # noqa: S102 (of the test)
+        exec("def act(x):\n    return x * RATES[0]", namespace)  # noqa: S102 (code of the test)
         return described(namespace["act"])
 
     assert of((1.0, 2.0)) == of((1.0, 2.0)) != of((1.0, 3.0))

@@ -1,4 +1,4 @@
-"""The skorch net: it really runs the epochs, and it is there afterwards."""
+"""skorch's net runs the epochs, and `net_` shows the model and its history afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is told how training goes: by scikit-learn's lines, by a bar, with an older scikit-learn."""
+"""`verbose` prints scikit-learn's lines or shows a bar, also with an older scikit-learn."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_verbose_prints_the_scores_of_validation_rows_given(capsys):
 
 @pytest.fixture
 def bars(monkeypatch):
-    """All bars that are opened."""
+    """Return the list of all bars that are opened."""
     opened = []
 
     class Noted(tqdm):
@@ -109,7 +109,7 @@ def bars(monkeypatch):
 
 
 def last_line(text):
-    """What a terminal shows in the end."""
+    """Return the line that a terminal shows in the end."""
     (line,) = text.rstrip("\n").split("\n")  # a second bar would have a line of its own
     return line.split("\r")[-1]
 
@@ -172,7 +172,7 @@ def stop():
 
 
 class Acting(Callback):
-    """Acts in the third epoch."""
+    """A callback that acts in the third epoch."""
 
     def __init__(self, act):
         self.act = act

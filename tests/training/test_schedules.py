@@ -1,4 +1,4 @@
-"""Learning rates step by step, against torch's schedulers and training by hand."""
+"""Every step has the learning rate of torch's schedulers and of training by hand."""
 
 from __future__ import annotations
 
@@ -10,61 +10,38 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import TARGETS, assert_bit_equal, fitted_state
+from conftest import assert_bit_equal, fitted_state
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from schedules import CONTINUED, N_BATCHES, SCHEDULERS, TORCHS_OWN, name_of, warmth
 from sklearn.base import clone
-from test_solvers import NO_EPSILON, VelocitySGD, torch_adamw
-from test_torch_solvers import (
+from torch.optim import lr_scheduler
+from training_by_hand import (
     DATA,
+    NO_EPSILON,
     RATE,
     NormalizedSGD,
+    VelocitySGD,
     assert_same_weights,
     assert_trained_alike,
     break_step,
     network,
     of_parameters,
+    torch_adamw,
     trained_by_hand,
 )
-from torch.optim import lr_scheduler
 
 import sknn._training._stopping
-from sknn import FeedForwardClassifier
 from sknn._training._schedules import step_factor
 
-# SequentialLR of torch 2.4 and 2.5 calls `step` in a way that torch itself gives up.
-TORCHS_OWN = "The epoch parameter in `scheduler.step"
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.filterwarnings(f"ignore:{TORCHS_OWN}"),
 ]
 
-N_BATCHES = 4  # of 150 rows
-
-
-def one_over(epoch):
-    return 1 / (1 + epoch)
-
-
-def two_in_a_row(optimizer):
-    first, second = lr_scheduler.ConstantLR(optimizer, 0.1, 2), one_cycle_by_epoch(optimizer)
-    return lr_scheduler.SequentialLR(optimizer, [first, second], milestones=[2])
-
-
-def one_cycle_by_epoch(optimizer):
-    return lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=20, cycle_momentum=False)
-
-
-SCHEDULERS = {
-    "StepLR": partial(lr_scheduler.StepLR, step_size=2, gamma=0.3),
-    "ExponentialLR": partial(lr_scheduler.ExponentialLR, gamma=0.5),
-    "LambdaLR": partial(lr_scheduler.LambdaLR, lr_lambda=one_over),
-    "LinearLR": partial(lr_scheduler.LinearLR, start_factor=0.25, total_iters=3),
-    "warm restarts": partial(lr_scheduler.CosineAnnealingWarmRestarts, T_0=2),
-    "OneCycleLR": one_cycle_by_epoch,
-    "SequentialLR": two_in_a_row,
-}
+# SequentialLR of torch 2.4 and 2.5 calls `step` in a way that torch itself has deprecated.
+TORCHS_OWN = "The epoch parameter in `scheduler.step"
 SCHEDULES = {
     "cosine": {"learning_rate": "cosine"},
     "one_cycle": {"learning_rate": "one_cycle"},
@@ -78,18 +55,13 @@ SCHEDULES = {
 }
 
 
-def name_of(value):
-    """What a parametrized test is called by."""
-    return getattr(getattr(value, "func", value), "__name__", str(value))
-
-
 @pytest.fixture(params=list(SCHEDULES))
 def schedule(request):
     return SCHEDULES[request.param]
 
 
 def torch_rates(make, n, rate=RATE):
-    """The rates that a scheduler of torch gives to so many steps."""
+    """Return the rates that a scheduler of torch gives to n steps."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate)
     scheduler = make(optimizer)
     rates = []
@@ -110,14 +82,8 @@ def torch_one_cycle(n, rate=RATE):
     )
 
 
-def warmth(fraction, n):
-    """What a linear warm-up multiplies the rates of n steps by."""
-    n_warm = max(1, round(fraction * n)) if fraction else 0
-    return [min(1.0, (step + 1) / n_warm) if n_warm else 1.0 for step in range(n)]
-
-
 def expected_rates(n_epochs, learning_rate="constant", warmup_fraction=0.0):
-    """The rate of each step, by torch's schedulers and the warm-up's formula."""
+    """Return the rate of each step by torch's schedulers and the warm-up's formula."""
     n = n_epochs * N_BATCHES
     factors = warmth(warmup_fraction, n)
     if callable(learning_rate):
@@ -133,7 +99,7 @@ def expected_rates(n_epochs, learning_rate="constant", warmup_fraction=0.0):
 
 
 class RecordingSGD(torch.optim.SGD):
-    """Takes down the rate of every step."""
+    """An SGD optimizer that records the rate of every step."""
 
     rates: list[float] = []
 
@@ -180,7 +146,7 @@ def test_warm_up_is_linear_over_its_share_of_the_steps(schedule, warmup_fraction
 @example(schedule="one_cycle", n_steps=1, warmup_fraction=0.0)
 def test_factors_rise_to_one_and_fall_without_jumps(schedule, n_steps, warmup_fraction):
     assume(schedule != "one_cycle" or warmup_fraction == 0.0)
-    # Beyond the horizon too: the rate of a step is set after the step before.
+    # Steps beyond the horizon count too, because a step's rate is set after the step before it.
     factors = np.array(
         [step_factor(i, n_steps, schedule, warmup_fraction) for i in range(n_steps + 3)]
     )
@@ -189,7 +155,7 @@ def test_factors_rise_to_one_and_fall_without_jumps(schedule, n_steps, warmup_fr
     assert (np.diff(factors[: top + 1]) >= 0).all()
     assert (np.diff(factors[top:]) <= 0).all()
     assert len(set(factors[n_steps:])) == 1
-    # The steepest that half a cosine over the steps of each part can be.
+    # The bound is the steepest slope of half a cosine over the steps of each part.
     n_up = 0.3 * n_steps - 1 if schedule == "one_cycle" else warmup_fraction * n_steps - 0.5
     n_down = 0.7 * n_steps if schedule == "one_cycle" else n_steps - top - 1
     rises, falls = np.diff(factors[: top + 1]), -np.diff(factors[top:n_steps])
@@ -229,6 +195,7 @@ BY_HAND = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", list(BY_HAND), ids=name_of)
 def test_scheduled_training_equals_one_by_hand(solver, schedule):
     X, y = DATA["one output"]
@@ -259,7 +226,7 @@ def test_schedules_of_scikit_learn_act_with_sgd_only(solver, learning_rate):
 
 
 def test_a_few_steps_are_all_warm_up():
-    # One step in all: it is the warm-up, and nothing is left for the cosine.
+    # All steps belong to the warm-up, and none is left for the cosine.
     X, y = DATA["multiclass"]
     for max_iter, fraction, expected in [(1, 0.1, [RATE]), (2, 0.99, [RATE / 2, RATE])]:
         model = network(
@@ -292,7 +259,7 @@ def test_warm_up_multiplies_the_rates_of_invscaling():
 
 def test_warm_up_multiplies_the_rates_of_adaptive():
     X, y = DATA["one output"]
-    # No epoch is an improvement: the rate falls by 5 after epochs 3, 5, 7.
+    # No epoch is an improvement, so the rate is divided by 5 after epochs 3, 5 and 7.
     never = {"solver": "sgd", "learning_rate": "adaptive", "tol": 100.0, "n_iter_no_change": 1}
     model = network("one output", warmup_fraction=0.5, max_iter=8, **never)
     base = RATE / np.array([1, 1, 1, 5, 5, 25, 25, 125])
@@ -300,29 +267,6 @@ def test_warm_up_multiplies_the_rates_of_adaptive():
     by_hand = trained_by_hand(model, X, y, of_parameters(VelocitySGD), rates=list(rates))
     assert_trained_alike(model.fit(X, y), by_hand)
     assert_allclose(model.learning_rate_curve_, rates[::N_BATCHES])
-
-
-class RecordingStepLR(lr_scheduler.StepLR):
-    """Takes down the rate that it finds at each step."""
-
-    found: list[float] = []
-
-    def step(self, epoch=None):
-        self.found.append(self.optimizer.param_groups[0]["lr"])
-        super().step(epoch)
-
-
-@pytest.mark.parametrize("solver", ["adam", "sgd", torch.optim.SGD], ids=name_of)
-def test_scheduler_finds_rates_without_the_warm_up(solver):
-    X, y = DATA["multiclass"]
-    RecordingStepLR.found.clear()
-    make = partial(RecordingStepLR, step_size=1, gamma=0.5)
-    model = network(
-        "multiclass", solver=solver, learning_rate=make, warmup_fraction=0.7, max_iter=5
-    ).fit(X, y)
-    base = RATE * 0.5 ** np.arange(5)
-    assert_allclose(RecordingStepLR.found, [RATE, *base])  # torch makes a first step by itself
-    assert_allclose(model.learning_rate_curve_, base * warmth(0.7, 20)[::N_BATCHES])
 
 
 @pytest.mark.parametrize("solver", ["adam", "adamw", "sgd", torch.optim.Adam], ids=name_of)
@@ -338,7 +282,7 @@ def test_warm_up_of_no_step_is_none(solver, learning_rate):
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", torch.optim.SGD], ids=name_of)
 def test_warm_up_of_one_step_is_none_in_effect(solver):
-    # The first step has 1 / 1 of the rate: all that is done for a schedule, and no other result.
+    # The first step has 1 / 1 of the rate: the schedule is applied, but the result is the same.
     X, y = DATA["multiclass"]
     models = [network("multiclass", solver=solver, warmup_fraction=f).fit(X, y) for f in (0, 1e-9)]
     assert_same_weights(*models)
@@ -355,61 +299,10 @@ def test_warm_up_before_one_cycle_is_an_error():
     assert repr(fitted_state(model)) == before
 
 
-# --- schedulers of torch ----------------------------------------------------------------------
-
-
-class RecordingPlateau(lr_scheduler.ReduceLROnPlateau):
-    """Takes down what it is given."""
-
-    given: list[float] = []
-
-    def step(self, metrics, epoch=None):
-        self.given.append(metrics)
-        super().step(metrics)
-
-
-@pytest.mark.parametrize("solver", ["adam", "sgd", torch.optim.SGD], ids=name_of)
-@pytest.mark.parametrize("validation", ["none", "split", "given", "given and stopping"])
-@pytest.mark.parametrize("target", list(DATA))
-def test_plateau_scheduler_is_given_the_validation_loss_or_the_training_loss(
-    target, validation, solver
-):
-    X, y = DATA[target]
-    RecordingPlateau.given.clear()
-    options = {"patience": 0, "threshold": 0.5}
-    model = network(
-        target,
-        solver=solver,
-        learning_rate=partial(RecordingPlateau, **options),
-        early_stopping=validation in ("split", "given and stopping"),
-        max_iter=6,
-    )
-    X_val, y_val = (X[::3], y[::3]) if "given" in validation else (None, None)
-    model.fit(X, y, X_val=X_val, y_val=y_val)
-    watched = model.loss_curve_ if validation == "none" else model.validation_loss_curve_
-    assert watched == RecordingPlateau.given
-    assert len(watched) == 6
-
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=RATE)
-    theirs = lr_scheduler.ReduceLROnPlateau(optimizer, **options)
-    rates = []
-    for loss in watched:
-        rates.append(optimizer.param_groups[0]["lr"])
-        theirs.step(loss)
-    assert_allclose(model.learning_rate_curve_, rates)
-    assert rates[-1] < RATE
-
-
-def test_class_of_a_scheduler_is_a_callable_too():
-    X, y = DATA["multiclass"]
-    RecordingPlateau.given.clear()
-    model = network("multiclass", learning_rate=RecordingPlateau).fit(X, y)
-    assert model.loss_curve_ == RecordingPlateau.given
-
-
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", ["adam", "sgd", torch.optim.SGD, NormalizedSGD], ids=name_of)
 def test_schedules_emit_no_warning_of_torch(solver, schedule):
-    # torch would warn of a scheduler that is stepped before its optimizer.
+    # torch would warn about a scheduler that is stepped before its optimizer.
     X, y = DATA["multiclass"]
     model = network("multiclass", solver=solver, **schedule)
     with warnings.catch_warnings(record=True) as caught:
@@ -421,36 +314,7 @@ def test_schedules_emit_no_warning_of_torch(solver, schedule):
     assert messages == {("ConvergenceWarning", "Stochastic Optimizer: Maximum iterations")}
 
 
-@pytest.mark.parametrize("method", ["fit", "partial_fit"])
-@pytest.mark.parametrize("solver", ["adam", torch.optim.SGD], ids=name_of)
-@pytest.mark.parametrize(
-    "made",
-    [None, 0.1, lr_scheduler.StepLR, torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])],
-    ids=["None", "number", "class", "optimizer"],
-)
-def test_callable_that_makes_no_scheduler_is_an_error(monkeypatch, made, solver, method):
-    X, y = DATA["multiclass"]
-    model = network("multiclass", solver=solver).fit(X, y)
-    before = repr(fitted_state(model))
-    break_step(monkeypatch, AssertionError("a step was made"), at=1)
-    message = f"'learning_rate'.*callable.*{type(made).__name__}.*torch.optim.lr_scheduler.*StepLR"
-    with pytest.raises(ValueError, match=message):
-        getattr(model.set_params(learning_rate=lambda optimizer: made), method)(X, y)
-    assert repr(fitted_state(model)) == before
-
-
-@pytest.mark.parametrize("learning_rate", ["cosinus", 0.1, None])
-def test_unknown_schedule_is_an_error(learning_rate):
-    X, y = DATA["multiclass"]
-    with pytest.raises(ValueError, match="'learning_rate'.*(one_cycle|cosine).*callable"):
-        network("multiclass", learning_rate=learning_rate).fit(X, y)
-
-
-# --- partial_fit ------------------------------------------------------------------------------
-
-CONTINUED = ["adam", "adamw", "sgd", partial(torch.optim.SGD, momentum=0.9)]
-
-
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", CONTINUED, ids=name_of)
 def test_partial_fits_follow_the_schedule_of_one_fit(solver, schedule):
     X, y = DATA["one output"]
@@ -514,21 +378,8 @@ def test_warm_start_begins_the_schedule_anew(solver, schedule):
     assert curve[:3] == curve[3:]
 
 
-@pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_plateau_scheduler_goes_on_in_partial_fit(method):
-    X, y = DATA["one output"]
-    make = partial(RecordingPlateau, patience=1, threshold=100.0)
-    model = network("one output", learning_rate=make, max_iter=3)
-    for _ in range(1 if method == "fit" else 3):
-        getattr(model, method)(X, y)
-    for _ in range(3):
-        model = pickle.loads(pickle.dumps(model)).partial_fit(X, y)
-    # Never an improvement: bad epochs 1 and 2 have the first rate, then every two a tenth.
-    assert_allclose(model.learning_rate_curve_, RATE / 10.0 ** np.array([0, 0, 1, 1, 2, 2]))
-
-
 def break_end_of_epoch(patch):
-    """Ctrl-C after the scheduler's step, before the epoch counts as finished."""
+    """Let Ctrl-C come after the scheduler's step and before the epoch counts as finished."""
 
     def interrupt(self, net, **arguments):
         raise KeyboardInterrupt
@@ -536,6 +387,7 @@ def break_end_of_epoch(patch):
     patch.setattr(sknn._training._stopping.StopOnPlateau, "on_epoch_end", interrupt)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("where", ["step", "end of the epoch"])
 @pytest.mark.parametrize("solver", CONTINUED[1:], ids=name_of)
 def test_interrupted_partial_fit_takes_no_step_of_the_schedule(
@@ -560,21 +412,6 @@ def test_interrupted_partial_fit_takes_no_step_of_the_schedule(
     assert model.learning_rate_curve_ == untouched.learning_rate_curve_
 
 
-@pytest.mark.parametrize("solver", CONTINUED, ids=name_of)
-@pytest.mark.parametrize("name", list(SCHEDULERS))
-def test_interrupted_fit_has_the_scheduler_of_the_last_epoch(monkeypatch, solver, name):
-    X, y = DATA["one output"]
-    model = network("one output", solver=solver, learning_rate=SCHEDULERS[name], max_iter=10)
-    finished = clone(model).set_params(max_iter=3).fit(X, y)
-    with monkeypatch.context() as patch:
-        break_step(patch, KeyboardInterrupt, at=3 * N_BATCHES + 2)
-        with pytest.warns(UserWarning, match="^Training interrupted by user.$"):
-            model.fit(X, y)
-    assert model.learning_rate_curve_ == finished.learning_rate_curve_
-    assert_same_weights(model.partial_fit(X, y), finished.partial_fit(X, y))
-    assert model.learning_rate_curve_ == finished.learning_rate_curve_
-
-
 def test_rate_of_zero_leaves_the_weights():
     X, y = DATA["one output"]
     model = network("one output", solver="sgd", momentum=0.0, learning_rate="cosine", max_iter=2)
@@ -584,17 +421,3 @@ def test_rate_of_zero_leaves_the_weights():
         model.partial_fit(X, y)
     for actual, expected in zip(model.coefs_, before, strict=True):
         assert_array_equal(actual, expected)
-
-
-def test_scheduler_of_another_kind_begins_anew_in_partial_fit():
-    X, y = TARGETS["multiclass"]
-    estimator = FeedForwardClassifier(
-        max_iter=3,
-        learning_rate=lambda optimizer: lr_scheduler.StepLR(optimizer, 1),
-        random_state=0,
-    ).fit(X, y)
-    halving = {"learning_rate": lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.5)}
-    for _ in range(2):
-        estimator.set_params(**halving).partial_fit(X, y)
-    *_, before, after = estimator.learning_rate_curve_
-    assert after == pytest.approx(0.5 * before)

@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks: one task an epoch, alone and inside of other estimators."""
+"""scikit-learn's callbacks get one task per epoch, alone and inside other estimators."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from torch.optim import lr_scheduler
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 
-sklearn_callback = pytest.importorskip("sklearn.callback")  # scikit-learn 1.9
+sklearn_callback = pytest.importorskip("sklearn.callback")  # It is new in scikit-learn 1.9.
 ScoringMonitor = sklearn_callback.ScoringMonitor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -38,7 +38,7 @@ def classifier(*callbacks, **parameters):
 
 
 class Recording:
-    """Follows scikit-learn's protocol, and writes down what it is told."""
+    """A callback of scikit-learn's protocol that records what it is told."""
 
     def __init__(self):
         self.told = []
@@ -63,7 +63,7 @@ class Recording:
 
     @property
     def names(self):
-        """What has happened, with the names of the tasks."""
+        """The recorded events with the names of their tasks."""
         return [(what, context.task_name) for what, context, _ in self.told]
 
     @property
@@ -77,7 +77,7 @@ class Recording:
 
 
 class Propagated(Recording):
-    """The same for a meta-estimator, which hands it on."""
+    """A `Recording` that a meta-estimator hands on to its inner estimators."""
 
     max_propagation_depth = None
 
@@ -163,12 +163,12 @@ def test_tasks_are_shown_what_the_user_gave(weighted):
 
 @pytest.mark.parametrize("parameters", FITS, ids=str)
 def test_fitted_estimator_is_what_fit_had_made_of_so_many_epochs(parameters):
-    # Compared after the last epoch: later ones must not reach into it.
+    # The estimators are compared after the last epoch, because later epochs must not change them.
     recording = Recording()
     estimator = classifier(recording, **parameters).fit(X_IRIS, NAMES)
     assert len(recording.fitted) == estimator.n_iter_ > 1
     for n_epochs, fitted in enumerate(recording.fitted, 1):
-        if parameters.get("learning_rate") == "cosine":  # whose horizon is max_iter
+        if parameters.get("learning_rate") == "cosine":  # Its horizon is max_iter.
             break
         expected = classifier(**{**parameters, "max_iter": n_epochs}).fit(X_IRIS, NAMES)
         np.testing.assert_array_equal(fitted.predict(X_IRIS), expected.predict(X_IRIS))
@@ -181,7 +181,7 @@ def test_fitted_estimator_is_what_fit_had_made_of_so_many_epochs(parameters):
 
 
 def test_fitted_estimator_has_the_best_weights_so_far_with_early_stopping():
-    # Those that `fit` restores when it ends: the score falls in between.
+    # `fit` restores the same weights when it ends. The score falls in between.
     parameters = {"early_stopping": True, "max_iter": 10, "learning_rate_init": 0.3}
     recording = Recording()
     estimator = classifier(recording, **parameters).fit(X_IRIS, NAMES)
@@ -229,7 +229,7 @@ def test_pickle_and_clone_keep_callbacks_and_no_context():
 
 
 class Acting(Recording):
-    """Acts at the end of the third epoch, or elsewhere."""
+    """A `Recording` that acts at the end of the third epoch, or elsewhere."""
 
     def __init__(self, act, where=("end", "epoch", 2)):
         super().__init__()
@@ -261,7 +261,7 @@ def test_callback_that_returns_true_stops_and_the_epoch_is_kept(parameters):
         stopped = classifier(acting, **parameters).fit(X_IRIS, NAMES)
     assert stopped.n_iter_ == len(stopped.net_.history) == 3
     assert acting.names == expected_names(3)
-    if parameters.get("learning_rate") != "cosine":  # whose horizon is max_iter
+    if parameters.get("learning_rate") != "cosine":  # Its horizon is max_iter.
         finished = classifier(**{**parameters, "max_iter": 3}).fit(X_IRIS, NAMES)
         assert_same_model(stopped, finished)
 
@@ -278,14 +278,15 @@ def test_ctrl_c_in_a_callback_is_an_interrupt(solver):
     acting = Acting(lambda: signal.raise_signal(signal.SIGINT))
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         interrupted = classifier(acting, solver=solver).fit(X_IRIS, NAMES)
-    # An iteration of L-BFGS is over when its point is accepted, an epoch when all have seen it.
+    # An iteration of L-BFGS is over when its point is accepted. An epoch is over when all
+    # callbacks have seen it.
     finished = classifier(solver=solver, max_iter=3 if solver == "lbfgs" else 2)
     assert_same_model(interrupted, finished.fit(X_IRIS, NAMES))
     assert acting.names[-2:] == [("end", "fit"), ("teardown", "fit")]
 
 
 def attributes(estimator):
-    """Which objects an estimator holds."""
+    """Return the identities of the objects that an estimator holds."""
     return {name: id(value) for name, value in vars(estimator).items()}
 
 
@@ -338,7 +339,7 @@ def test_what_is_no_callback_is_an_error(callback):
         FeedForwardClassifier().set_callbacks(callback)
 
 
-# --- scikit-learn's own -----------------------------------------------------------------------
+# --- scikit-learn's own callbacks -------------------------------------------------------------
 
 
 def rows_of(monitor, task_name, **options):
@@ -430,7 +431,7 @@ def test_propagated_callback_is_told_of_epochs_inside_of_other_estimators(solver
 
 
 def bars_of(estimator, capsys):
-    """What scikit-learn's progress bar prints, once it is complete."""
+    """Return what scikit-learn's progress bar has printed when it is complete."""
     pytest.importorskip("rich")
     estimator.set_callbacks(sklearn_callback.ProgressBar(max_propagation_depth=None))
     estimator.fit(X_IRIS, NAMES)
@@ -439,7 +440,7 @@ def bars_of(estimator, capsys):
 
 @pytest.fixture
 def wide(monkeypatch):
-    """A terminal in which no bar is cut short."""
+    """Make the terminal so wide that no bar is cut short."""
     monkeypatch.setenv("COLUMNS", "200")
 
 

@@ -1,4 +1,4 @@
-"""scikit-learn's rules: when an epoch is an improvement, and what follows when it is not."""
+"""scikit-learn's rules say when an epoch is an improvement, and what happens if it is not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sknn import FeedForwardClassifier
+from sknn._data._processes import OneProcess
 from sknn._training._stopping import (
     InverseScaling,
     KeepFinishedEpoch,
@@ -98,7 +99,8 @@ def test_progress_rewinds_to_its_mark():
 
 # --- what is left behind when a training goes on as another -----------------------------------
 
-# After early stopping: no best loss. After validation data that were only recorded: both.
+# Early stopping leaves no best loss. Validation data that were only recorded leave both a best
+# loss and a best score.
 STOPPED_EARLY = Progress([1.0, 0.9], [0.1, 0.1], [0.5, 0.7], [2.0, 1.5], None, 0.7, 1, 80, "score")
 RECORDED = Progress([1.0, 0.9], [0.1, 0.1], [0.5, 0.7], [2.0, 1.5], 0.9, 0.7, 1, 80, "score")
 ALONE = Progress([1.0, 0.9], [0.1, 0.1], None, None, 0.9, None, 1, 80, "")
@@ -116,10 +118,10 @@ def test_losses_and_counts_go_on_whatever_was_watched(before):
     ("before", "early_stopping", "is_other", "best_loss", "best_score"),
     [
         (STOPPED_EARLY, True, False, None, 0.7),
-        (STOPPED_EARLY, True, True, None, -np.inf),  # a best score of other rows
+        (STOPPED_EARLY, True, True, None, -np.inf),  # The best score is of other rows.
         (STOPPED_EARLY, False, False, np.inf, 0.7),
         (STOPPED_EARLY, False, True, np.inf, 0.7),
-        (RECORDED, True, False, None, -np.inf),  # there are no best weights to go back to
+        (RECORDED, True, False, None, -np.inf),  # There are no best weights to go back to.
         (RECORDED, False, False, 0.9, 0.7),
         (RECORDED, False, True, 0.9, 0.7),
         (ALONE, True, False, None, -np.inf),
@@ -135,7 +137,7 @@ def test_best_of_before_is_kept_where_it_compares(
     assert after.validation_loss_curve == (before.validation_loss_curve or [])
 
 
-@pytest.mark.parametrize("watched", ["accuracy", "z"])  # before and after "score"
+@pytest.mark.parametrize("watched", ["accuracy", "z"])  # They sort before and after "score".
 @pytest.mark.parametrize("before", [STOPPED_EARLY, RECORDED])
 def test_scores_of_something_else_are_left_behind(before, watched):
     after = before.copy(True, True, watched)
@@ -160,7 +162,7 @@ def test_equal_score_is_not_a_better_one():
 
 
 class Net:
-    """What a rule sees of a net: the epoch's record, the solver's group, and what it asks for."""
+    """A stand-in for the net: the records, the solver's group, and counts of what rules ask for."""
 
     def __init__(self, group=None, is_finite=True):
         self.records_ = []
@@ -181,7 +183,7 @@ class Net:
         self.n_saved += 1
 
     def after(self, rule, **record):
-        """The net after an epoch with this record, and a rule."""
+        """Return the net after an epoch with this record and a call of the rule."""
         self.records_.append({"epoch": len(self.records_) + 1, **record})
         rule.on_epoch_end(self)
         return self
@@ -265,12 +267,12 @@ def test_divergence_with_early_stopping_is_a_score_of_nan(score, diverged):
 
 
 def test_finite_loss_of_weights_that_are_not_is_no_divergence():
-    # As in scikit-learn, where the next loss tells.
+    # As in scikit-learn, the next loss shows the divergence.
     assert stops(StopOnDivergence(False), Net(is_finite=False), train_loss=1.0) == (False, False)
 
 
 def stops(rule, net, **record):
-    """Whether a rule ends training, and whether as diverged."""
+    """Return whether a rule ends training, and whether the training counts as diverged."""
     try:
         net.after(rule, **record)
     except StopTraining as stop:
@@ -339,7 +341,7 @@ def test_plateau_says_in_scikit_learns_words(schedule, rate, end, early_stopping
 @pytest.mark.parametrize("elsewhere", [None, False, True])
 def test_finished_epoch_is_kept_and_training_ends_where_a_process_asks(here, elsewhere):
     asked = SimpleNamespace(any=lambda condition: condition or elsewhere)
-    rule = KeepFinishedEpoch(None if elsewhere is None else asked)
+    rule = KeepFinishedEpoch(OneProcess() if elsewhere is None else asked)
     net = Net()
     rule.on_train_begin(net)
     net.is_asked_to_stop_ = here

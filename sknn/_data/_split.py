@@ -1,0 +1,91 @@
+"""Validation rows: those of the user, or those that are split off as scikit-learn splits them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import scipy.sparse
+from sklearn.model_selection import train_test_split
+from sklearn.utils.extmath import _approximate_mode
+
+if TYPE_CHECKING:
+    import torch
+
+# From this number of rows on, scikit-learn's own stratified split takes too much memory.
+MANY_ROWS = 10**6
+
+
+class ValidationSet(NamedTuple):
+    """Rows that the network does not learn from.
+
+    Attributes
+    ----------
+    X : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
+        Rows of the user's own, or all rows of the training data.
+    y : ndarray of shape (n_rows, n_columns)
+        Encoded targets.
+    labels : ndarray of shape (n_rows,) or (n_rows, n_outputs)
+        Targets as the user gave them.
+    sample_weight : ndarray of shape (n_rows,) or None
+        Weights of the rows.
+    rows : ndarray of int or None
+        Numbers of the validation rows in `X`; None if all rows of `X` are validation rows.
+    n_rows : list of int or None
+        Number of rows in each process, where several processes train one network.
+    """
+
+    X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor
+    y: np.ndarray
+    labels: np.ndarray
+    sample_weight: np.ndarray | None
+    rows: np.ndarray | None = None
+    n_rows: list[int] | None = None
+
+
+def split_rows(
+    n_samples: int,
+    validation_fraction: float,
+    random_state: np.random.RandomState,
+    stratify: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the training and of the validation rows, drawn as scikit-learn draws them."""
+    is_costly = stratify is not None and n_samples >= MANY_ROWS
+    if is_costly and 1 < stratify.sum() < n_samples - 1:
+        train, valid = _stratified(stratify.ravel(), validation_fraction, random_state)
+    else:
+        train, valid = train_test_split(
+            np.arange(n_samples),
+            test_size=validation_fraction,
+            random_state=random_state,
+            stratify=stratify,
+        )
+    if len(valid) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' "
+            "or the size of your dataset. "
+            f"Got {len(valid)} row(s) from {n_samples} with "
+            f"validation_fraction={validation_fraction}; at least 2 are needed."
+        )
+    return train, valid
+
+
+def _stratified(
+    y: np.ndarray, validation_fraction: float, random_state: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same rows as `train_test_split` draws for two classes, in a third of its memory.
+
+    scikit-learn collects the indices in lists of Python: 106 bytes a row.
+    """
+    n_valid = math.ceil(validation_fraction * len(y))
+    n_train = len(y) - n_valid
+    counts = np.bincount(y, minlength=2)
+    train_counts = _approximate_mode(counts, n_train, random_state)
+    valid_counts = _approximate_mode(counts - train_counts, n_valid, random_state)
+    train, valid = [], []
+    for label in range(2):
+        drawn = np.flatnonzero(y == label)[random_state.permutation(counts[label])]
+        train.append(drawn[: train_counts[label]])
+        valid.append(drawn[train_counts[label] :][: valid_counts[label]])
+    return tuple(random_state.permutation(np.concatenate(rows)) for rows in (train, valid))
