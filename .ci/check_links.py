@@ -1,10 +1,10 @@
-"""Fail where a link within the built site leads nowhere, or where a page needs the network.
+"""Fail if a link within the built site leads nowhere, or if a page needs the network.
 
 ``python .ci/check_links.py docs/_build/html``
 
-Every target of a link, an image, a script or a style sheet that is within the site must be a file
-there, and its fragment an anchor of that page. Links to elsewhere are left to the reader: only what
-a browser would load by itself (scripts, styles, fonts, images) may not come from elsewhere.
+Every target of a link, an image, a script or a style sheet within the site must be a file of the
+site, and its fragment must be an anchor of that page. Links to other sites are not checked, but
+what a browser loads by itself (scripts, styles, fonts, images) must not come from another site.
 """
 
 import re
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-# Attributes that name something which the browser fetches without being asked.
+# Attributes with an address that the browser fetches by itself.
 LOADED = {("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src"), ("video", "src")}
 LINKED = {("a", "href"), ("area", "href")}
 _CSS_TARGET = re.compile(r"""url\(\s*['"]?([^'")]+)['"]?\s*\)|@import\s+['"]([^'"]+)['"]""")
@@ -22,14 +22,14 @@ _CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
 class Reference(NamedTuple):
-    """What a file refers to."""
+    """A target in a file, and whether a browser loads it by itself."""
 
     target: str
     is_loaded: bool
 
 
 class _Page(HTMLParser):
-    """The anchors and the references of a page."""
+    """Parser that collects the anchors and the references of a page."""
 
     def __init__(self):
         super().__init__()
@@ -67,10 +67,10 @@ def _style(path):
 
 
 def problems(site):
-    """What is wrong with a built site, a line for each fault."""
+    """Return the faults of a built site, one line for each."""
     site = Path(site).resolve()
     files = [path for path in sorted(site.rglob("*.html")) if path.parent.name != "_static"]
-    pages = {path: _page(path) for path in files}  # themes keep templates beside their styles
+    pages = {path: _page(path) for path in files}  # `_static` has templates of the theme
     references = {path: page.references for path, page in pages.items()}
     references |= {path: _style(path) for path in sorted(site.rglob("*.css"))}
     found = []
@@ -83,7 +83,7 @@ def problems(site):
 
 
 def _fault(path, target, is_loaded, site, pages):
-    """What is wrong with one reference, or None."""
+    """Return what is wrong with one reference, or None."""
     parts = urlsplit(target)
     if parts.scheme or parts.netloc:
         outside = parts.netloc or parts.scheme not in ("data", "mailto", "javascript")
@@ -95,7 +95,7 @@ def _fault(path, target, is_loaded, site, pages):
         there /= "index.html"
     if not there.is_relative_to(site) or not there.is_file():
         return "no such file"
-    # An empty fragment, and "top", are the beginning of any page.
+    # An empty fragment and "top" both mean the beginning of any page.
     fragment = unquote(parts.fragment)
     if fragment not in ("", "top") and there in pages and fragment not in pages[there].anchors:
         return "no such anchor"
@@ -103,7 +103,7 @@ def _fault(path, target, is_loaded, site, pages):
 
 
 def main(site):
-    """Print what is wrong, and return how many faults there are."""
+    """Print the faults and return their number."""
     if not (Path(site) / "index.html").is_file():
         print(f"{site} has no index.html: build the site first")
         return 1

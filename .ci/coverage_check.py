@@ -1,8 +1,8 @@
-"""Fail where the tests leave too much of the package unrun.
+"""Fail if the tests run too little of the package.
 
 ``coverage json -o coverage.json && python .ci/coverage_check.py coverage.json``
 
-coverage's own limit is on lines and branches together, in which the many lines hide the branches.
+coverage's own limit is for lines and branches together, where the many lines hide the branches.
 """
 
 import json
@@ -12,7 +12,7 @@ LEAST = {"lines": 98.0, "branches": 95.0}  # percent
 
 
 def percentages(report):
-    """How many percent of the lines, and of the branches, ran."""
+    """Return the percentages of the lines and of the branches that ran."""
     totals = report["totals"]
     pairs = {
         "lines": (totals["covered_lines"], totals["num_statements"]),
@@ -22,7 +22,7 @@ def percentages(report):
 
 
 def main(path):
-    """Print both figures, and return how many are too low."""
+    """Print both percentages and return how many of them are too low."""
     with open(path, encoding="utf-8") as file:
         reached = percentages(json.load(file))
     for kind, percentage in reached.items():

@@ -1,4 +1,4 @@
-"""The face of scikit-learn: parameters, validation, `fit`, `partial_fit` and tags.
+"""The base class of both estimators: parameters, validation, `fit`, `partial_fit` and tags.
 
 torch and skorch are imported where training or prediction begins, and never by importing this
 module.
@@ -48,7 +48,7 @@ from sknn._platform._sklearn_compat import (
 if TYPE_CHECKING:
     from sknn._data._processes import OneProcess
     from sknn._data._shards import AllRows
-    from sknn._data._split import ValidationSet
+    from sknn._data._validation_split import ValidationSet
     from sknn._network._losses import Loss
     from sknn._training._problem import Model, Problem
 
@@ -76,11 +76,11 @@ def _name_of(choice: Any) -> str:
 
 
 class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
-    """What the classifier and the regressor share.
+    """Base class of the classifier and the regressor.
 
-    Subclasses say how targets are checked and encoded (`_check_targets`, `_encode_validation`),
-    what their classes weigh (`_finalize_sample_weight`), which loss they minimize (`_make_loss`),
-    and how they are scored (`_score_encoded`).
+    Subclasses define how targets are checked and encoded (`_check_targets`, `_encode_validation`),
+    how classes are weighted (`_finalize_sample_weight`), which loss is minimized (`_make_loss`),
+    and how outputs are scored (`_score_encoded`).
     """
 
     _numeric_targets: ClassVar[bool]
@@ -138,7 +138,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         "process_group": [
             StrOptions({"world"}),
             HasMethods(["rank", "size"]),
-            Hidden(Options(Integral, {-100})),  # of torch, for a group of others
+            Hidden(Options(Integral, {-100})),  # torch's NON_GROUP_MEMBER
             None,
         ],
         "checkpoint_dir": [str, os.PathLike, None],
@@ -150,7 +150,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         """Check targets against the fitted model, and return them encoded for the loss."""
 
     def _check_partial_fit(self, y: Any, classes: Any) -> None:
-        """Take up, or check, the classes that are given to `partial_fit`."""
+        """Store or check the classes that are given to `partial_fit`."""
 
     @abstractmethod
     def _encode_validation(self, rows: CheckedRows) -> np.ndarray:
@@ -167,7 +167,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
 
     @abstractmethod
     def _make_loss(self, smoothed: bool) -> Loss:
-        """Return the loss to minimize. That of validation rows has labels that are not smoothed."""
+        """Return the loss to minimize, or, if not `smoothed`, the loss of validation rows."""
 
     @abstractmethod
     def _n_outputs(self, y: np.ndarray) -> int:
@@ -243,10 +243,10 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), tasks=tasks)
 
     def _fit(self, X, y, sample_weight, validation=(None, None, None), *, tasks=None, **options):
-        """Do the work of `fit`, or of one epoch of it.
+        """Do the work of `fit` or of `partial_fit`.
 
-        A copy is trained, and the estimator takes over what it has learned in one assignment. So a
-        fit that fails, at whatever point, leaves the model as it was.
+        A copy is trained, and the estimator takes over its fitted attributes in one assignment. So
+        a fit that fails, at whatever point, leaves the model as it was.
         """
         trained = self._snapshot()
         object.__setattr__(trained, "__dict__", vars(self).copy())
@@ -259,7 +259,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
     def _train(
         self, X, y, sample_weight, validation, *, tasks=None, incremental=False, classes=None
     ):
-        """Check, encode, split, train, publish."""
+        """Check and encode the data, split it, train, and set the fitted attributes."""
         from sknn._data._processes import processes_of
         from sknn._training._model_attributes import (
             model_of_attributes,
@@ -291,7 +291,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         set_attributes(self, train(problem, start, settings, random_state), problem)
 
     def _validate_params(self) -> None:
-        # In a group, all processes must hear of an error in one: `_check_parameters` does the rest.
+        # In a group, an error in one process must reach all, as it does from `_check_parameters`.
         if self.process_group is None:
             super()._validate_params()
         else:
@@ -300,7 +300,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
             validate_parameter_constraints(self._parameter_constraints, group, caller_name=name)
 
     def _check_parameters(self, X_val, y_val, sample_weight_val) -> None:
-        """Check what the table of constraints cannot say, before any work."""
+        """Check what the table of constraints cannot express, before any work."""
         if self.process_group is not None:
             super()._validate_params()
         n_hidden = len(_parameter_checks.hidden_units(self.hidden_layer_sizes))
@@ -313,7 +313,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         _parameter_checks.check_scoring_of_processes(self.scoring, self.process_group)
 
     def _checked_rows(self, X, y, sample_weight, classes, incremental, first_pass) -> CheckedRows:
-        """Check the rows, targets and weights to learn from, and whether they can be computed."""
+        """Check the rows, targets and weights to learn from, and the parameters for their dtype."""
         from sknn._platform._devices import check_device
 
         y, sample_weight = targets_of(y, "y"), targets_of(sample_weight, "sample_weight")
@@ -338,7 +338,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         return [self._model_dtype()]
 
     def _shards(self, processes: OneProcess, rows: CheckedRows, validation, incremental) -> AllRows:
-        """Return who holds which rows, once all processes agree that their rows go together."""
+        """Return the division of the rows, after a check that all processes' rows go together."""
         from sknn._data._shards import AllRows, Shards
 
         X, y = rows.X, rows.y
@@ -364,7 +364,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
     def _encoded_problem(
         self, rows: CheckedRows, shards: AllRows, incremental, first_pass, tasks
     ) -> Problem:
-        """Encode the targets, and return what has to be learned from all rows."""
+        """Encode the targets, and return the problem in which all rows are learned from."""
         from sknn._training._model_attributes import set_attributes
         from sknn._training._problem import Problem
 
@@ -396,7 +396,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
             watched=self._watched_scores(),
             tasks=tasks,
         )
-        # This is another tuple than the function's own: in a cycle, the rows would outlive the fit.
+        # The result is a new tuple, because a tuple that holds a function which refers to it would
+        # form a cycle, and the rows would stay in memory after the fit.
         return problem._replace(estimator_at=estimator_at)
 
     def _watched_scores(self) -> str:
@@ -405,7 +406,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
 
     def _with_own_validation(self, problem: Problem, validation) -> Problem:
         """Return the problem with the user's validation rows."""
-        from sknn._data._split import ValidationSet
+        from sknn._data._validation_split import ValidationSet
 
         shards, dtype = problem.shards, problem.dtype
         with shards.processes.agreement():
@@ -436,7 +437,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
 
     def _with_split(self, problem: Problem, random_state, incremental) -> Problem:
         """Return the problem with some of its rows set aside for validation."""
-        from sknn._data._split import ValidationSet, split_rows
+        from sknn._data._validation_split import ValidationSet, split_rows
 
         if incremental:
             raise ValueError("partial_fit does not support early_stopping=True")

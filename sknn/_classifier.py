@@ -23,10 +23,10 @@ from sknn._input._data_checks import check_total, targets_of
 class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
     """A feedforward network for classification: binary, multiclass or multilabel.
 
-    Minimizes the cross-entropy (or another `loss`), with a logistic output for two classes and for
-    multilabel targets and a softmax for more classes. It stands where
-    :class:`sklearn.neural_network.MLPClassifier` stands: equal parameters, data and
-    `random_state` give the same model.
+    It minimizes the cross-entropy (or another `loss`), with a logistic output for two classes and
+    for multilabel targets and a softmax for more classes. It can replace
+    :class:`sklearn.neural_network.MLPClassifier`: equal parameters, data and `random_state` give
+    the same model.
 
     Parameters
     ----------
@@ -232,14 +232,15 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
             unseen = _targets.unknown_labels(unique_labels(y), self.classes_)
             if not len(unseen):
                 encoded = _targets.encode_labels(y, self._label_binarizer, rows.dtype)
-        except (ValueError, TypeError) as error:  # another kind of target, or of label
+        except (ValueError, TypeError) as error:  # `y_val` is of another kind than y
             raise ValueError(
                 "y_val cannot be used: it must hold labels of the kind of y, which has the classes"
                 f" {self.classes_}. {error}"
             ) from error
         if len(unseen):
             raise ValueError(
-                f"y_val has the labels {unseen}, which y has not: its classes are {self.classes_}."
+                f"y_val has the labels {unseen}, which do not occur in y: its classes are"
+                f" {self.classes_}."
                 " Leave those rows out of the validation data, or learn their classes too."
             )
         return encoded
@@ -303,12 +304,13 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         return len(self.classes_) if self._is_multiclass() else y.shape[1]
 
     def _score_encoded(self, y, prediction, sample_weight):
-        if len(self.classes_) == 1:  # whatever the output, it is the label
+        if len(self.classes_) == 1:  # All predictions are this class.
             prediction = np.where(np.isfinite(prediction), y, np.nan)
         return _targets.accuracy(y, prediction, sample_weight)
 
     def _stratify(self, y):
-        # As scikit-learn: neither multiclass (it counts one-hot columns) nor multilabel splits are.
+        # As in scikit-learn, multiclass splits (for which it counts one-hot columns) and multilabel
+        # splits are not stratified.
         return y.astype(bool) if self._n_outputs(y) == 1 else None
 
     def predict(self, X):

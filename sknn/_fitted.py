@@ -1,4 +1,4 @@
-"""The part of an estimator that a fit leaves: a network that predicts, and its ways out.
+"""The part of an estimator that a fit leaves: a network that predicts and can be exported.
 
 torch is imported where it is needed, and never by importing this module.
 """
@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from sknn._input import _parameter_checks, _targets
 from sknn._input._data_checks import check_rows_to_predict
 from sknn._platform import _sklearn_compat
-from sknn._platform._alignment import aligned
+from sknn._platform._memory_alignment import aligned
 from sknn._training._fitted_names import NAMED, STOCHASTIC, names_set_by
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _MADE_WHEN_READ = ("net_", "module_")
 
 
 class FittedNetwork(BaseEstimator):
-    """An estimator that holds a network: it predicts, tells of itself, and can be taken elsewhere.
+    """An estimator that holds a network: it predicts, describes itself, and can be exported.
 
     Subclasses train the network. They hand its attributes over in one assignment, so that a
     prediction in another thread sees the old model or the new one, never a mixture.
@@ -89,9 +89,10 @@ class FittedNetwork(BaseEstimator):
         )
 
     def _outputs(self, X, transform: Callable) -> np.ndarray:
-        """Return what a function of `sknn._network._inference` makes of the network's outputs.
+        """Return the outputs for rows, after a transform from `sknn._network._inference`.
 
-        This is called on a `_snapshot`. `transform` gets the name of the output activation.
+        This is called on a `_snapshot`. `transform` takes the name of the output activation, and
+        returns a function of the raw outputs.
         """
         if not hasattr(self, "coefs_"):
             check_is_fitted(self)
@@ -112,7 +113,7 @@ class FittedNetwork(BaseEstimator):
             biases = [as_tensor(np.asarray(i, dtype)).to(device) for i in self.intercepts_]
             return weights, biases
 
-        # The usual network goes a shorter way, which saves a tenth of the time of a one-row call.
+        # The usual network takes a shorter path, which saves a tenth of the time of a one-row call.
         is_usual = self.normalization is None and isinstance(self.activation, str)
         if is_usual and not self.module_state_:
             forward = Layers(*parameters(), (self.activation,) * (len(units) - 2))
@@ -133,7 +134,7 @@ class FittedNetwork(BaseEstimator):
             there = [np.shape(array) for array in arrays]
             if there != shapes:
                 raise ValueError(
-                    f"The model that is there has {name} of shapes {there}, but the number of"
+                    f"The fitted model has {name} of shapes {there}, but the number of"
                     f" features, hidden_layer_sizes={self.hidden_layer_sizes} and intercepts_ ask"
                     f" for {shapes}. Keep them, or fit anew with warm_start=False."
                 )
@@ -192,7 +193,7 @@ class FittedNetwork(BaseEstimator):
         check_is_fitted(self)
         import torch
 
-        from sknn._exports._standalone import standalone_module
+        from sknn._exports._standalone_module import standalone_module
 
         now = self._snapshot()
         units = now._layer_units()
@@ -216,7 +217,7 @@ class FittedNetwork(BaseEstimator):
         network = self._network(self._layer_units())
         self._check_weights(network.layer_units)
         if self.module_state_ or not network.has_closed_form:
-            from sknn._exports._standalone import check_module_state
+            from sknn._exports._standalone_module import check_module_state
 
             check_module_state(self.module_state_, network)
         return network
@@ -325,7 +326,7 @@ class FittedNetwork(BaseEstimator):
         save(self, path)
 
     def to_sklearn(self) -> MLPClassifier | MLPRegressor:
-        """Make scikit-learn's own estimator of this one, fitted, with the same predictions.
+        """Convert to scikit-learn's own estimator, fitted, with the same predictions.
 
         Returns
         -------
@@ -361,17 +362,17 @@ class FittedNetwork(BaseEstimator):
         True
         """
         check_is_fitted(self)
-        from sknn._exports._exchange import to_sklearn
+        from sknn._exports._sklearn_exchange import to_sklearn
 
         return to_sklearn(self._snapshot())
 
     def onnx_parser(self) -> Callable:
-        """Tell skl2onnx which outputs the network has. Called by skl2onnx.
+        """Tell skl2onnx which outputs the network has. skl2onnx calls this method.
 
         Returns
         -------
         callable
-            `(scope, inputs)` to a list of variables of skl2onnx.
+            Function of `(scope, inputs)` that returns a list of variables of skl2onnx.
 
         Raises
         ------
@@ -387,12 +388,12 @@ class FittedNetwork(BaseEstimator):
         return parser_of(self)
 
     def onnx_shape_calculator(self) -> Callable:
-        """Tell skl2onnx the shapes of the network's outputs. Called by skl2onnx.
+        """Tell skl2onnx the shapes of the network's outputs. skl2onnx calls this method.
 
         Returns
         -------
         callable
-            Takes an operator of skl2onnx.
+            Function that takes an operator of skl2onnx.
 
         Raises
         ------
@@ -408,12 +409,12 @@ class FittedNetwork(BaseEstimator):
         return set_shapes
 
     def onnx_converter(self) -> Callable:
-        """Tell skl2onnx how to write the network in ONNX. Called by skl2onnx.
+        """Tell skl2onnx how to write the network in ONNX. skl2onnx calls this method.
 
         Returns
         -------
         callable
-            Takes a scope, an operator and a container of skl2onnx.
+            Function that takes a scope, an operator and a container of skl2onnx.
 
         Raises
         ------
@@ -429,8 +430,8 @@ class FittedNetwork(BaseEstimator):
         return convert
 
     def __dir__(self) -> list[str]:
-        # scikit-learn 1.9 reads every attribute to find out whether it can be read. Whoever presses
-        # the tab key would wait for two copies of the weights.
+        # scikit-learn 1.9 reads every attribute to find out whether it can be read. A press of the
+        # tab key would wait for two copies of the weights.
         made = _MADE_WHEN_READ if hasattr(self, "coefs_") else ()
         names = (name for name in object.__dir__(self) if name not in _MADE_WHEN_READ)
         return [*made, *(name for name in names if hasattr(self, name))]
@@ -468,7 +469,7 @@ class FittedNetwork(BaseEstimator):
         if isinstance(state.get("_label_binarizer"), dict):
             binarizer = _targets.binarizer_of(**state["_label_binarizer"])
             state = {**state, "_label_binarizer": binarizer}
-        if "coefs_" in state:  # a memory map stays one
+        if "coefs_" in state:  # Memory maps are left as they are.
             coefs = [aligned(c) if type(c) is np.ndarray else c for c in state["coefs_"]]
             state = {**state, "coefs_": coefs}
         super().__setstate__(state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from sknn._classifier import FeedForwardClassifier
-from sknn._exports import _exchange
+from sknn._exports import _sklearn_exchange
 from sknn._regressor import FeedForwardRegressor
 
 
@@ -53,4 +53,4 @@ def from_sklearn(
     .. versionadded:: 0.1
     """
     kinds = {MLPClassifier: FeedForwardClassifier, MLPRegressor: FeedForwardRegressor}
-    return _exchange.from_sklearn(mlp, kinds)
+    return _sklearn_exchange.from_sklearn(mlp, kinds)

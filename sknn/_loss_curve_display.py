@@ -38,8 +38,8 @@ class LossCurveDisplay:
     ----------
     curves : dict of str to dict of str to ndarray of shape (n_epochs,)
         The curves of each network, by its name: 'epoch' and 'loss', and those of
-        'validation_loss', 'validation_score' and 'learning_rate' that there are. Values are NaN in
-        epochs without one.
+        'validation_loss', 'validation_score' and 'learning_rate' that it has. Epochs without a
+        value have NaN.
     best_epochs : dict of str to int, default=None
         The epoch whose weights early stopping has restored, by the name of the network. Names may
         be missing.
@@ -112,8 +112,8 @@ class LossCurveDisplay:
             of scikit-learn; or a Pipeline that ends with one, a search whose `best_estimator_` is
             one, or a TransformedTargetRegressor of one.
         name : str, default=None
-            The name of the network, above the legend and in the attributes. None is the name of the
-            network's class.
+            The name of the network, above the legend and in the attributes. By default, it is the
+            name of the network's class.
         ax : matplotlib.axes.Axes, default=None
             The axes to draw in. None makes a new figure. With `learning_rate=True` it must be two
             axes, for the losses and the rates.

@@ -20,9 +20,9 @@ from sknn._input._data_checks import targets_of
 class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
     """A feedforward network for regression, with one output or several.
 
-    Minimizes half the squared error, or another `loss`. It stands where
-    :class:`sklearn.neural_network.MLPRegressor` stands: equal parameters, data and
-    `random_state` give the same model.
+    It minimizes half the squared error, or another `loss`. It can replace
+    :class:`sklearn.neural_network.MLPRegressor`: equal parameters, data and `random_state` give
+    the same model.
 
     Parameters
     ----------
@@ -193,8 +193,8 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         encoded = _targets.encode_numbers(rows.y, self.loss, rows.dtype, name="y_val")
         if encoded.shape[1] != self._n_targets:
             raise ValueError(
-                f"y_val has {encoded.shape[1]} column(s), and y {self._n_targets}: they must have"
-                " the same."
+                f"y_val has {encoded.shape[1]} column(s), and y has {self._n_targets}. Both must"
+                " have the same number of columns."
             )
         return encoded
 
@@ -202,7 +202,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         return _parameter_checks.quantile_levels(self.quantile)
 
     def _predicts_levels(self):
-        """Whether predictions have a column for each of several quantile levels."""
+        """Return whether predictions have a column for each of several quantile levels."""
         return self.loss == "quantile" and not isinstance(self.quantile, Real)
 
     def _make_loss(self, smoothed):

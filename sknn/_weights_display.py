@@ -11,7 +11,7 @@ import numpy as np
 from sknn._display._plotting import axes_for
 from sknn._find_network import network_in
 
-# With more rows or columns than this, not each of them has its name beside it.
+# With more rows or columns than this, only some of them are labelled.
 _MOST_LABELS = 20
 # More digits than this would touch each other below the columns of a usual figure, which is about
 # six inches wide.
@@ -30,7 +30,7 @@ class WeightsDisplay:
     units : ndarray of int of shape (n_shown,)
         The numbers of the units, from 0.
     feature_names : ndarray of str of shape (n_features,), default=None
-        The names of the features. None is 'x0', 'x1', ...
+        The names of the features. By default, they are 'x0', 'x1', ...
     unit_kind : str, default='unit'
         The word for a unit in labels and titles.
 
@@ -101,18 +101,19 @@ class WeightsDisplay:
             of scikit-learn; or a Pipeline that ends with one, a search whose `best_estimator_` is
             one, or a TransformedTargetRegressor of one.
         units : int, array-like of int or None, default=16
-            How many units are shown, which are those whose weights have the largest norms, in this
-            order; or the numbers of the units to show, from 0; or None for all.
+            Number of units to show, which are those whose weights have the largest norms, in this
+            order; or the numbers of the units to show, from 0; or None, which shows all.
         feature_names : array-like of str of shape (n_features,), default=None
-            The names of the features. None is the network's `feature_names_in_`, or 'x0', 'x1', ...
+            The names of the features. By default, they are the network's `feature_names_in_`, or
+            'x0', 'x1', ...
         image_shape : tuple of (int, int), default=None
             Numbers of rows and columns of the image that the features form, such as (8, 8). None
             draws one heat map, with a row for each feature and a column for each unit.
         ax : matplotlib.axes.Axes, default=None
             The axes to draw in. None makes a new figure.
         limit : float, default=None
-            The scale of colours goes from `-limit` to `limit`. None is the largest absolute value
-            of the weights that are shown.
+            The scale of colours goes from `-limit` to `limit`. By default, `limit` is the
+            largest absolute value of the weights that are shown.
         colorbar : bool, default=True
             Whether a colour bar is drawn.
         im_kwargs : dict, default=None
@@ -178,8 +179,8 @@ class WeightsDisplay:
         image_shape : tuple of (int, int), default=None
             Numbers of rows and columns of the image that the features form. None draws a heat map.
         limit : float, default=None
-            The scale of colours goes from `-limit` to `limit`. None is the largest absolute value
-            of the weights that are shown.
+            The scale of colours goes from `-limit` to `limit`. By default, `limit` is the
+            largest absolute value of the weights that are shown.
         colorbar : bool, default=True
             Whether a colour bar is drawn.
         im_kwargs : dict, default=None

@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sknn._data import _transfers
+from sknn._data import _device_transfers
 from sknn._network import _dropout
 from sknn._training import _train
 
@@ -83,7 +83,7 @@ def stand_in(monkeypatch) -> None:
     """Make every `fit` compute on `META`, with asynchronous copies as on CUDA."""
     monkeypatch.setattr(_train, "resolve_device", lambda *_: META)
     monkeypatch.setattr(
-        _transfers, "copies_of", lambda device: Copies() if device == META else None
+        _device_transfers, "copies_of", lambda device: Copies() if device == META else None
     )
     # Torch has no generator for META, and accepts any other one there.
     monkeypatch.setattr(_dropout, "generator_on", lambda _: torch.Generator())

@@ -1,4 +1,4 @@
-"""Small networks beside scikit-learn's, and their rows as frames."""
+"""Small networks of both libraries and data frames, for tests of compositions."""
 
 from __future__ import annotations
 

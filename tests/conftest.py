@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import contextmanager
 
 import numpy as np
@@ -28,7 +28,7 @@ import sknn._training._train
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_collection():
-    """Collect the tests without the garbage collector, and keep it from looking at them later."""
+    """Collect the tests with the garbage collector off, and exempt them from later collections."""
     gc.disable()
     yield
     gc.collect()
@@ -37,7 +37,7 @@ def pytest_collection():
 
 
 def _values(item):
-    """The values that a case has of its parameters, those that are given together as one."""
+    """Return the values of a case's parameters. Parameters given together are one value."""
     values = dict(item.callspec.params)
     names = [mark.args[0] for mark in item.iter_markers("parametrize")]
     names = [n.replace(",", " ").split() if isinstance(n, str) else list(n) for n in names]
@@ -47,17 +47,19 @@ def _values(item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark as long what a `matrix` has beside a few cases with every value of each parameter."""
+    """Mark cases of a `matrix` as long, except a few that have every value of each parameter."""
     matrices = defaultdict(list)
     for item in items:
         if item.get_closest_marker("matrix") and not item.get_closest_marker("long"):
             matrices[item.parent.nodeid, item.originalname].append((item, _values(item)))
     for cases in matrices.values():
-        missing = set().union(*(values for _, values in cases))
+        missing, seen = set().union(*(values for _, values in cases)), Counter()
         while missing:
-            best = max(cases, key=lambda case: len(case[1] & missing))
-            missing -= best[1]
-            cases.remove(best)
+            # Of cases with as many new values, one whose other values have been seen least.
+            new = [(len(v & missing), -sum(seen[each] for each in v)) for _, v in cases]
+            _, values = cases.pop(new.index(max(new)))
+            missing -= values
+            seen.update(values)
         for item, _ in cases:
             item.add_marker(pytest.mark.long)
 
@@ -181,7 +183,7 @@ def two_threads():
 
 @pytest.fixture
 def no_training(monkeypatch):
-    """Fail if anything is trained."""
+    """Fail the test if any training begins."""
 
     def trained(*args, **kwargs):
         raise AssertionError("training has begun")
@@ -192,7 +194,7 @@ def no_training(monkeypatch):
 
 @pytest.fixture
 def again(tmp_path):
-    """Saves an estimator, and returns what is loaded."""
+    """Return a function that saves an estimator and returns the loaded one."""
 
     def saved_and_loaded(estimator):
         estimator.save(tmp_path / "file")

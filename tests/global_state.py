@@ -36,7 +36,7 @@ from threadpoolctl import ThreadpoolController
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 
 NUMPYS_GENERATOR = "NumPy's generator"
-_MT19937_BYTES = 4 * 624 + 4  # The key and the position in it.
+_MT19937_BYTES = 4 * 624 + 4  # These are the key and the position in it.
 _SUBNORMAL = 1e-310
 
 
@@ -70,7 +70,7 @@ def _levels_of_loggers():
 
 
 def _start_method():
-    # The first bar of tqdm sets the default method, which is the first in the list of all.
+    # The first bar of tqdm sets the default method, which is the first in the list of methods.
     return multiprocessing.get_start_method(True) or multiprocessing.get_all_start_methods()[0]
 
 

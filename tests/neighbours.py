@@ -1,4 +1,4 @@
-"""Pairs of scikit-learn's estimator and ours, and a step that is broken off."""
+"""Pairs of scikit-learn's estimator and ours, and a way to make a training step fail."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONFIGURATIONS = [
 
 
 def pair(target, **parameters):
-    """scikit-learn's estimator and ours."""
+    """Return scikit-learn's estimator and ours for a target, with equal parameters."""
     theirs, ours = KINDS[target]
     shared = {k: v for k, v in parameters.items() if k not in ("dtype", "device")}
     return theirs(**SMALL | shared), ours(**SMALL | parameters)
@@ -38,7 +38,7 @@ def ours_for(target, **parameters):
 
 
 def break_step(monkeypatch, error, at):
-    """Raise in the `at`-th step of the next fits, counted from 1."""
+    """Raise `error` in the `at`-th training step from now on, counted from 1."""
     step = sknn._training._train.ClosedFormStep
     call = step.__call__
     n_calls = 0

@@ -1,4 +1,7 @@
-"""Rooms import the rooms below them, through their doors, and the libraries that they may."""
+"""Each folder of the package imports only lower folders, their public modules, and its libraries.
+
+A folder is called a room, and the modules that other rooms may import are its doors.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import pytest
 import sknn
 
 PACKAGE = Path(sknn.__file__).parent
-# A room imports rooms of the floors below its own. "" is the root.
+# A room imports only rooms of the floors below its own. "" is the root of the package.
 FLOORS = [
     ("",),
     ("_exports", "_display"),
@@ -24,7 +27,7 @@ FLOORS = [
 ]
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 ANY = {"numpy", "scipy", "sklearn"}
-# Libraries that each room imports: when it is imported, and inside functions in addition.
+# Libraries that each room may import: first at module level, then also inside functions.
 LIBRARIES = {
     "": (ANY | {"joblib", "threadpoolctl"}, {"matplotlib", "torch"}),
     "_display": (ANY, {"matplotlib", "torch"}),
@@ -52,9 +55,9 @@ def room_of(module: str) -> str:
 
 
 def imports_of(module: str) -> list[tuple[str, bool]]:
-    """Modules that a module imports anywhere, and whether it does so when it is imported.
+    """Return the modules that a module imports, each with whether it does so at module level.
 
-    Imports for type hints count as inner ones.
+    Imports for type hints count as imports inside functions.
     """
     tree = MODULES[module]
     outer = {id(node) for node in tree.body}
@@ -72,13 +75,13 @@ OWN = {module: {i for i, _ in imports_of(module) if i in MODULES} for module in 
 
 
 def doors_of(room: str) -> set[str]:
-    """Modules that the last sentence of a room's docstring names."""
+    """Return the modules that the last sentence of a room's docstring names."""
     text = ast.get_docstring(MODULES[f"sknn.{room}"])
     return set(re.findall(r"`(_\w+)`", text.partition("Entered from outside:")[2]))
 
 
 def test_modules_form_no_circle():
-    assert list(TopologicalSorter(OWN).static_order())  # raises CycleError, which names a circle
+    assert list(TopologicalSorter(OWN).static_order())  # raises CycleError, which names the circle
 
 
 def test_rooms_import_rooms_below_them_only():

@@ -1,4 +1,8 @@
-"""scikit-learn's common tests: all for the defaults, and for variants what its own class passes."""
+"""scikit-learn's common tests of estimators.
+
+With the default parameters all checks pass. With other parameters all checks pass that
+scikit-learn's own class passes.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ VARIANTS = [
     {"dtype": "float32"},
     {"warm_start": True},
 ]
-# What scikit-learn's class does not have: all of the checks have to pass.
+# Parameters that scikit-learn's class does not have. With these, all of the checks have to pass.
 ADDED = [
     {"dropout": 0.3},
     {"normalization": "layer"},
@@ -39,18 +43,19 @@ ADDED_TO_ONE = {
         {"loss": "quantile", "quantile": 0.8},
     ],
 }
-# These two compare fits on weighted and on repeated rows, to a relative 1e-7. That is about
-# float32's own rounding: `test_float32_weights_equal_repeated_rows` holds the same to what float32
-# can. Dropout draws other values for repeated rows, and batch statistics count rows, not weights.
+# These two checks compare fits on weighted and on repeated rows to a relative 1e-7, which is about
+# the rounding of float32: `test_float32_weights_equal_repeated_rows` tests the same to a tolerance
+# that float32 can meet. Dropout draws other values for repeated rows, and batch statistics count
+# rows, not weights.
 WEIGHTS = {
     "check_sample_weight_equivalence_on_dense_data",
     "check_sample_weight_equivalence_on_sparse_data",
 }
 WITHOUT_WEIGHTS = [{"dtype": "float32"}, {"dropout": 0.3}, {"normalization": "batch"}]
-# It compares predictions for rows in an order that NumPy's global generator draws, to a relative
-# 1e-7 too. Torch's vector instructions round the exponentials of the last rows, which do not fill a
-# vector, in another way: by one unit in the last place of float32, 1.2e-7.
-# `test_predictions_in_any_order_are_equal_to_rounding` holds it to a few of these units.
+# This check draws an order of the rows from NumPy's global generator and compares predictions to a
+# relative 1e-7 too. Torch's vector instructions round the exponentials of the last rows, which do
+# not fill a vector, differently: by one unit in the last place of float32, 1.2e-7.
+# `test_predictions_in_any_order_are_equal_to_rounding` tests the same to a few of these units.
 ORDER = "check_methods_sample_order_invariance"
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -62,15 +67,15 @@ def test_check_estimator_passes_with_nothing_excused(estimator):
     assert {result["status"] for result in results} <= {"passed", "skipped"}
     skipped = {result["check_name"] for result in results if result["status"] == "skipped"}
     assert skipped <= {
-        "check_array_api_input",  # needs an environment variable of SciPy's
-        "check_classifiers_multilabel_output_format_decision_function",  # no such method
+        "check_array_api_input",  # needs an environment variable of SciPy
+        "check_classifiers_multilabel_output_format_decision_function",  # the method is absent
     }
 
 
 def _cases():
     for estimator_class in THEIRS:
         for variant in VARIANTS + ADDED + ADDED_TO_ONE[estimator_class]:
-            # max_iter as scikit-learn sets it for its own class in these tests.
+            # scikit-learn sets the same max_iter for its own class in these tests.
             estimator = estimator_class(max_iter=100, **variant)
             for _, check in estimator_checks_generator(estimator, legacy=True):
                 name = check.func.__name__
@@ -88,7 +93,7 @@ def test_common_check_of_a_variant_passes_where_scikit_learns_class_does(estimat
     try:
         check(estimator)
     except (AssertionError, ValueError):
-        # The additions have no counterpart: what fails with them in use, fails.
+        # Our additional parameters have no counterpart, so a check must not fail with them.
         assert variant in VARIANTS and "dtype" not in variant
         theirs = THEIRS[type(estimator)](max_iter=100, **variant)
         with pytest.raises((AssertionError, ValueError)):

@@ -1,4 +1,4 @@
-"""`class_weight`: weights of classes are weights of rows, wherever scikit-learn says so."""
+"""`class_weight` multiplies the weights of rows by those of their classes, as in scikit-learn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
-import sknn._data._split
+import sknn._data._validation_split
 from sknn import FeedForwardClassifier
 from sknn._network._steps import ClosedFormStep
 
@@ -58,7 +58,7 @@ def user_weights(n):
 
 @pytest.fixture
 def no_training(monkeypatch):
-    """Fail if a step is made."""
+    """Make the test fail if a training step is made."""
 
     def trained(*args, **kwargs):
         raise AssertionError("training has begun")
@@ -107,7 +107,7 @@ def test_whole_numbers_as_class_weight_equal_repeated_rows():
     times = np.array([1, 3, 0])[y]
     parameters = {"hidden_layer_sizes": (), "solver": "lbfgs", "tol": 1e-8, "max_iter": 3000}
     weighted = classifier(alpha=0.5, class_weight={0: 1, 1: 3, 2: 0}, **parameters).fit(X, y)
-    # One row of the class without weight keeps it known, and does not count.
+    # One row of weight 0 keeps the class without weight among the known classes.
     rows = np.r_[np.repeat(np.arange(len(y)), times), len(y) - 1]
     weight = np.r_[np.ones(times.sum()), 0]
     copied = classifier(alpha=0.5, **parameters).fit(X[rows], y[rows], weight)
@@ -120,7 +120,7 @@ def test_balanced_weights_give_each_class_the_same_say():
     parameters = {"hidden_layer_sizes": (), "solver": "lbfgs", "tol": 1e-8, "max_iter": 3000}
     balanced = classifier(alpha=0, class_weight="balanced", **parameters).fit(X[rows], y[rows])
     proba = balanced.predict_proba(X[rows])
-    # At the optimum of the biases, the weighted mean of the probabilities is that of the labels.
+    # At the optimum of the biases, the probabilities and the labels have the same weighted mean.
     weight = compute_sample_weight("balanced", y[rows])
     assert_allclose(np.average(proba, axis=0, weights=weight), 1 / 3, atol=1e-4)
 
@@ -187,14 +187,14 @@ def test_validation_rows_of_the_user_are_not_weighted_by_class(class_weight):
 def test_rows_of_the_split_are_weighted_by_class(monkeypatch):
     X, y = TARGETS["binary"]
     held_out = []
-    split_rows = sknn._data._split.split_rows
+    split_rows = sknn._data._validation_split.split_rows
 
     def remember(*arguments):
         train, valid = split_rows(*arguments)
         held_out.append(valid)
         return train, valid
 
-    monkeypatch.setattr(sknn._data._split, "split_rows", remember)
+    monkeypatch.setattr(sknn._data._validation_split, "split_rows", remember)
     model = classifier(class_weight={0: 7.0}, max_iter=1, early_stopping=True).fit(X, y)
     X_val, y_val = X[held_out[0]], y[held_out[0]]
     weight = np.where(y_val == 0, 7.0, 1.0)
@@ -243,7 +243,7 @@ def test_partial_fit_weighs_by_class(target, class_weight, solver):
 
 @pytest.mark.parametrize("class_weight", [{2: 3.0}, {0: 2.0, 2: 3.0}], ids=str)
 def test_partial_fit_weighs_rows_that_lack_a_class(class_weight):
-    # What is missing from one part of the rows is no mistake: SGDClassifier takes it too.
+    # One part of the rows may lack a class: SGDClassifier accepts that too.
     X, y = TARGETS["multiclass"]
     part = slice(0, 80)
     assert not (y[part] == 2).any()

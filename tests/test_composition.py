@@ -1,4 +1,4 @@
-"""The estimators inside scikit-learn's meta-estimators."""
+"""The estimators work inside scikit-learn's searches, pipelines and other meta-estimators."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_learning_curve_with_incremental_learning_equals_that_of_scikit_learns_m
 
 
 def assert_equals_scikit_learns(make, target, method="predict"):
-    """Assert that a meta-estimator over ours predicts what one over scikit-learn's MLP does."""
+    """Assert that a meta-estimator predicts the same with our estimator and scikit-learn's MLP."""
     X, y = TARGETS[target]
     ours, theirs = (make(network(target, library)).fit(X, y) for library in (OURS, THEIRS))
     actual, expected = getattr(ours, method)(X), getattr(theirs, method)(X)

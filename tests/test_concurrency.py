@@ -1,4 +1,4 @@
-"""Threads that share an estimator, or each have one, and processes that search."""
+"""Threads may share an estimator or have one each, and searches may run in parallel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _two_threads():
 
 
 def in_threads(*functions, seconds=300):
-    """Results of functions that run at the same time; an error where one raises or hangs."""
+    """Run functions at the same time and return their results; fail if one raises or hangs."""
     results, errors = [None] * len(functions), []
     barrier = threading.Barrier(len(functions))
 
@@ -52,7 +52,7 @@ def in_threads(*functions, seconds=300):
 
 @pytest.fixture
 def frequent_switches():
-    """Threads of Python that take turns every ten microseconds."""
+    """Make the threads of Python take turns every ten microseconds."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
@@ -71,7 +71,11 @@ ESTIMATORS = {
 
 
 def questions():
-    """Calls, each with its answer: one row, a few, more than a chunk, more than fit in one pool."""
+    """Return calls with their expected answers, of different sizes.
+
+    The calls are for one row, a few rows, more rows than a chunk has, and more than fit in one
+    pool.
+    """
     sizes = [1, 7, 150, 40_000]
     rows = [np.resize(X, (n, X.shape[1])) for n in sizes]
     rows += [scipy.sparse.csr_matrix(rows[1]), scipy.sparse.csr_matrix(rows[2])]
@@ -86,7 +90,7 @@ def questions():
 
 
 def answers_are_equal(asked, n_answers, seconds=None):
-    """Ask in 32 threads, each in an order of its own; returns how many answers were compared."""
+    """Ask in 32 threads, each in a different order, and return the number of compared answers."""
     begin = time.monotonic()
 
     def ask(seed):
@@ -94,7 +98,7 @@ def answers_are_equal(asked, n_answers, seconds=None):
         while n < n_answers if seconds is None else time.monotonic() - begin < seconds:
             function, rows, expected = asked[rng.randint(len(asked))]
             if len(expected) > 1000 and rng.rand() < 0.9:
-                continue  # long answers are a tenth
+                continue  # nine tenths of the long answers are left out
             actual = function(rows)
             assert actual.dtype == expected.dtype
             assert np.array_equal(actual, expected)
@@ -113,7 +117,7 @@ def attributes():
 
 def test_answers_in_32_threads_are_those_of_one(frequent_switches):
     asked = questions()
-    before, threads = attributes(), set(threading.enumerate())  # joblib and tqdm keep theirs
+    before, threads = attributes(), set(threading.enumerate())  # joblib and tqdm keep their threads
     assert answers_are_equal(asked, 30) == 32 * 30
     assert attributes() == before
     assert torch.get_num_threads() == 2
@@ -147,7 +151,7 @@ print(n, resident() - early)
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_ten_seconds_of_answers_in_32_threads():
-    # Each of 32 threads may get an arena of its own from glibc; they are not what is looked for.
+    # glibc may give each of the 32 threads an arena of its own, which would look like a leak.
     (line,) = programs.run(SOAK, MALLOC_ARENA_MAX="2")
     n_answers, growth = map(float, line.split())
     print(f"{n_answers:.0f} answers, {growth:+.1f} MB")
@@ -206,7 +210,7 @@ def outcome(estimator, rows):
 
 
 def ask_while(train, estimator, ask, n_least=50):
-    """What `ask` gives while another thread trains; its first answers come before that."""
+    """Return the results of `ask` during a training in another thread, and just before it."""
     is_over, begun = threading.Event(), threading.Event()
 
     def training():
@@ -227,7 +231,8 @@ def ask_while(train, estimator, ask, n_least=50):
 
 
 def test_prediction_during_a_fit_is_of_the_old_model_or_of_the_new_one(frequent_switches):
-    # Other classes, layers, output: any mixture of both would fail, or give something else.
+    # The classes, the layers and the output differ, so a mixture of both models would either fail
+    # or return something else.
     estimator = FeedForwardClassifier(**SMALL)
     labels = {3: np.array(["c", "a", "b"])[SPECIES], 2: SPECIES % 2 == 0}
     models = {}
@@ -260,7 +265,7 @@ def test_prediction_during_partial_fit_is_of_a_finished_call(frequent_switches):
     for seen in ask_while(train, estimator, lambda: estimator.predict_proba(X).tobytes()):
         assert set(seen) <= set(models)
         places = [models.index(answer) for answer in seen]
-        assert places == sorted(places)  # never an older one again
+        assert places == sorted(places)  # no answer is older than the one before
 
 
 def test_failing_fit_does_not_show_in_another_thread(frequent_switches):

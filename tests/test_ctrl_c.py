@@ -1,4 +1,4 @@
-"""Ctrl-C keeps the last finished epoch, or the model that was there."""
+"""Ctrl-C keeps the model of the last finished epoch, or the model from before the call."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_interrupt_outside_the_epochs_leaves_the_old_model(monkeypatch):
 
 
 def test_stopping_rule_is_no_interrupt():
-    # skorch's way to end training early is a KeyboardInterrupt.
+    # In skorch, a callback ends training early by raising KeyboardInterrupt.
     X, y = TARGETS["multiclass"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

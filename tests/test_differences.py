@@ -1,4 +1,4 @@
-"""Differences that docs/differences.md lists, beside scikit-learn's behaviour where it shows."""
+"""The differences from scikit-learn that docs/differences.md lists are as described there."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_logarithms_of_probabilities_are_finite_where_scikit_learns_are_not(targ
     assert np.isfinite(log_p).all()
     assert (p > 0).all()
     assert p.dtype == log_p.dtype == dtype
-    # Rounding of the outputs is 1e5 times what it is on the rows that were learned from.
+    # Rounding errors of the outputs are 1e5 times those on the training rows.
     rounding = 1e-2 if dtype == np.float32 else 1e-9
     np.testing.assert_allclose(p, theirs.predict_proba(far), atol=rounding)
     if target != "multilabel":
@@ -132,7 +132,8 @@ def test_interrupted_lbfgs_keeps_its_last_iteration(monkeypatch):
 
     def interrupted(self, *args):
         calls.append(1)
-        # One evaluation at the start, then one for each iteration of this well-behaved problem.
+        # L-BFGS makes one evaluation at the start and, on this well-behaved problem, one for each
+        # iteration.
         if len(calls) > n_evaluations:
             raise KeyboardInterrupt
         step(self, *args)

@@ -1,4 +1,4 @@
-"""The watch over global state sees what a call leaves behind, and nothing else."""
+"""The watch over global state reports every setting that a call leaves changed, and no other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 def put(get, set_, value):
-    """What changes a setting, and what puts it back."""
+    """Return two functions: one changes a setting, and the other restores it."""
     before = get()
     return lambda: set_(value), lambda: set_(before)
 
@@ -122,7 +122,7 @@ CHANGES = {
 
 
 class Careless:
-    """In place of an estimator: a method that changes something, and may fail."""
+    """A stand-in for an estimator whose methods change some global state and may fail."""
 
     random_state = 0
 
@@ -198,7 +198,7 @@ def test_watch_compares_the_outermost_call_of_several():
 
 
 def test_watch_does_not_compare_while_another_thread_is_in_a_call():
-    # Threads of torch belong to the process: another call may be about to put them back.
+    # Torch's number of threads belongs to the process: another call may be about to restore it.
     watch = Watch()
     inside, leave = threading.Event(), threading.Event()
 
@@ -243,7 +243,7 @@ def test_suite_watches_all_methods_of_the_estimators(state_watch, monkeypatch):
 
 def test_state_is_kept_sees_a_gaussian_that_is_drawn():
     with pytest.raises(AssertionError), state_is_kept():
-        np.random.randn()  # the one that was kept: NumPy's stream itself does not move
+        np.random.randn()  # returns the cached gaussian: NumPy's stream itself does not move
 
 
 def test_state_is_kept_sees_a_file_that_stays_open():

@@ -1,4 +1,8 @@
-"""What a call leaves as it was: torch, NumPy, the warning filters, the terminal, the model."""
+"""Calls leave the rest of the process as it was.
+
+They do not change the state of torch or NumPy or the warning filters, print nothing that was not
+asked for, and keep the model when they fail.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 @pytest.fixture(params=[1, 2, 3], ids=["1 thread", "2 threads", "3 threads"])
 def n_threads(request):
-    """A thread count that a user of torch has set."""
+    """Set torch's number of threads, as a user might."""
     with torch_threads(request.param):
         yield request.param
 
@@ -103,7 +107,7 @@ def test_global_state_is_kept_by_a_failing_fit(target, spoil, solver, n_threads)
 
 
 class Broken(Exception):
-    """Raised in the middle of training."""
+    """The error that tests raise in the middle of training."""
 
 
 @pytest.mark.matrix
@@ -268,7 +272,7 @@ def test_convergence_warning_is_in_scikit_learns_words(target, solver):
 
 
 def in_threads(*functions):
-    """Call functions at the same time; return their results, or raise."""
+    """Call functions at the same time and return their results; fail if one raises."""
     results, errors = [None] * len(functions), []
     barrier = threading.Barrier(len(functions))
 

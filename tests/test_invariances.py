@@ -1,4 +1,7 @@
-"""What must not change a model, or changes it in a known way; hypothesis looks for exceptions."""
+"""Some changes of the input must not change a model, or must change it in a known way.
+
+hypothesis searches for counterexamples.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ NAMES = {
 
 
 def fit_or_error(model, *arguments, call="fit", **more):
-    """What a fit comes to: the model, or its error."""
+    """Call `fit`, or the method named `call`, and return the model or the ValueError."""
     try:
         return getattr(model, call)(*arguments, **more)
     except ValueError as error:
@@ -102,7 +105,7 @@ def test_renamed_labels_change_only_the_names(draws):
 
 
 def smooth_problem(draws, target, n_classes=3):
-    """Rows of a problem with all classes, and sizes at which L-BFGS finds the optimum."""
+    """Return a generator and a problem with all classes, of a size that L-BFGS solves exactly."""
     rng = np.random.RandomState(draws.draw(st.integers(0, 2**16)))
     n_samples, n_features = draws.draw(st.integers(8, 30)), draws.draw(st.integers(1, 4))
     X = rng.standard_normal((n_samples, n_features))
@@ -118,9 +121,9 @@ AT_OPTIMUM = {"hidden_layer_sizes": (), "solver": "lbfgs", "tol": 1e-9, "max_ite
 
 @given(st.data())
 def test_permuted_classes_permute_the_results_at_the_optimum(draws):
-    # With a penalty the optimum is one point (in probabilities), from wherever L-BFGS begins. SciPy
-    # stops when an iteration gains less than 2e-9 of the loss. With a curvature of alpha / n that
-    # is a distance of sqrt(2 * 2e-9 * n / alpha), here at most 1e-3.
+    # With a penalty the optimal probabilities are unique, wherever L-BFGS starts. SciPy stops when
+    # an iteration gains less than 2e-9 of the loss. With a curvature of alpha / n, the distance to
+    # the optimum is then about sqrt(2 * 2e-9 * n / alpha), which is at most 1e-3 here.
     target = draws.draw(st.sampled_from(["binary", "multiclass"]))
     rng, problem = smooth_problem(draws, target, n_classes=draws.draw(st.integers(3, 5)))
     permutation = rng.permutation(len(problem.classes))
@@ -155,12 +158,12 @@ LOSSES = {
 
 @given(st.data())
 def test_weights_of_k_equal_k_copies(draws):
-    # Three iterations, in which sums in another order have not yet led another way.
+    # Within three iterations, the different order of sums has not yet led to another path.
     target = draws.draw(st.sampled_from(list(LOSSES)))
     rng, problem = smooth_problem(draws, target)
     weight = rng.randint(0, 4, problem.n_samples)
     if problem.is_classification and target != "multilabel":
-        weight[:3] = 1  # of each class
+        weight[:3] = 1  # one row of each class
     assume(weight.any())
     model = problem.estimator(
         loss=draws.draw(st.sampled_from(LOSSES[target])),
@@ -182,8 +185,8 @@ def test_weights_of_k_equal_k_copies(draws):
 
 @given(st.data())
 def test_weights_times_a_number_change_only_what_alpha_weighs(draws):
-    # The loss is a weighted mean plus alpha / (2 sum of weights) |W|^2. A power of two is exact.
-    # Decoupled decay is of the rate, not of the weights.
+    # The loss is a weighted mean plus alpha / (2 sum of weights) |W|^2. Multiplying by a power of
+    # two is exact. Decoupled decay depends on the learning rate, not on the sum of weights.
     problem = draws.draw(data())
     chosen = draws.draw(plain_parameters(problem))
     weight = problem.sample_weight
@@ -277,7 +280,7 @@ def test_boolean_rows_learn_the_bit_equal_model(draws):
 
 @given(st.data())
 def test_float32_rows_with_dtype_float64_learn_the_bit_equal_model(draws):
-    # Every float32 is a float64, so that nothing rounds.
+    # Every float32 is exactly a float64, so nothing is rounded.
     rng, problem = whole_numbers(draws)
     problem.X = rng.standard_normal(problem.X.shape).astype(np.float32).astype(np.float64)
     chosen = draws.draw(plain_parameters(problem, dtype="float64"))
@@ -300,7 +303,7 @@ def test_sparse_rows_learn_the_model_of_dense_ones_to_rounding(draws):
     solver = draws.draw(st.sampled_from(["sgd", "adam", "adamw", "lbfgs"]))
     chosen = draws.draw(plain_parameters(problem, dtype="float64"))
     chosen.update(solver=solver, max_iter=2, learning_rate_init=1e-2)
-    # Dropout of sparse rows draws for the values that are set.
+    # For sparse rows, dropout draws random numbers only for the values that are set.
     chosen.update(input_dropout=0.0, early_stopping=False)
     if solver == "lbfgs":
         assume(chosen.get("scoring") is None and not chosen.get("callbacks"))
@@ -406,7 +409,7 @@ def test_prediction_of_a_row_does_not_depend_on_the_rows_around_it(draws):
     shuffled = X.iloc[order] if hasattr(X, "iloc") else X[order]
     output = "predict_log_proba" if problem.is_classification else "predict"
     whole = getattr(model, output)(X)
-    # Matrix products of another number of rows may add up in another order.
+    # Matrix products with another number of rows may sum in another order.
     scale = np.abs(whole[np.isfinite(whole)]).max(initial=1.0)  # exp may overflow for far rows
     tolerance = {"rtol": 1e-10, "atol": 1e-10 * float(scale)}
     if whole.dtype == np.float32:

@@ -1,4 +1,4 @@
-"""Bugs that scikit-learn's MLP or skorch had: they stay away."""
+"""Bugs that scikit-learn's MLP or skorch had do not occur here."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 SMALL = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0}
 SOLVERS = ["adam", "sgd", "lbfgs"]
-# Growth by a factor of -9 in each step: the first epochs are finite, a later one is not.
+# Each step multiplies the weights by -9: the first epochs are finite, and a later one is not.
 DIVERGES_LATER = {
     "hidden_layer_sizes": (10,),
     "solver": "sgd",
@@ -45,7 +45,7 @@ DIVERGES_LATER = {
 
 
 def estimator_for(target, **parameters):
-    """Our estimator for a kind of target, small and quick."""
+    """Return a small, quick estimator of ours for a kind of target."""
     parameters = SMALL | parameters
     if target in ("binary", "multiclass", "multilabel"):
         return FeedForwardClassifier(**parameters)
@@ -154,7 +154,7 @@ def test_early_stopping_with_a_diverging_loss_stops_and_restores_the_best(target
     assert np.isnan(scores[-1])
     assert np.isfinite(scores[:-1]).all()
     assert estimator.best_validation_score_ == max(scores[:-1])
-    # The weights of the best score are those of a fit that ends with that epoch.
+    # A fit that ends with the epoch of the best score has the same weights.
     best_epoch = int(np.argmax(scores[:-1])) + 1
     stopped = clone(estimator).set_params(max_iter=best_epoch).fit(X, y)
     for name in ("coefs_", "intercepts_"):
@@ -174,7 +174,7 @@ def test_early_stopping_with_nothing_but_nan_scores_keeps_the_initial_weights(ta
     assert estimator.n_iter_ == 1
     assert np.isnan(estimator.validation_scores_).all()
     assert estimator.best_validation_score_ == -np.inf
-    # With a tiny rate the weights stay at their initial values.
+    # With a tiny learning rate the weights keep their initial values.
     initial = clone(estimator).set_params(learning_rate_init=1e-300, max_iter=1).fit(X, y)
     for actual, expected in zip(estimator.coefs_, initial.coefs_, strict=True):
         assert_array_equal(actual, expected)
@@ -182,7 +182,7 @@ def test_early_stopping_with_nothing_but_nan_scores_keeps_the_initial_weights(ta
 
 
 def test_early_stopping_of_a_regressor_with_nan_scores_keeps_scikit_learns_weights():
-    # There the fit runs on to max_iter; the weights that it restores are the same.
+    # scikit-learn's fit continues to max_iter, but the weights that it restores are the same.
     X, y = TARGETS["one output"]
     parameters = DIVERGES_LATER | {"learning_rate_init": 0.5, "alpha": 0.0, "max_iter": 20}
     ours = FeedForwardRegressor(early_stopping=True, **parameters).fit(X, y)

@@ -1,4 +1,4 @@
-"""Rows and targets in any layout: sparse, strided, read-only, mapped, of any type of number."""
+"""Rows and targets work in any layout: sparse, strided, read-only, mapped, of any number type."""
 
 from __future__ import annotations
 

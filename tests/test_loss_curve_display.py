@@ -1,4 +1,4 @@
-"""Pictures of trainings, by their data."""
+"""`LossCurveDisplay` draws the curves of a training: tests of what is in the figures."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def test_networks_differ_by_colour_and_marker_and_curves_by_style(stopped):
 
 
 def lightness(color):
-    """CIE L* of a colour, from 0 to 100."""
+    """Return the CIE L* of a colour, from 0 to 100."""
     red, green, blue = (
         c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
         for c in matplotlib.colors.to_rgb(color)
@@ -213,7 +213,7 @@ def lightness(color):
 def test_neighbouring_colours_differ_in_grey():
     lights = [lightness(color) for color in COLORS]
     assert min(abs(np.diff(lights))) > 10
-    assert max(lights) < 80  # seen on white
+    assert max(lights) < 80  # visible on a white background
     assert len(set(COLORS)) == len(MARKERS) == len(COLORS)
 
 

@@ -1,4 +1,4 @@
-"""`python -m sknn`, as a process and in this one."""
+"""`python -m sknn` checks the installation, run as a process and called as a function."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sknn.__main__ import _run, _told, main
 
 
 def report(*arguments, **environment):
-    """The exit code and the lines of a process."""
+    """Run Python with some arguments and return its exit code and its lines of output."""
     done = subprocess.run(
         [sys.executable, *arguments],
         env={**os.environ, **environment},
@@ -71,7 +71,7 @@ def test_report_tells_nothing_of_whose_machine_it_is(usual):
     assert not {getpass.getuser(), socket.gethostname()} & set(text.split())
 
 
-# What a broken installation may be like: planted before the report is made.
+# Faults of a broken installation: code that runs before the report, and what the report then says.
 PLANTED = {
     "accuracy": (
         "FeedForwardClassifier.score = lambda *_: 0.5",
@@ -110,7 +110,7 @@ PLANTED = {
 }
 
 
-# Each is a process of its own, of some seconds: one of them says whether failures are told at all.
+# Each fault takes a new process and some seconds. One of them shows that failures are reported.
 _QUICK = ("no torch",)
 
 

@@ -1,4 +1,4 @@
-"""The same model as scikit-learn's for the same seed, to float64 rounding."""
+"""Fits with the same seed give scikit-learn's model, up to the rounding of float64."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from sknn import FeedForwardClassifier, FeedForwardRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-# Ten epochs: far enough for every rule, and near enough that rounding has not been amplified by
-# the relu's kinks. The contract is 1e-6.
+# Ten epochs are enough for every rule to act, and few enough that the kinks of the relu have not
+# amplified the rounding errors. The documented tolerance is 1e-6.
 N_EPOCHS = 10
 RTOL = 1e-8
 
@@ -40,7 +40,7 @@ FITTED = [
 
 
 def assert_same_model(theirs, ours, X, rtol=RTOL):
-    """Assert equal fitted attributes and predictions, both ways."""
+    """Assert that both models have equal fitted attributes and predictions."""
     for name in FITTED:
         assert hasattr(ours, name) == hasattr(theirs, name), name
         if not hasattr(theirs, name):
@@ -65,7 +65,7 @@ def assert_same_model(theirs, ours, X, rtol=RTOL):
 
 
 def pair(target, **parameters):
-    """scikit-learn's estimator and ours for a kind of target, with equal parameters."""
+    """Return scikit-learn's estimator and ours for a target, with equal parameters."""
     parameters = {"random_state": 3, "max_iter": N_EPOCHS, "hidden_layer_sizes": (20,)} | parameters
     if target in ("binary", "multiclass", "multilabel"):
         return MLPClassifier(**parameters), FeedForwardClassifier(**parameters)
@@ -93,7 +93,7 @@ def assert_same_fit(target, *, weighted=False, sparse=False, **parameters):
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("target", list(TARGETS))
 def test_fit_equals_scikit_learn(target, solver, weighted, early_stopping):
-    # 64 rows leave a short last batch for every target.
+    # With batches of 64 rows, the last batch is short for every target.
     assert_same_fit(
         target, solver=solver, weighted=weighted, early_stopping=early_stopping, batch_size=64
     )
@@ -184,7 +184,7 @@ def test_fit_equals_scikit_learn_on_wide_sparse_rows(dense):
 @pytest.mark.parametrize("load", [load_breast_cancer, load_wine])
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_fit_equals_scikit_learn_on_unscaled_data(load, solver):
-    # Saturated outputs: the loss is that of clipped probabilities.
+    # The outputs saturate, so the loss is computed from clipped probabilities.
     X, y = load(return_X_y=True)
     theirs, ours = (est.set_params(solver=solver) for est in pair("multiclass"))
     with warnings.catch_warnings():
@@ -261,6 +261,6 @@ def test_float32_fit_follows_scikit_learn():
     random_state=st.integers(0, 1000),
 )
 def test_fit_equals_scikit_learn_for_any_combination(**case):
-    # With some seeds, SGD on counts diverges. That ends otherwise (docs/differences.md).
+    # With some seeds, SGD on counts diverges, and then the two differ (docs/differences.md).
     assume((case["target"], case["solver"]) != ("counts", "sgd"))
     assert_same_fit(case.pop("target"), **case, max_iter=4, learning_rate_init=0.01)

@@ -1,4 +1,4 @@
-"""pickle, joblib and skops: sizes, what is in the files, and what they need to be loaded."""
+"""Files of pickle, joblib and skops: their sizes, what they hold, and what loading them needs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
-from sknn._platform._alignment import ALIGNMENT, aligned
+from sknn._platform._memory_alignment import ALIGNMENT, aligned
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -45,7 +45,7 @@ ADDED = [
 
 
 def pair(target, **parameters):
-    """scikit-learn's estimator and ours."""
+    """Return scikit-learn's estimator and ours for a target, with equal parameters."""
     kinds = (MLPRegressor, FeedForwardRegressor)
     if target in ("binary", "multiclass", "multilabel"):
         kinds = (MLPClassifier, FeedForwardClassifier)
@@ -94,7 +94,7 @@ def test_files_are_no_larger_than_scikit_learns(target, parameters):
 def test_files_hold_no_training_data(target, parameters, tmp_path):
     rng = np.random.RandomState(0)
     X, y = TARGETS[target]
-    X = rng.permutation(X + rng.uniform(size=X.shape))  # so that each value is one of its own
+    X = rng.permutation(X + rng.uniform(size=X.shape))  # makes each value unique
     if not is_classifier(pair(target)[1]):
         y = y + rng.uniform(size=y.shape)
     weight = rng.uniform(1, 2, len(y))
@@ -132,7 +132,7 @@ def test_unfitted_estimator_comes_back(through):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_pickle_holds_no_object_of_scikit_learn(target):
-    # It would belong to a version, and another one would warn of it.
+    # Such an object belongs to one version of scikit-learn, and other versions warn about it.
     X, y = TARGETS[target]
     data = pickle.dumps(pair(target)[1].fit(X, y))
     assert b"sklearn" not in data
@@ -198,7 +198,10 @@ def test_pipelines_and_searches_are_kept(by):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("offset", [8, 16, 24, 40])
 def test_predictions_do_not_depend_on_where_memory_begins(dtype, offset):
-    """MKL adds up in another order 8 bytes beside a multiple of 16, where layers may begin."""
+    """MKL sums in another order for arrays that begin 8 bytes off a multiple of 16, as layers may.
+
+    Aligned copies avoid the difference.
+    """
 
     def elsewhere(array):
         room = np.empty(array.nbytes + 128, np.uint8)
@@ -224,7 +227,7 @@ def test_predictions_do_not_depend_on_where_memory_begins(dtype, offset):
 
 
 def test_array_of_objects_is_not_moved():
-    # Its bytes are references: a copy of them into other memory would be of no use.
+    # The bytes of such an array are references, so copying them elsewhere would be useless.
     beside = np.array([None, 1.5, "a"], dtype=object)[1:]
     assert aligned(beside) is beside
     numbers = np.arange(9.0)[1:]

@@ -1,4 +1,7 @@
-"""What holds for any valid parameters and any small data: hypothesis looks for a counterexample."""
+"""Properties that hold for any valid parameters and any small data.
+
+hypothesis searches for counterexamples.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +30,13 @@ from sknn import FeedForwardClassifier, FeedForwardRegressor
 
 
 def splits(given, problem):
-    """Whether rows are set aside for early stopping."""
+    """Return whether rows are set aside for early stopping."""
     is_on = given.get("early_stopping", False) and given["solver"] != "lbfgs"
     return is_on and problem.X_val is None
 
 
 def is_mad(given, problem):
-    """Whether parameters are legal, but may throw the weights out of the range of the dtype."""
+    """Return whether legal parameters may drive the weights out of the range of the dtype."""
     rate, alpha = given.get("learning_rate_init", 1e-3), given.get("alpha", 1e-4)
     is_exponential = given.get("loss") in ("poisson", "gamma")
     return rate >= 1 or alpha > 1 or is_exponential and rate >= 0.1
@@ -47,9 +50,9 @@ def has_levels(given, problem):
     return given.get("loss") == "quantile" and np.size(given.get("quantile", 0.5)) > 1
 
 
-# What `fit` may raise, and for which parameters and data.
+# Errors that `fit` may raise, each with a function that says for which parameters and data.
 DOCUMENTED_ERRORS = [
-    # scikit-learn's words for a validation part, or the rest, of too few rows.
+    # scikit-learn's messages when the training or the validation part has too few rows.
     (r"The validation set is too small", splits),
     (r"the resulting train set will be empty", splits),
     (r"should be either positive and smaller than the number of samples", splits),
@@ -74,16 +77,16 @@ DOCUMENTED_ERRORS = [
             and len(problem.y_val) == 1
         ),
     ),
-    # Numbers too large for the dtype, or too small.
+    # Some numbers are too large or too small for the dtype.
     (r"which float(32|64) cannot hold", lambda given, problem: True),
     (r"Solver produced .*non-finite", is_mad),
     (r"whose step is beyond the range of torch.float32", is_mad),
-    # A scorer that takes one column, given several levels.
+    # The scorer takes one column but gets one for each quantile level.
     (
         r"y_true and y_pred have different number of output",
         lambda given, problem: has_levels(given, problem) and watches_scores(given, problem),
     ),
-    (  # Only where one was set before the other.
+    (  # `fit` raises this only if the two parameters were set one after the other.
         r"learning_rate='one_cycle' begins with a rise of its own",
         lambda given, problem: (
             given.get("learning_rate") == "one_cycle" and given.get("warmup_fraction", 0) > 0
@@ -94,7 +97,7 @@ DOCUMENTED_ERRORS = [
         lambda given, problem: given["solver"] == "lbfgs",
     ),
 ]
-# What it may warn of.
+# Warnings that `fit` may give.
 DOCUMENTED_WARNINGS = [
     (ConvergenceWarning, r"Maximum iterations|Training diverged|lbfgs failed to converge", None),
     (
@@ -116,7 +119,7 @@ DOCUMENTED_WARNINGS = [
         lambda given, problem: given.get("learning_rate") in ("cosine", "one_cycle"),
     ),
     (
-        UndefinedMetricWarning,  # scikit-learn's, of a score that is recorded as NaN
+        UndefinedMetricWarning,  # from scikit-learn, for a score that is recorded as NaN
         r"[RD]\^2 score is not well-defined with less than two samples",
         lambda given, problem: (
             not problem.is_classification
@@ -155,7 +158,7 @@ def only_what_is_documented(given, problem, more_errors=()):
 
 
 def check_fitted(model, problem):
-    """Assert that what is fitted has the documented shapes and dtypes, and predicts with them."""
+    """Assert that fitted attributes and predictions have the documented shapes and dtypes."""
     n_samples = problem.n_samples
     n_features = np.shape(problem.X)[1] if not hasattr(problem.X, "shape") else problem.X.shape[1]
     dtype = model.coefs_[0].dtype
@@ -187,7 +190,7 @@ def check_fitted(model, problem):
         flat = not several and not is_list
         assert prediction.shape == ((n_samples,) if flat else (n_samples, n_columns))
         assert prediction.dtype == dtype
-        # The exponential of a finite number may be beyond the dtype.
+        # The exponential of a finite number may exceed the range of the dtype.
         assert (
             np.isfinite(prediction).all()
             or (model.out_activation_ == "exp")
@@ -222,15 +225,15 @@ def test_any_valid_combination_predicts_finite_values_or_raises_a_documented_err
         model.fit(problem.X, problem.y, problem.sample_weight, **fit_arguments(chosen, problem))
         event(f"trains by {chosen['solver']}")
         check_fitted(model, problem)
-        with np.errstate(all="ignore"):  # scikit-learn's R2 squares what may be huge
+        with np.errstate(all="ignore"):  # scikit-learn's R2 squares numbers that may be huge
             score = model.score(problem.X, problem.y)
         assert isinstance(score, float)
     if not hasattr(model, "coefs_"):
-        assert set(vars(model)) == set(model.get_params())  # nothing is left of a failed fit
+        assert set(vars(model)) == set(model.get_params())  # a failed fit leaves no attributes
 
 
 def may_differ(given, problem):
-    """Modules whose names or shapes are not those of the model that is there."""
+    """Return True, because any change may need modules of other names or shapes than before."""
     return True
 
 
@@ -244,7 +247,7 @@ def test_partial_fits_between_changes_of_parameters_predict_or_raise(draws):
         assume(chosen["solver"] != "lbfgs" and chosen.get("class_weight") != "balanced")
         if model is None:
             model = problem.estimator(**chosen)
-        else:  # the layers stay as they are
+        else:  # The layers must not change.
             for name in ("hidden_layer_sizes", "activation", "dropout"):
                 chosen.pop(name, None)
             model.set_params(**chosen)
@@ -278,7 +281,7 @@ def test_warm_starts_after_changes_of_parameters_predict_or_raise(draws):
         chosen = draws.draw(parameters(problem))
         if not hasattr(model, "coefs_"):
             model, given_now = problem.estimator(), {}
-        else:  # the layers stay as they are
+        else:  # The layers must not change.
             for name in ("hidden_layer_sizes", "activation", "dropout"):
                 chosen.pop(name, None)
             if chosen["solver"] == "lbfgs":
@@ -313,7 +316,7 @@ OF_CLASSIFIER = ("focal_gamma", "label_smoothing", "class_weight")
 @pytest.mark.parametrize("name", list(INVALID))
 @pytest.mark.parametrize("is_fitted", [False, True], ids=["new", "fitted"])
 @given(st.data())
-@settings(max_examples=max(10, settings().max_examples // 10))  # for each of 82 cases
+@settings(max_examples=max(10, settings().max_examples // 10))  # There are 82 cases.
 def test_invalid_value_raises_an_error_that_names_the_parameter(name, is_fitted, draws):
     kind = FeedForwardRegressor if name in OF_REGRESSOR else FeedForwardClassifier
     if name not in OF_CLASSIFIER and draws.draw(st.booleans()):

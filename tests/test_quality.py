@@ -1,6 +1,7 @@
-"""What the features do for a model, on real data: effects that hold over seeds, and the examples.
+"""The features improve models on real data, over several seeds, as the examples say.
 
-Each margin was checked on 20 seeds or more: the mean of the few seeds here keeps well clear of it.
+Each margin was checked on 20 seeds or more, and the mean over the few seeds here is well clear of
+it.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def test_decoupled_decay_narrows_the_gap_between_training_and_validation():
 
 @functools.cache
 def deep(activation, normalization=None, depth=8, n_epochs=10, rate=0.001):
-    """Mean losses of epochs, and mean accuracy."""
+    """Return the mean loss of each epoch and the mean accuracy, over the seeds."""
     runs = [
         example("plot_deep_networks").train(
             depth, seed, n_epochs, rate, activation=activation, normalization=normalization
@@ -184,7 +185,7 @@ def test_sixteen_layers_learn_better_than_with_relu(activation):
 
 @pytest.fixture(scope="module")
 def curve():
-    """Targets of the curve, one column for each seed, and the predictions for them."""
+    """Return the example and, for each seed, new rows of its curve, targets and predictions."""
     lab = example("plot_quantile_bands")
     pairs = []
     for seed in SEEDS:
@@ -196,7 +197,7 @@ def curve():
 def test_quantiles_cover_what_they_claim_on_new_rows(curve):
     lab, pairs = curve
     coverage = np.mean([lab.coverage(y, predicted) for _, y, predicted in pairs], axis=0)
-    # What is learned is a sample too, of 2000 rows for each seed.
+    # The training rows are a sample too, of 2000 rows for each seed.
     n_rows = len(pairs) / (1 / 5000 + 1 / 2000)
     assert (np.abs(coverage - lab.LEVELS) < 3.5 * lab.standard_error(n_rows)).all()
 
@@ -205,14 +206,14 @@ def test_quantiles_follow_those_of_the_distribution(curve):
     lab, pairs = curve
     for X, _, predicted in pairs:
         true = lab.true_quantiles(X[:, 0])
-        # A band of equal width for all rows, the best there is, is more than twice as far.
+        # The best band of equal width for all rows is more than twice as far from the truth.
         equal = true.mean(axis=1, keepdims=True) + (true - true.mean(axis=1, keepdims=True)).mean(0)
         assert np.abs(predicted - true).mean() < 0.5 * np.abs(equal - true).mean()
 
 
 def test_quantiles_of_patients_cover_what_they_claim_in_other_folds():
     lab = example("plot_quantile_bands")
-    # Not three times as many patients for three seeds: it is the same ones that are predicted.
+    # Three seeds do not mean three times as many patients: all predict the same 442.
     coverage = np.mean([lab.coverage(*lab.predict_diabetes(seed)) for seed in SEEDS], axis=0)
     error = lab.standard_error(442)
     assert (np.abs(coverage - lab.LEVELS) < 3 * error).all()
@@ -221,8 +222,8 @@ def test_quantiles_of_patients_cover_what_they_claim_in_other_folds():
 def test_quantiles_never_cross_where_their_order_is_hard(curve):
     lab, pairs = curve
     assert all((np.diff(predicted, axis=1) >= 0).all() for _, _, predicted in pairs)
-    # Far from the rows that were learned from, and after an epoch only, nothing keeps the outputs
-    # of the levels apart but that they are sorted.
+    # Far from the training rows, and after only one epoch, nothing but the sorting keeps the
+    # outputs of the levels in order.
     X, y = lab.curve_data(200)
     network = FeedForwardRegressor("quantile", quantile=lab.LEVELS, max_iter=1, random_state=0)
     predicted = network.fit(X, y).predict(np.linspace(-100, 100, 2001)[:, None])
@@ -346,7 +347,7 @@ def test_early_stopping_restores_the_epoch_that_the_scorer_likes_best(scoring, a
 
     score = get_scorer("neg_log_loss" if scoring == "loss" else scoring)(network, X_val, y_val)
     assert score == pytest.approx(network.validation_scores_[best], rel=1e-10)
-    # The reference: a training that ends with that epoch.
+    # The reference is a training that ends with that epoch.
     ended = FeedForwardClassifier(**network.get_params())
     ended.set_params(early_stopping=False, n_iter_no_change=np.inf, max_iter=best + 1).fit(X, y)
     restored = [*network.coefs_, *network.intercepts_, *network.module_state_.values()]
@@ -374,7 +375,7 @@ def test_callbacks_record_what_they_are_told(tmp_path):
         [0.005 * 0.5 ** (epoch // 15) for epoch in range(31)]
     )
     distance = history[:, "distance"]
-    # Half the rate, about half the way in as many epochs.
+    # With half the learning rate, the weights move about half as far in as many epochs.
     assert distance[-1] - distance[15] < distance[14] - distance[0]
 
 

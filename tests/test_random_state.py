@@ -1,4 +1,4 @@
-"""`random_state`: an int, a generator that several fits share, or NumPy's global one."""
+"""`random_state` may be an int, a generator that fits share, or None for NumPy's global one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_no_random_state_draws_from_numpys_global_generator_as_scikit_learn(targ
     left = []
     for estimator in (theirs, ours):
         np.random.seed(0)
-        np.random.randn()  # keeps a second gaussian
+        np.random.randn()  # makes NumPy cache a second gaussian
         estimator.fit(X, y).fit(X, y)
         left.append(repr(np.random.get_state()))
     assert_same_weights(theirs, ours)
@@ -62,7 +62,7 @@ def test_random_state_object_is_advanced_as_scikit_learn_advances_it(target, par
 
 
 def first_call(target, y):
-    """What the first `partial_fit` needs."""
+    """Return the additional arguments of the first `partial_fit`."""
     if KINDS[target][1] is FeedForwardRegressor:
         return {}
     return {"classes": np.arange(y.shape[1]) if y.ndim == 2 else np.unique(y)}
@@ -143,7 +143,7 @@ def test_what_scikit_learn_does_not_draw_moves_no_stream(parameters):
         left.append((repr(np.random.get_state()), torch.get_rng_state().tolist()))
     assert left[0] == left[1]
     np.random.seed(0)
-    assert_bit_equal(clone(ours).fit(X, y), ours)  # and yet it is decided by NumPy's
+    assert_bit_equal(clone(ours).fit(X, y), ours)  # NumPy's generator still decides the draws
 
 
 @pytest.mark.parametrize("made", ["by the module", "in a step"])

@@ -1,4 +1,4 @@
-"""Independent references: linear models at the same penalty, and the published rules."""
+"""Models equal independent references: linear models of the same penalty, and published rules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sknn._input import _targets
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-# Without a hidden layer the network is a linear model, with one optimum.
+# Without a hidden layer the network is a linear model, which has one optimum.
 LINEAR = {
     "hidden_layer_sizes": (),
     "solver": "lbfgs",
@@ -31,7 +31,8 @@ LINEAR = {
     "max_iter": 5000,
     "random_state": 0,
 }
-# Piecewise linear losses have no gradient that vanishes: small steps come close to the optimum.
+# The gradient of a piecewise linear loss does not vanish near the optimum, so the steps must be
+# small to come close to it.
 DESCENT = {
     "hidden_layer_sizes": (),
     "solver": "adam",
@@ -47,7 +48,7 @@ DESCENT = {
 
 @pytest.fixture(autouse=True)
 def run_to_the_optimum(monkeypatch):
-    """Let L-BFGS go on where SciPy would end it, at a relative gain of 2e-9."""
+    """Let L-BFGS continue where SciPy would stop, which is at a relative gain of 2e-9."""
     minimize = scipy.optimize.minimize
 
     def patient(*args, options, **kwargs):
@@ -90,7 +91,7 @@ def test_regressor_without_hidden_layer_is_ridge(alpha, weighted):
 @pytest.mark.parametrize("alpha", [0.0, 0.05])
 def test_poisson_regressor_without_hidden_layer_is_the_generalized_linear_model(alpha):
     X, y = TARGETS["counts"]
-    # The GLM divides its deviance by n, and its penalty not; ours divides both.
+    # scikit-learn's GLM divides the deviance by n but not the penalty. Ours divides both.
     ours = FeedForwardRegressor(loss="poisson", alpha=alpha * len(X), **LINEAR).fit(X, y)
     theirs = PoissonRegressor(alpha=alpha, tol=1e-10, max_iter=5000).fit(X, y)
     assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-4)
@@ -110,7 +111,7 @@ def test_gamma_regressor_without_hidden_layer_is_the_generalized_linear_model(al
 
 
 def assert_near_the_least_pinball_loss(X, y, prediction, level, weight=None, rtol=2e-3):
-    """That predictions of a linear model have almost the loss of the best one, from above."""
+    """Assert that the loss of a linear model is just above the least possible loss."""
     best = QuantileRegressor(quantile=level, alpha=0, solver="highs").fit(X, y, weight)
     least, loss = (
         mean_pinball_loss(y, p, alpha=level, sample_weight=weight)
@@ -145,7 +146,7 @@ def test_quantile_levels_without_hidden_layer_each_near_their_linear_program():
     lines = X @ ours.coefs_[0] + ours.intercepts_[0]
     for level, line in zip(levels, lines.T, strict=True):
         assert_near_the_least_pinball_loss(X, y, line, level)
-    # Predictions are the lines, sorted, which lowers the sum of their losses.
+    # The predictions are the sorted lines. Sorting does not raise the sum of their losses.
     assert_allclose(ours.predict(X), np.sort(lines), rtol=1e-12)
     sums = [
         sum(mean_pinball_loss(y, p[:, k], alpha=level) for k, level in enumerate(levels))
@@ -206,7 +207,8 @@ def test_class_weight_without_hidden_layer_is_that_of_logistic_regression(class_
 
 @pytest.mark.parametrize("target", ["binary", "multiclass"])
 def test_label_smoothing_without_hidden_layer_is_logistic_regression_on_weighted_copies(target):
-    # A row of the smoothed label y (1 - e) + e / K is K rows, one of each label, so weighted.
+    # A row with the smoothed label y (1 - e) + e / K counts as K rows, one of each label, with the
+    # values of the smoothed label as their weights.
     X, y = TARGETS[target]
     smoothing, n_classes = 0.2, len(np.unique(y))
     ours = FeedForwardClassifier(alpha=1.0, label_smoothing=smoothing, **LINEAR).fit(X, y)

@@ -1,4 +1,7 @@
-"""With `random_state` given, results are bit-identical: anywhere, after anything."""
+"""With a given `random_state`, results are bit-identical in any thread, process and global state.
+
+What ran before in the process does not change them either.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from torch.optim.lr_scheduler import StepLR
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
-from sknn._network._products import TorchProducts
+from sknn._network._matrix_products import TorchProducts
 from sknn._training import _train
 
 pytestmark = [
@@ -46,14 +49,14 @@ KINDS = {
 
 
 def data(target):
-    """A hundred rows, of all classes."""
+    """Return a hundred rows with all classes, and their targets."""
     X, y = TARGETS[target]
     rows = np.random.RandomState(0).permutation(len(X))[:100]
     return X[rows], y[rows]
 
 
 class Mixing(torch.nn.Module):
-    """An activation with initial weights that torch draws, which draws in training too."""
+    """An activation that draws from torch's generator for its initial weights and in training."""
 
     def __init__(self):
         super().__init__()
@@ -119,7 +122,7 @@ def has_partial_fit(estimator):
 
 
 def results(estimator, X, y):
-    """What a fit gives and, after it, a `partial_fit`: predictions and scores."""
+    """Return the estimator and its score, predictions and weights after `fit` and `partial_fit`."""
     estimator.fit(X, y)
     given = [estimator.score(X, y)]
     for method in ("predict", "predict_proba", "predict_log_proba"):
@@ -145,7 +148,7 @@ def assert_as_usual(name, target, actual):
         assert np.asarray(left).dtype == np.asarray(right).dtype
 
 
-# --- What a caller may have set ---------------------------------------------------------------
+# --- State that a caller may have set ---------------------------------------------------------
 
 
 @contextmanager
@@ -160,7 +163,7 @@ def changed(get, put, value):
 
 @contextmanager
 def drawn_from():
-    """All global generators somewhere else, with a gaussian kept for the next draw."""
+    """Move all global generators elsewhere, with a gaussian cached for the next draw."""
     state = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(5)
     np.random.seed(6)
@@ -199,14 +202,14 @@ def without_subnormals():
 def warnings_as_errors():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.simplefilter("ignore", ConvergenceWarning)  # three epochs are few
+        warnings.simplefilter("ignore", ConvergenceWarning)  # three epochs do not converge
         warnings.filterwarnings("ignore", message="dtype='bfloat16' is slower")
         yield
 
 
 @contextmanager
 def another_locale():
-    # With a decimal comma where the system has it.
+    # The first two have a decimal comma, but not every system has them.
     for name in ("de_DE.UTF-8", "fr_FR.UTF-8", "C.UTF-8"):
         try:
             with changed(
@@ -263,7 +266,7 @@ def test_results_do_not_depend_on_what_the_caller_has_set(name, target, setting)
 @pytest.mark.parametrize("setting", ["autocast", "medium precision of products", "default device"])
 @pytest.mark.parametrize("name", ["adam", "adam, float32", "dropout"])
 def test_settings_do_not_matter_to_torchs_own_products(name, setting, monkeypatch):
-    # Those of large networks on many threads.
+    # Torch computes the products of large networks on many threads.
     monkeypatch.setattr(_train, "products_of", lambda *_: TorchProducts)
     X, y = TARGETS["multiclass"]
     estimators = []
@@ -298,7 +301,7 @@ def test_callbacks_and_losses_see_torch_as_it_comes():
 
 
 def test_fits_of_bfloat16_inside_of_autocast_do_not_keep_old_weights():
-    # Autocast keeps its copies of the weights until the outermost one ends.
+    # Autocast keeps its copies of the weights until the outermost autocast context ends.
     X, y = TARGETS["multiclass"]
     estimator = new("batch normalization, bfloat16", "multiclass", max_iter=20)
     expected = clone(estimator).fit(X, y)
@@ -383,7 +386,7 @@ def test_fit_in_another_thread_gives_the_same_results(name, target):
 
 
 def print_digest():
-    """For other processes: one number for the results of all runs."""
+    """Print one digest of the results of all runs. Other processes call this."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     digest = hashlib.sha256()
@@ -413,7 +416,7 @@ def digest_of_process(*flags, imports="", **environment):
 def test_results_do_not_depend_on_the_process(capsys):
     expected = digest_of_process(PYTHONHASHSEED="0")
     assert len(expected.strip()) == 64
-    # With PYTHONOPTIMIZE "2", without docstrings, skorch cannot be imported.
+    # PYTHONOPTIMIZE "2" removes docstrings, and skorch cannot be imported without them.
     others = {"PYTHONHASHSEED": "1234", "TORCHDYNAMO_DISABLE": "1", "LC_ALL": "C", "TZ": "UTC-9"}
     imports = "import skorch, torch, scipy.optimize, pandas"
     assert digest_of_process("-O", imports=imports, **others) == expected

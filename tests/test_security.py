@@ -1,4 +1,8 @@
-"""What SECURITY.md promises: no code from files, no network, no process, no file unless asked."""
+"""The promises of SECURITY.md hold.
+
+The package runs no code from files, uses no network, starts no process, and writes no file unless
+asked to.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +31,9 @@ NO_FUNCTIONS = {
     *("importlib.import_module", "yaml.load", "yaml.load_all", "yaml.unsafe_load"),
 }
 NO_PREFIXES = ("os.exec", "os.spawn", "os.posix_spawn")
-# numpy's readers unpickle if they are told to, as an argument after so many others.
+# NumPy's readers take `allow_pickle` as a positional argument after this many others.
 ALLOW_PICKLE_AFTER = {"numpy.load": 2, "numpy.lib.format.read_array": 1}
-# What examples do, and the package must not: they start themselves, and measure pickles.
+# Uses in examples that the package must not have: they start processes and measure pickles.
 OF_EXAMPLES = {
     "examples/benchmarks/__main__.py": {"importlib.import_module", "os.environ"},
     "examples/benchmarks/_fresh.py": {"ctypes", "multiprocessing"},
@@ -44,7 +48,7 @@ OF_EXAMPLES = {
 
 
 def violations(source):
-    """What a module uses of the above, as a set of names."""
+    """Return the names of the forbidden things that a module uses."""
     tree, found, names = ast.parse(source), set(), {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -63,9 +67,12 @@ def violations(source):
         return names.get(node.id, node.id) if isinstance(node, ast.Name) else None
 
     def may_unpickle(name, call):
-        """Whether a function is used otherwise than by a call that plainly forbids it."""
+        """Return whether a use of a function may unpickle.
+
+        A use is safe only if it is a call whose arguments plainly forbid unpickling.
+        """
         given = {k.arg: getattr(k.value, "value", None) for k in call.keywords} if call else {None}
-        if None in given:  # **options, or the function by another name
+        if None in given:  # the call has **options, or the function gets another name
             return True
         if name == "torch.load":
             return given.get("weights_only") is not True
@@ -84,7 +91,7 @@ def violations(source):
         if name == "torch.load" or name in ALLOW_PICKLE_AFTER:
             found |= {name} if may_unpickle(name, calls.get(id(node))) else set()
     for node in ast.walk(tree):
-        # Of the environment nothing may be changed: by item, or by a method of dicts.
+        # Nothing may change the environment, neither by item nor by a method of dicts.
         if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
             found |= {dotted(node.value)} & {"os.environ"}
         if isinstance(node, ast.Attribute) and dotted(node.value) == "os.environ":
@@ -157,7 +164,7 @@ def test_harmless_source_is_not_found(source):
 
 # --- what the interpreter sees ----------------------------------------------------------------
 
-# A process that writes down what it does, as Python tells it (PEP 578).
+# Code that makes a process report what it does, from Python's audit events (PEP 578).
 WATCH = """
 import json, os, sys
 
@@ -226,10 +233,13 @@ report("optimizer of torch, again")
 
 
 def seen_in(code, directory, cwd):
-    """What a process of its own did that runs some code, by part: acts, and variables changed."""
+    """Run some code in a new process and return what each part of it did.
+
+    The report on a part lists its audited acts and the environment variables that changed.
+    """
     (cwd / "temporary").mkdir()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(cwd / "temporary")}
-    environment.pop("TORCHINDUCTOR_CACHE_DIR", None)  # that torch sets in the process of the tests
+    environment.pop("TORCHINDUCTOR_CACHE_DIR", None)  # set by torch in the tests' process
     done = subprocess.run(
         [sys.executable, "-B", "-c", WATCH + code, directory],
         cwd=cwd,
@@ -244,7 +254,7 @@ def seen_in(code, directory, cwd):
 
 @pytest.fixture(scope="module")
 def fits(tmp_path_factory):
-    """A directory for checkpoints, and what fits did."""
+    """Return the working directory of the fits, and what each of them did."""
     cwd = tmp_path_factory.mktemp("elsewhere")
     return cwd, seen_in(FITS, cwd / "checkpoints", cwd)
 

@@ -1,4 +1,4 @@
-"""Numbers at the ends of their range, and sizes beyond the usual: finite, or a clear error."""
+"""Extreme numbers and unusual sizes give finite results or a clear error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._network._activations import ACTIVATIONS
 from sknn._network._inference import log_probabilities, probabilities
-from sknn._network._loss_functions import Constants
+from sknn._network._loss_formulas import Constants
 from sknn._network._losses import OUTPUT_ACTIVATIONS, classification_loss, regression_loss
 from sknn._network._solvers import clip_gradient_
 from sknn._training._stopping import inverse_scaling
@@ -39,7 +39,7 @@ LABELS = {
 
 
 def assert_sound(model, X):
-    """Assert that all that a model says of rows is finite, and that probabilities add up."""
+    """Assert that all predictions of a model are finite and that probabilities sum to one."""
     if isinstance(model, FeedForwardRegressor):
         assert np.isfinite(model.predict(X)).all()
         return
@@ -53,7 +53,7 @@ def assert_sound(model, X):
 
 
 def fit_or_advice(model, *arguments, match=NOT_FINITE):
-    """Fit and check the model, or check that the error says what to do."""
+    """Fit and check the model, or check that the error message says what to do."""
     try:
         model.fit(*arguments)
     except ValueError as error:
@@ -78,7 +78,8 @@ def test_huge_logits_have_finite_logarithms_and_probabilities_that_add_up(target
     clf.fit(X, LABELS[target])
     clf.coefs_[0] = np.sign(clf.coefs_[0]) * size
     assert_sound(clf, X)
-    # The logarithm is minus the distance to the largest logit, or the logit itself.
+    # A log-probability is minus the distance to the largest logit, or, for several labels, the
+    # logit itself where it is negative.
     raw = X.astype(dtype) @ clf.coefs_[0] + clf.intercepts_[0]
     both = np.stack([np.zeros_like(raw), raw]) if target == "multilabel" else raw
     if target == "binary":
@@ -163,7 +164,7 @@ def test_focal_loss_and_gradient_equal_those_of_many_digits():
 
         values = [float(value(mpmath.mpf(v))) for v in z[0].tolist()]
         slopes = [float(mpmath.diff(value, mpmath.mpf(v))) for v in z[0].tolist()]
-    # 1 - q of q near one has lost digits: 1e-16 of 3e-7, cubed.
+    # For q near one, 1 - q loses digits: its value of 3e-7 has an error of 1e-16, and is cubed.
     assert_allclose((loss.scale * terms)[0].numpy(), values, rtol=1e-8)
     assert_allclose(p[0].numpy(), slopes, rtol=1e-8)
 
@@ -222,7 +223,7 @@ def test_tiny_weights_take_the_penalty_beyond_float32_without_an_error_of_torch(
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("solver", ["lbfgs", "adam", "sgd"])
 @pytest.mark.parametrize(
     "rows",
     {
@@ -325,7 +326,7 @@ def test_clipping_holds_for_a_norm_beyond_float64(value):
 
 @pytest.mark.parametrize("kind", [FeedForwardClassifier, FeedForwardRegressor])
 def test_last_step_to_where_outputs_overflow_is_an_error(kind):
-    # The weights are still finite, and so is the loss, of the weights before the step.
+    # The weights are still finite, and so is the loss, computed before the step.
     model = kind(hidden_layer_sizes=(3, 3), max_iter=1, random_state=0, alpha=0.0)
     model.set_params(learning_rate_init=1e200, activation="leaky_relu")
     with pytest.raises(ValueError, match="with which the outputs are non-finite.*lower learning"):
@@ -335,7 +336,7 @@ def test_last_step_to_where_outputs_overflow_is_an_error(kind):
 
 @pytest.mark.parametrize("loss", ["poisson", "gamma"])
 def test_last_step_to_where_exponentials_overflow_is_an_error(loss):
-    # Weights of hundreds are enough.
+    # Weights in the hundreds suffice to overflow.
     rows, y = np.array([[3.0], [-1], [-1], [-2], [2]]), np.array([0.55, 1.17, 0.24, 2.11, 0.04])
     model = FeedForwardRegressor(loss, hidden_layer_sizes=(), solver="sgd", random_state=0)
     n_refused = 0
@@ -363,7 +364,7 @@ def test_early_stopping_under_divergence_keeps_a_sound_model(kind, dtype):
 # --- sizes ------------------------------------------------------------------------------------
 
 
-# scikit-learn 1.7 warns of it wherever it looks at labels.
+# scikit-learn 1.7 gives this warning wherever it inspects labels.
 @pytest.mark.filterwarnings("ignore:The number of unique classes is greater than 50%")
 @pytest.mark.parametrize(
     "dtype",

@@ -1,4 +1,4 @@
-"""The truth table of `warm_start` and `partial_fit`, each case against scikit-learn's MLP."""
+"""Every sequence of `fit`, `warm_start` and `partial_fit` equals scikit-learn's MLP."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SOLVERS = {
         "n_iter_no_change": 1,
     },
 }
-# Calls in a row; a refit between two partial fits is where stale state would show.
+# Sequences of calls. A refit between two partial fits would reveal stale state.
 CALLS = list(product(["fit", "partial_fit"], repeat=2)) + [
     ("partial_fit", "fit", "partial_fit"),
     ("fit", "partial_fit", "fit"),
@@ -53,7 +53,7 @@ CALLS = list(product(["fit", "partial_fit"], repeat=2)) + [
 
 
 def pair(target, **parameters):
-    """scikit-learn's estimator and ours, with equal parameters."""
+    """Return scikit-learn's estimator and ours for a target, with equal parameters."""
     parameters = {
         "random_state": 5,
         "max_iter": 4,
@@ -106,7 +106,7 @@ def test_calls_in_a_row_equal_scikit_learn(target, solver, warm_start, calls):
     X, y = TARGETS[target]
     theirs, ours = pair(target, warm_start=warm_start, **SOLVERS[solver])
     for i, call in enumerate(calls):
-        # Other rows, in another number, in each call; all of them hold all classes.
+        # Each call gets other rows and another number of them, always with all classes.
         rows = slice(i, None, i + 1)
         arguments = first_arguments(target, call) if i == 0 else {}
         for estimator in (theirs, ours):
@@ -147,10 +147,11 @@ def test_calls_in_a_row_with_one_random_state_object_equal_scikit_learn(warm_sta
 @pytest.mark.parametrize("solver", list(SOLVERS))
 @pytest.mark.parametrize("target", ["multiclass", "one output"])
 def test_two_fits_with_early_stopping_equal_scikit_learn(target, solver, warm_start):
-    # Where the second fit finds better weights. Where it does not, scikit-learn keeps its last
-    # weights, as its `coefs_` are the very arrays that it remembers as the best; we: the next test.
+    # Here the second fit finds better weights. When it does not, scikit-learn keeps its last
+    # weights, as its `coefs_` are the very arrays that it remembers as the best. The next test
+    # covers ours.
     X, y = TARGETS[target]
-    # `tol` would let the second fit stop before it has found anything better.
+    # The usual `tol` would let the second fit stop before it has found anything better.
     parameters = SOLVERS[solver] | {"tol": 1e-4, "n_iter_no_change": 10}
     parameters["learning_rate_init"] = 0.005
     theirs, ours = pair(
@@ -175,7 +176,7 @@ def test_warm_start_with_early_stopping_keeps_the_best_weights_of_all_fits():
         random_state=0,
     ).fit(X, y)
     best, coefs = estimator.best_validation_score_, [c.copy() for c in estimator.coefs_]
-    # With so large a rate no epoch of the second fit comes near.
+    # With such a large learning rate, no epoch of the second fit comes near the best score.
     estimator.set_params(learning_rate_init=1.0, max_iter=3).fit(X, y)
     assert max(estimator.validation_scores_[-3:]) < best
     assert estimator.best_validation_score_ == best
@@ -215,7 +216,7 @@ def test_partial_fit_with_early_stopping_raises_as_in_scikit_learn(target, begin
 
 
 def test_warm_start_of_fits_equals_one_long_fit_where_nothing_is_random_or_remembered():
-    # Plain gradient descent on all rows in order has no state but the weights.
+    # Plain gradient descent on all rows in order has no state other than the weights.
     X, y = TARGETS["multiclass"]
     _, short = pair(
         "multiclass",
@@ -521,7 +522,8 @@ def test_dtype_of_the_first_fit_stays_as_in_scikit_learn(target, first, second, 
 X_IRIS, Y_IRIS = TARGETS["multiclass"]
 
 
-# NumPy 1.23, of numbers beside strings in scikit-learn; ours are in test_bad_input.py.
+# NumPy 1.23 warns when scikit-learn compares numbers with strings. Our comparisons are tested in
+# tests/input/test_bad_input.py.
 @pytest.mark.filterwarnings("ignore:elementwise comparison failed:FutureWarning")
 @pytest.mark.parametrize(
     ("parameters", "calls"),

@@ -1,4 +1,4 @@
-"""Pictures of weights, by their data."""
+"""`WeightsDisplay` draws the weights of a network: tests of what is in the figures."""
 
 from __future__ import annotations
 

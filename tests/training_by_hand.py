@@ -1,4 +1,4 @@
-"""Networks that torch trains by hand, as the reference for solvers and schedules."""
+"""Networks trained by a plain torch loop, as the reference for solvers and schedules."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import sknn._training._train
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 
 RATE = 0.01
-# Where Adam's epsilon is this small, it does not matter before which root it is added.
+# With an epsilon this small, it does not matter whether Adam adds it before or after the root.
 NO_EPSILON = 1e-30
 SMALL = {
     "hidden_layer_sizes": (6, 5),
     "activation": "tanh",
     "alpha": 0.5,
-    "batch_size": 40,  # the last batch of 150 rows is a smaller one
+    "batch_size": 40,  # the last batch of the 150 rows is smaller
     "max_iter": 3,
     "n_iter_no_change": np.inf,
     "learning_rate_init": RATE,
     "shuffle": False,
     "random_state": 0,
 }
-# Iris comes class by class, which is no order to learn in.
+# The rows of Iris are sorted by class, so training without shuffling needs another order.
 _ORDER = np.random.RandomState(0).permutation(150)
 DATA = {name: tuple(a[_ORDER] for a in TARGETS[name]) for name in ("multiclass", "one output")}
 
@@ -38,13 +38,16 @@ def network(target, **parameters):
 
 
 def initial(estimator, X, y):
-    """The same estimator with its initial weights: a step of almost no length changes nothing."""
+    """Return a fitted clone that still has its initial weights.
+
+    A learning rate of 1e-300 makes a step too short to change a weight.
+    """
     still = {"solver": "sgd", "learning_rate": "constant", "warmup_fraction": 0.0, "max_iter": 1}
     return clone(estimator).set_params(**still, learning_rate_init=1e-300).fit(X, y)
 
 
 def sequential(model, activation):
-    """The layers of a fitted estimator, in torch."""
+    """Return a torch module with the layers and the weights of a fitted estimator."""
     modules = []
     for coef, intercept in zip(model.coefs_, model.intercepts_, strict=True):
         weight = torch.tensor(coef.T.copy())
@@ -61,10 +64,11 @@ def linear_layers(module):
 def trained_by_hand(
     estimator, X, y, optimizer, *, rates=None, max_norm=None, alpha=None, activation=nn.Tanh
 ):
-    """Train on the batches of an estimator that is not fitted yet, from its initial weights.
+    """Train a torch module on the batches and from the initial weights of an unfitted estimator.
 
-    `optimizer` makes one of a module; `rates` has the rate of each step. Returns the weights, the
-    biases and the loss of each epoch as the estimator has them.
+    `optimizer` is called with the module and returns its optimizer; `rates` holds the learning
+    rate of each step. Returns the weights, the biases and the loss of each epoch, in the layout of
+    the estimator's attributes.
     """
     module = sequential(initial(estimator, X, y), activation)
     alpha = estimator.alpha if alpha is None else alpha
@@ -116,12 +120,15 @@ def assert_same_weights(left, right):
 
 
 def of_parameters(optimizer_class, **options):
-    """A maker of an optimizer for `trained_by_hand`."""
+    """Return a function that makes the optimizer for `trained_by_hand`."""
     return lambda module: optimizer_class(module.parameters(), lr=RATE, **options)
 
 
 class NormalizedSGD(torch.optim.Optimizer):
-    """Steps of one length for each tensor, with momentum: nothing for one flat vector."""
+    """SGD with momentum that divides the gradient of each tensor by its norm.
+
+    Its steps would differ if all parameters were one flat vector.
+    """
 
     def __init__(self, params, lr=0.1, momentum=0.5):
         super().__init__(params, {"lr": lr, "momentum": momentum})
@@ -137,7 +144,7 @@ class NormalizedSGD(torch.optim.Optimizer):
 
 
 def break_step(patch, error, at):
-    """Raise in the `at`-th step of the next fits, counted from 1."""
+    """Raise `error` in the `at`-th training step from now on, counted from 1."""
     step = sknn._training._train.ClosedFormStep
     call = step.__call__
     n_calls = 0
@@ -153,7 +160,7 @@ def break_step(patch, error, at):
 
 
 def torch_adamw(alpha, **options):
-    """torch's, which decays the weights of the layers only."""
+    """Return a function that makes torch's AdamW, which decays only the layers' weights."""
 
     def make(module):
         layers = linear_layers(module)
@@ -167,7 +174,7 @@ def torch_adamw(alpha, **options):
 
 
 class VelocitySGD(torch.optim.Optimizer):
-    """scikit-learn's SGD: the rate is in the velocity, where torch's multiplies it."""
+    """SGD as in scikit-learn, whose velocity includes the rate. torch multiplies it by the rate."""
 
     def __init__(self, params, lr, momentum=0.9):
         super().__init__(params, {"lr": lr, "momentum": momentum})

@@ -1,7 +1,8 @@
-"""The examples that the gallery runs, in a directory of their own.
+"""Copy the examples that the gallery runs to a directory of their own.
 
 ``examples/`` also holds scripts that are only shown, and the benchmarks, whose README
-sphinx-gallery would take for the head of a section. So the gallery reads copies of ``plot_*.py``.
+sphinx-gallery would take for the heading of a section. So the gallery reads copies of
+``plot_*.py``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 
 HEADER = "GALLERY_HEADER.rst"
 
-# The order of the gallery, for those who read on; what is not named comes last, by name.
+# The gallery's order, for reading from start to end. Other examples come last, sorted by name.
 ORDER = (
     "first_network",
     "classification",
@@ -35,15 +36,15 @@ ORDER = (
 
 
 def place_of(filename: str) -> tuple[int, str]:
-    """Where a script stands in the gallery."""
+    """Return the sort key of a script in the gallery."""
     name = filename.removeprefix("plot_").removesuffix(".py")
     return (ORDER.index(name) if name in ORDER else len(ORDER)), name
 
 
 def stage(sources: dict[str, str], directory: Path) -> None:
-    """Make a directory hold these texts under these names, and no other files.
+    """Make a directory hold these texts under these names and no other files.
 
-    A file that is as it should be is left alone, so that a build finds it unchanged.
+    A file that already has the right text is not written, so that a build finds it unchanged.
     """
     directory.mkdir(exist_ok=True)
     for old in directory.iterdir():
@@ -62,6 +63,6 @@ def _stage_examples(app, config) -> None:
 
 
 def setup(app) -> dict[str, bool]:
-    """Copy before sphinx-gallery reads."""
+    """Copy the examples before sphinx-gallery reads them."""
     app.connect("config-inited", _stage_examples, priority=1)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,6 +1,6 @@
-"""Formulas as MathML, which browsers show by themselves: no script, no fonts, no network.
+"""Write formulas as MathML, which browsers show without a script, fonts or the network.
 
-A renderer for ``html_math_renderer``, by the converter that comes with docutils.
+This is a renderer for ``html_math_renderer`` that uses the converter of docutils.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
 
-# Text within a formula, in which docutils keeps the backslash of an underscore, and does not know
-# that of a typewriter; and a command that it has by another name only.
+# LaTeX that docutils does not convert: in text within a formula it keeps the backslash before an
+# underscore, it does not know the command for typewriter text, and it has \dots only under another
+# name.
 _TEXT = re.compile(r"\\text(?:tt)?\{((?:[^{}\\]|\\.)*)\}")
 _DOTS = re.compile(r"\\dots(?![a-zA-Z])")
 
@@ -27,7 +28,7 @@ def _as_docutils_has_it(formula: str) -> str:
 
 
 def _markup(node: nodes.Element, as_block: bool) -> str:
-    """The MathML of a formula; what cannot be converted is a warning, and shown as it is."""
+    """Return the MathML of a formula, or warn and return its source if it cannot be converted."""
     try:
         return tex2mathml(_as_docutils_has_it(node.astext()), as_block=as_block)
     except MathError as error:
@@ -42,7 +43,7 @@ def visit_inline(translator, node: nodes.math) -> None:
 
 
 def visit_display(translator, node: nodes.math_block) -> None:
-    """Write a formula of its own, with a number if it has a label."""
+    """Write a displayed formula, with a number if it has a label."""
     translator.body.append(translator.starttag(node, "div", CLASS="math notranslate"))
     if node["number"]:
         translator.body.append(f'<span class="eqno">({node["number"]})')
@@ -53,6 +54,6 @@ def visit_display(translator, node: nodes.math_block) -> None:
 
 
 def setup(app) -> dict[str, bool]:
-    """Register the renderer."""
+    """Register the renderer with Sphinx."""
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_display, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""The reference: a page for each name in ``sknn.__all__``, so that none can be forgotten."""
+"""Write the reference: one page for each name in ``sknn.__all__``, so that none is missing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ TEMPLATES = Path(__file__).resolve().parent.parent / "_templates"
 
 
 def members(thing: type) -> dict[str, Any]:
-    """Public methods and properties of a class that this package defines, in alphabetical order.
+    """Return the public members of a class that this package defines, in alphabetical order.
 
-    Left out are scikit-learn's own, such as `get_params`, and the `set_fit_request` and the like
-    that it makes for every estimator.
+    Methods that scikit-learn defines, such as `get_params`, or makes for every estimator, such as
+    `set_fit_request`, are left out.
     """
     found = {}
     for name in sorted(dir(thing)):
@@ -27,7 +27,7 @@ def members(thing: type) -> dict[str, Any]:
 
 
 def inherited(thing: type) -> list[str]:
-    """Names of the other public methods: scikit-learn defines or makes them."""
+    """Return the names of the other public methods, which scikit-learn defines or makes."""
     return [
         name
         for name in sorted(dir(thing))
@@ -38,7 +38,7 @@ def inherited(thing: type) -> list[str]:
 
 
 def public_objects(package: Any) -> dict[str, Any]:
-    """All that is public: what `__all__` names, and the members of the classes among it."""
+    """Return all public objects by name: those in `__all__`, and the members of its classes."""
     found = {}
     for name in package.__all__:
         found[name] = getattr(package, name)
@@ -48,7 +48,7 @@ def public_objects(package: Any) -> dict[str, Any]:
 
 
 def sections(package: Any) -> dict[str, list[str]]:
-    """The public names, under the headings of the reference."""
+    """Return the public names under each heading of the reference."""
     things = {name: getattr(package, name) for name in package.__all__}
     classes = [name for name, thing in things.items() if inspect.isclass(thing)]
     estimators = [name for name in classes if hasattr(things[name], "fit")]
@@ -61,7 +61,7 @@ def sections(package: Any) -> dict[str, list[str]]:
 
 
 def pages(package: Any) -> dict[str, str]:
-    """The reStructuredText of every page, by the name of its file."""
+    """Return the reStructuredText of every page, by the name of its file."""
     import jinja2
 
     loader = jinja2.FileSystemLoader(TEMPLATES)
@@ -92,12 +92,12 @@ def _write_pages(app, config) -> None:
 
 
 def link_pages(app, what, name, thing, options, lines: list[str]) -> None:
-    """Make links of the pages that a docstring names, such as docs/persistence.md."""
+    """Turn the names of pages in a docstring, such as docs/persistence.md, into links."""
     lines[:] = [re.sub(r"\bdocs/([a-z_/]+)\.md\b", r":doc:`/\1`", line) for line in lines]
 
 
 def setup(app) -> dict[str, bool]:
-    """Write the pages before Sphinx looks for pages."""
+    """Write the reference pages before Sphinx looks for pages."""
     app.connect("config-inited", _write_pages)
     app.connect("autodoc-process-docstring", link_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

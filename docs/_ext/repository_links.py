@@ -1,8 +1,8 @@
-"""Links between files of the repository, as links between pages of the site.
+"""Turn links between files of the repository into links between pages of the site.
 
-The pages are read on GitHub too, so their links name files. Most of these have a page here, under
-another name: an example is a page of the gallery, ``SECURITY.md`` a page that includes it. A file
-without a page, such as a test, is offered as it is.
+The pages are read on GitHub too, so their links name files. Most of these files have a page of
+another name on the site: an example is a page of the gallery, and a page includes ``SECURITY.md``.
+A link to a file without a page, such as a test, leads to the file itself.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 
-# Files outside of docs/, and the pages that show them.
+# Files outside docs/, and the pages that show them.
 PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -20,13 +20,14 @@ PAGES = {
     "examples/benchmarks/README.md": "benchmarks.md",
 }
 
-# The target of a Markdown link: no scheme, not only an anchor. Code is left out by `_CODE`.
+# `_LINK` matches the target of a Markdown link that has no scheme and is not only an anchor.
+# `_CODE` matches code, in which links are left as they are.
 _LINK = re.compile(r"(?<=\]\()(?![a-z][a-z0-9+.-]*:|#|/|<)([^)#\s]+)(#[^)\s]+)?(?=\))")
 _CODE = re.compile(r"^(```|~~~).*?^\1|`[^`\n]+`(?!\])", re.MULTILINE | re.DOTALL)
 
 
 def page_of(path: str) -> str | None:
-    """The page, relative to docs/, that shows a file of the repository, if there is one."""
+    """Return the page, relative to docs/, that shows a file of the repository, or None."""
     if path in PAGES:
         return PAGES[path]
     if path.startswith("docs/"):
@@ -38,13 +39,13 @@ def page_of(path: str) -> str | None:
 
 
 def anchor_of(path: str) -> str | None:
-    """The heading of a script on the page of the scripts that the gallery does not run."""
+    """Return the anchor of a script on the page of scripts outside the gallery, or None."""
     script = re.fullmatch(r"examples/(\w+)\.py", path)
     return f"#{script[1]}py" if script else None
 
 
 def rewrite(text: str, source: Path, root: Path, page: Path) -> str:
-    """Markdown of the file `source` with the links that it needs as a part of `page`."""
+    """Return the Markdown of the file `source` with the links that it needs as part of `page`."""
 
     def target(match: re.Match) -> str:
         path = Path(os.path.normpath(source.parent / match[1]))
@@ -79,7 +80,7 @@ def _rewrite_included(app, path: Path, docname: str, source: list[str]) -> None:
 
 
 def setup(app) -> dict[str, bool]:
-    """Rewrite pages, and what they include, as they are read."""
+    """Rewrite the links of pages, and of the files that they include, as Sphinx reads them."""
     app.connect("source-read", _rewrite_page)
     app.connect("include-read", _rewrite_included)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -31,11 +31,11 @@ from examples.benchmarks._timing import SPINNING, microseconds
 from sknn import FeedForwardClassifier
 from sknn._data._batches import DENSE_FROM, Batches
 from sknn._network._activations import ACTIVATIONS
+from sknn._network._loss_meter import LossMeter
 from sknn._network._losses import LOSSES
-from sknn._network._meter import LossMeter
+from sknn._network._matrix_products import NumPyProducts, TorchProducts
 from sknn._network._module import initial_parameters
 from sknn._network._parameters import FlatParameters
-from sknn._network._products import NumPyProducts, TorchProducts
 from sknn._network._solvers import Adam
 from sknn._network._steps import ClosedFormStep, flops_per_step
 from sknn._platform._threads import is_worth_sharing

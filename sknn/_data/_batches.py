@@ -15,8 +15,8 @@ import numpy as np
 import scipy.sparse
 import torch
 
+from sknn._data._device_transfers import Transfer
 from sknn._data._rows import DenseRows, open_rows, open_targets
-from sknn._data._transfers import Transfer
 from sknn._platform._compat import feature_major
 from sknn._platform._devices import torch_dtype
 
@@ -109,9 +109,11 @@ class Batches(RowOrder):
     Parameters
     ----------
     X : ndarray or CSR matrix of shape (n_samples, n_features)
+        Rows of the data set.
     y : ndarray of shape (n_samples, n_columns)
         Encoded targets.
     sample_weight : ndarray of shape (n_samples,) or None
+        Weights of the rows.
     rows : ndarray of int or None
         Numbers of the rows to take, in this order. None means all rows. The array is shuffled in
         place.

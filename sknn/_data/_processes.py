@@ -25,7 +25,7 @@ _OF_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 class OneProcess:
-    """The only process that trains a network; it has nobody to talk to.
+    """The only process that trains a network, with the methods that a group has.
 
     Attributes
     ----------
@@ -81,6 +81,7 @@ class Processes(OneProcess):
     Parameters
     ----------
     group : torch.distributed.ProcessGroup
+        The group, to which this process belongs.
     """
 
     is_group = True
@@ -107,8 +108,8 @@ class Processes(OneProcess):
         if failed:
             listed = "; ".join(f"process {rank}: {text}" for rank, text in failed.items())
             raise RuntimeError(
-                f"Process {self.rank} of {self.size} has not begun to train, as others of"
-                f" process_group have failed before. {listed}"
+                f"Process {self.rank} of {self.size} has not begun to train, because other"
+                f" processes of process_group have failed. {listed}"
             )
 
     def sum_(self, tensor: torch.Tensor) -> None:
@@ -157,7 +158,7 @@ class Processes(OneProcess):
             raise RuntimeError(
                 f"Process {self.rank} of {self.size} cannot go on: another process of"
                 " process_group has ended, or has not answered in the time that the group allows."
-                " What has happened is in its own output. Start all of them again, as"
+                " Its own output says what has happened. Start all of them again, as"
                 " `torchrun --max-restarts` does; with checkpoint_dir, training goes on from the"
                 " last checkpoint."
             ) from error

@@ -1,4 +1,4 @@
-"""The rows of a data set, given out some at a time on a device, as steps and predictions need."""
+"""Give out the rows of a data set a part at a time, on the device that computes with them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import scipy.sparse
 import torch
 
 from sknn._data._csr import csr_slice, csr_take
-from sknn._data._transfers import Transfer
+from sknn._data._device_transfers import Transfer
 from sknn._platform import _compat
 from sknn._platform._devices import fits, torch_dtype
 
@@ -84,7 +84,7 @@ class DenseRows:
 
 
 class StreamedRows:
-    """Rows of an array that stays where it is, converted and moved to the device some at a time.
+    """Rows of an array that stays where it is; parts are converted and moved to the device.
 
     This is for arrays in a file, of another dtype than that of the computation, or too large for
     the memory of the device.
@@ -208,8 +208,8 @@ def placed(
     """Return a tensor on the device and in the dtype of the steps, in C order.
 
     So a tensor is moved and converted once, and not at all if nothing about it has to change.
-    Anything else than a tensor is returned as it is. The result is an array on the CPU if that is
-    the device, or if the tensor would fill the memory of the device.
+    Anything else is returned unchanged. The result is an array on the CPU if that is the device, or
+    if the tensor would fill the memory of the device.
     """
     if not isinstance(X, torch.Tensor):
         return X
@@ -232,7 +232,9 @@ def open_rows(
     Parameters
     ----------
     X : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
+        Rows of the data set.
     device : torch.device
+        The device on which steps are computed.
     batch_size : int
         Number of rows in the largest batch.
     dtype : torch.dtype, default=None

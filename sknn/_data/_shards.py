@@ -19,7 +19,7 @@ import torch
 from sknn._data._batches import Batch, RowOrder
 from sknn._data._processes import OneProcess, Processes
 from sknn._data._rows import open_rows, open_targets
-from sknn._data._split import ValidationSet
+from sknn._data._validation_split import ValidationSet
 from sknn._platform._compat import feature_major
 
 
@@ -30,6 +30,8 @@ class AllRows:
     ----------
     n_rows : int
         Number of rows of this process.
+    processes : OneProcess, default=None
+        The processes that train the network. By default there is only this one.
 
     Attributes
     ----------
@@ -62,7 +64,7 @@ class AllRows:
         return rows
 
     def of_all(self, values: np.ndarray) -> np.ndarray:
-        """Return one value, or one row of values, for each row of all processes."""
+        """Return the values of the rows of all processes, by rank, given those of this process."""
         return values
 
     def validation_of_all(self, data: ValidationSet, dtype: np.dtype) -> ValidationSet:
@@ -88,8 +90,9 @@ class Shards(AllRows):
     Parameters
     ----------
     processes : Processes
+        The processes of the group.
     facts : dict
-        What must be equal in all processes, by the name that an error gives it.
+        Facts that must be equal in all processes, by the names that an error gives them.
     n_rows : int
         Number of rows of this process.
 
@@ -159,6 +162,7 @@ class ShardBatches(RowOrder):
     Parameters
     ----------
     shards : Shards
+        The division of the rows among the processes.
     X, y : ndarray or CSR matrix, ndarray
         Rows and encoded targets of this process.
     sample_weight : ndarray of shape (n_samples,) or None
@@ -234,7 +238,7 @@ class ShardBatches(RowOrder):
         return Batch(X, feature_major(y), share, total, n_rows, n_shared=size)
 
     def row_numbers(self, batch: Batch) -> np.ndarray:
-        """Which rows of this process's `X` the batch that was yielded last holds."""
+        """Return the numbers of the rows of this process that the last yielded batch holds."""
         return self._own
 
 
@@ -250,7 +254,7 @@ class Pieces:
     size : int
         Number of rows in a piece.
     shards : AllRows
-        Which rows of the batch this process holds.
+        The division of the rows among the processes.
     device, dtype, values, operand
         The same as for `Batches`.
 

@@ -92,7 +92,7 @@ def right_axes_of(ax: Any, label: str) -> Any:
 
 
 def n_colors_taken(ax: Any) -> int:
-    """Return how many of `COLORS`, from the first on, the lines on axes have already."""
+    """Return how many of `COLORS`, from the first on, are already used by lines on axes."""
     from matplotlib.colors import to_rgba
 
     taken = {to_rgba(line.get_color()) for line in ax.lines}

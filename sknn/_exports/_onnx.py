@@ -35,7 +35,7 @@ except ImportError as error:
         ' pip install "sknn[onnx]".'
     ) from error
 
-from sknn._exports._folding import folded
+from sknn._exports._batch_norm_folding import folded
 from sknn._exports._onnx_nodes import (
     ACTIVATIONS,
     Nodes,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto, numpy_helper
 
-from sknn._exports._folding import EPSILON
+from sknn._exports._batch_norm_folding import EPSILON
 
 if TYPE_CHECKING:
     from skl2onnx.common._container import ModelComponentContainer

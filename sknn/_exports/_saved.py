@@ -1,4 +1,4 @@
-"""Files of estimators, which hold no code: saving and loading.
+"""Save estimators in files that hold no code, and load them.
 
 `FORMAT` is the one number that says how the document of `_document` is to be read. A new parameter
 does not raise the number: an older file lacks the parameter, which then has its default. If
@@ -26,9 +26,9 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import make_constraint, validate_parameter_constraints
 
-from sknn._exports import _attributes
+from sknn._exports import _saved_attributes
 from sknn._files import _container
-from sknn._files._plain import Allowance, Codec, Kind, records_of, table_of
+from sknn._files._plain_values import Allowance, Codec, Kind, records_of, table_of
 from sknn._input import _targets
 from sknn._network._solver_options import state_names
 from sknn._platform._version import __version__
@@ -82,9 +82,9 @@ def save(estimator: BaseEstimator, path: str | os.PathLike) -> None:
     kind = type(estimator)
     if _MODULES.get(kind.__qualname__) != kind.__module__:
         raise ValueError(
-            f"{kind.__qualname__} of {kind.__module__} cannot be saved: a file names one of"
-            f" {', '.join(_MODULES)}, and no class of others. Use pickle or joblib, whose files"
-            " only those may load who trust their maker."
+            f"{kind.__qualname__} of {kind.__module__} cannot be saved: a file can hold only"
+            f" {' or '.join(_MODULES)}, and no other class. Use pickle or joblib, and load such a"
+            " file only if you trust whoever has made it."
         )
     document, arrays = _document(estimator)
     pieces = _container.pack(document, arrays)
@@ -138,7 +138,7 @@ def _document(estimator: BaseEstimator) -> tuple[dict[str, Any], list[tuple[str,
         parameters["process_group"] = None
     trees = {name: encoded(name, value, "parameter") for name, value in parameters.items()}
     is_classifier = not estimator._numeric_targets
-    known = (*_attributes.allowed(is_classifier), *_attributes.NOT_AS_THEY_ARE)
+    known = (*_saved_attributes.allowed(is_classifier), *_saved_attributes.NOT_AS_THEY_ARE)
     for name, value in attributes.items():
         if name == "_skl_callbacks":
             kinds = ", ".join(type(callback).__name__ for callback in value)
@@ -149,7 +149,7 @@ def _document(estimator: BaseEstimator) -> tuple[dict[str, Any], list[tuple[str,
     attribute_trees = {
         name: encoded(name, value, "attribute")
         for name, value in plain.items()
-        if name in known and name not in _attributes.NOT_AS_THEY_ARE
+        if name in known and name not in _saved_attributes.NOT_AS_THEY_ARE
     }
     if refused:
         raise ValueError(
@@ -157,11 +157,11 @@ def _document(estimator: BaseEstimator) -> tuple[dict[str, Any], list[tuple[str,
             f" {'; '.join(refused)}. Allowed are numbers, strings, None, arrays, instances of"
             " numpy.random.RandomState, and lists, tuples and dicts of them. Set parameters to such"
             " values by set_params, set no callbacks by set_callbacks(), delete attributes of your"
-            " own, and save then; or use pickle or joblib, whose files only those may load who"
-            " trust their maker."
+            " own, and save then; or use pickle or joblib, and load such a file only if you trust"
+            " whoever has made it."
         )
     try:
-        _attributes.check({**plain, "_history": []} if plain else {}, is_classifier)
+        _saved_attributes.check({**plain, "_history": []} if plain else {}, is_classifier)
     except ValueError as error:
         raise ValueError(f"This {type(estimator).__name__} cannot be saved: {error}.") from error
     document = {
@@ -181,7 +181,7 @@ def _document(estimator: BaseEstimator) -> tuple[dict[str, Any], list[tuple[str,
 
 def _plain_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes in the form in which a file holds them."""
-    plain = {k: v for k, v in attributes.items() if k not in _attributes.NOT_AS_THEY_ARE}
+    plain = {k: v for k, v in attributes.items() if k not in _saved_attributes.NOT_AS_THEY_ARE}
     if "_history" in plain:
         plain["_history"] = table_of(plain["_history"])
     if "_label_binarizer" in plain:
@@ -274,7 +274,7 @@ def _estimator(
     if attributes:
         if "_history" in attributes:
             attributes["_history"] = records_of(attributes["_history"], allowance)
-        _attributes.check(attributes, not kind._numeric_targets)
+        _saved_attributes.check(attributes, not kind._numeric_targets)
         attributes["callbacks_"] = []
         # As with a pickle, this makes the binarizer, and replaces a device that is absent by 'cpu'.
         estimator.__setstate__({**vars(estimator), **attributes})

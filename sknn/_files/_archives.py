@@ -1,4 +1,4 @@
-"""Reading of NumPy's archives (.npz) in such a way that a malicious file can do no harm.
+"""Read NumPy's archives (.npz) in such a way that a malicious file can do no harm.
 
 No code is run, since pickled objects are refused. The memory that a file takes is bounded by its
 size, since members that are compressed, overlap, or promise more numbers than they hold are
@@ -56,6 +56,6 @@ def _read_member(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
         for length in shape:
             n_values *= length
         if min(shape, default=0) < 0 or n_values * dtype.itemsize > member.file_size:
-            raise ValueError(f"an array of shape {shape} is larger than what holds it")
+            raise ValueError(f"an array of shape {shape} is larger than the archive that holds it")
     with members.open(member) as file:
         return np.lib.format.read_array(file, allow_pickle=False)

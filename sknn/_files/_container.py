@@ -1,4 +1,4 @@
-"""One file in the safetensors format for a document and arrays: writing and reading.
+"""Write and read a document and arrays as one file in the safetensors format.
 
 The file consists of eight bytes with the header's length, of the header, which is JSON, and of the
 arrays' bytes. The header holds the name, dtype, shape and place of each array. Its `__metadata__`
@@ -35,7 +35,7 @@ _ZEROS = b"0" * 64
 _BEGINNING = b'{"__metadata__":{"sknn":"{\\"sha256\\":\\"'
 # Largest size of a header, in bytes, that the safetensors library accepts.
 _MAX_HEADER = 100_000_000
-# Most bytes of memory that a value of JSON takes, with its key.
+# Largest number of bytes of memory that a value of JSON takes, with its key.
 _OF_A_VALUE = 150
 # The dtypes for which the format has names, in little-endian order.
 _DTYPES = ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
@@ -185,7 +185,7 @@ def read(path: str | os.PathLike) -> Contents:
     OSError
         If the file cannot be opened.
     ValueError
-        If it is not a file that `pack` has made, or not all of one.
+        If `pack` has not made the file, or the file is not complete.
     """
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # For a directory, `open` raises.
@@ -210,12 +210,12 @@ def _check_beginning(beginning: bytes, n_bytes: int) -> None:
         return
     for start, found in _OTHERS:
         if beginning.startswith(start):
-            raise ValueError(f"it is no file of sknn. {found}")
+            raise ValueError(f"it is not a file of sknn. {found}")
     if not n_bytes:
         raise ValueError("it is empty")
     if beginning[8:].startswith((b"{", b' {"')) and n_header <= n_bytes - 8:
-        raise ValueError("it is a safetensors file, but none that an estimator's save has made")
-    raise ValueError("it is no file of sknn")
+        raise ValueError("it is a safetensors file, but not one that an estimator's save has made")
+    raise ValueError("it is not a file of sknn")
 
 
 def _unpacked(data: bytes) -> Contents:
@@ -264,7 +264,7 @@ def _document(header: str) -> dict[str, Any]:
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        raise ValueError("a key of its document is there twice")
+        raise ValueError("a key of its document occurs twice")
     return made
 
 

@@ -1,7 +1,7 @@
-"""What the user gives `fit` and `predict`, as checked arrays.
+"""Check the data that the user gives to `fit` and `predict`, and convert them to arrays.
 
-The arrays have the dtype to compute in. Rows in files, and those of tensors on a device, may be
-left as they are where the computation converts them a part at a time.
+The arrays have the dtype to compute in. Rows in files, and tensors on a device, may keep another
+dtype where the computation converts them a part at a time.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _WITHOUT_Y = "no_validation"  # scikit-learn's name for rows that come without t
 
 @dataclass(frozen=True)
 class CheckedRows:
-    """Rows with their targets and weights, checked.
+    """Checked rows with their targets and weights.
 
     Attributes
     ----------
     X : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
-        Rows.
+        Rows to learn from, or to validate with.
     y : ndarray or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
         Targets as the user gave them.
     sample_weight : ndarray of shape (n_samples,) or None
@@ -56,7 +56,7 @@ class CheckedRows:
 
 
 def targets_of(y: Any, name: str) -> Any:
-    """Return targets or weights as scikit-learn takes them: a tensor as an array, on the host.
+    """Return targets or weights in a form that scikit-learn takes: a tensor becomes an array.
 
     Raises
     ------
@@ -71,24 +71,24 @@ def targets_of(y: Any, name: str) -> Any:
 def check_rows(
     estimator: BaseEstimator, X: Any, y: Any, sample_weight: Any, dtypes: list[type], reset: bool
 ) -> CheckedRows:
-    """Check what an estimator learns from; the estimator notes the names of the features.
+    """Check the rows, targets and weights that an estimator learns from.
 
     Parameters
     ----------
     estimator : BaseFeedForward
         The estimator that learns.
     X, y, sample_weight : object
-        Rows, and targets and weights as `targets_of` gives them.
+        Rows as the user gave them, and the targets and weights that `targets_of` returned.
     dtypes : list of type
         Dtypes to compute in; the first is the default.
     reset : bool
-        Whether the estimator learns the number and the names of the features.
+        Whether the estimator stores the number and the names of the features.
     """
     X = _frames.as_rows(X, "X")
     if len(dtypes) > 1 and _frames.is_float32(X):
         dtypes = [np.float32]
     X = array_or_device_tensor(X, "X", estimator.device, dtypes)
-    # scikit-learn's check refuses what float32 cannot hold; NumPy's warning would come before.
+    # scikit-learn's check refuses values that float32 cannot hold. NumPy would warn of them first.
     with np.errstate(over="ignore"), _frames.naming_columns(X):
         if _may_be_empty(estimator, X):
             X, _, dtype = _validated(estimator, X, _WITHOUT_Y, dtypes, reset)
@@ -154,9 +154,9 @@ def _validated(
 ) -> tuple[Any, Any, np.dtype | None]:
     """Do what scikit-learn's `validate_data` does, for rows of every kind.
 
-    A tensor is checked on its device, and rows in a file that no step can take as they are are
-    checked a part at a time; both stay as they are. Other rows become an array, or a CSR matrix, of
-    one of the dtypes.
+    A tensor is checked on its device. Rows in a file that must be converted before a step can use
+    them are checked a part at a time. Both are returned unchanged. Other rows become an array, or a
+    CSR matrix, of one of the dtypes.
 
     Returns
     -------
@@ -189,12 +189,12 @@ def _validated(
 
 
 def _may_be_empty(estimator: BaseEstimator, X: Any) -> bool:
-    """Whether there are no rows, while other processes of the group may have some."""
+    """Return whether there are no rows, while other processes of the group may have some."""
     return estimator.process_group is not None and getattr(X, "shape", (1,))[0] == 0
 
 
 def _is_valid(estimator: BaseEstimator, X: Any) -> bool:
-    """Whether scikit-learn's validation would find nothing in a few rows.
+    """Return whether scikit-learn's validation would find no fault in a few rows.
 
     The validation takes half the time of a short call.
     """

@@ -16,7 +16,8 @@ from sknn._platform._sklearn_compat import readable_frame
 
 # The names of float32 in pandas (NumPy's, nullable and Arrow's dtype), polars and pyarrow.
 _FLOAT32 = {"float32", "Float32", "float[pyarrow]", "float"}
-# The names of their dtypes for text and categories begin with one of these, in lower case.
+# The names of these libraries' dtypes for text and categories, in lower case, begin with one of
+# these words.
 _TEXT = ("str", "utf8", "large_str", "object", "category", "categorical", "enum", "dictionary")
 # How messages name a missing value in an array of objects, by the name of its type. NA is pandas'.
 _MISSING = {"NoneType": "None", "NAType": "NA", "NaTType": "NaT"}

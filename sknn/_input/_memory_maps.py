@@ -62,7 +62,7 @@ def check_mapped(
     ValueError
         If `validate_data` would refuse the rows after their conversion to that dtype.
     """
-    from sknn._data._rows import converted  # here, as it needs torch
+    from sknn._data._rows import converted  # imported here because it needs torch
 
     dtype = np.dtype(next((d for d in dtypes if X.dtype == d), dtypes[0]))
     options = {"accept_sparse": "csr", "estimator": estimator, "input_name": "X"}

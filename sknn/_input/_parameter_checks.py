@@ -210,13 +210,13 @@ def check_representable(estimator: BaseEstimator, dtype: np.dtype) -> None:
         if number > largest or is_lost:
             limit = f"least {least}" if is_lost else f"most {largest}"
             raise ValueError(
-                f"The '{name}' parameter is {number!r}, which {np.dtype(dtype)} cannot hold: there"
-                f" it can be at {limit}. Use dtype='float64', or another number."
+                f"The '{name}' parameter is {number!r}, which {np.dtype(dtype)} cannot hold: its"
+                f" value can be at {limit} there. Use dtype='float64', or another number."
             )
 
 
 def check_scoring_of_processes(scoring: Any, process_group: Any) -> None:
-    """Refuse scorers if several processes train one network: none has all validation rows."""
+    """Refuse scorers if several processes train one network: no process has all rows to score."""
     if process_group is not None and scoring not in (None, "loss"):
         raise ValueError(
             f"The 'scoring' parameter is {scoring!r}, which needs all validation rows in one"

@@ -167,7 +167,7 @@ def encode_numbers(
     Raises
     ------
     ValueError
-        If targets are not numbers, too large for `dtype`, or outside the domain of the loss.
+        If a target is not a number, is too large for `dtype`, or is outside the domain of the loss.
     """
     if scipy.sparse.issparse(y) or y.dtype.kind not in "biuf":
         raise ValueError(

@@ -36,6 +36,7 @@ def on_host(value: Any, name: str, dtypes: list[type] | None = None) -> Any:
     Parameters
     ----------
     value : object
+        The value to convert.
     name : str
         Name of the argument, for errors.
     dtypes : list of type, default=None
@@ -113,6 +114,7 @@ def check_on_device(
     Parameters
     ----------
     estimator : BaseEstimator
+        The estimator that learns from the rows, or predicts for them.
     X : torch.Tensor
         A tensor that `array_or_device_tensor` returned.
     y : object

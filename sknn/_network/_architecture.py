@@ -1,4 +1,4 @@
-"""What the layers of a network are."""
+"""The architecture of a network, as plain values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ActivationLike = str | Callable[[], Any]
 
 
 class Network(NamedTuple):
-    """The layers of a network.
+    """The architecture of a network.
 
     Attributes
     ----------
@@ -19,7 +19,8 @@ class Network(NamedTuple):
         Activation of each hidden layer: a key of `ACTIVATIONS`, or a callable of the user that
         makes a module.
     normalization : str or None
-        A key of `NORMALIZATIONS`.
+        Normalization before the activation of each hidden layer: a key of `NORMALIZATIONS`, or
+        None.
     dropout : tuple of float
         Dropout rate of each hidden layer; empty if nothing is dropped.
     input_dropout : float

@@ -31,6 +31,7 @@ class Masks:
     Parameters
     ----------
     seed : numpy.random.SeedSequence
+        Seed of the draws.
     device : torch.device
         The device on which the factors are drawn.
     """

@@ -18,12 +18,12 @@ from sknn._network._architecture import Network
 from sknn._network._losses import OUTPUT_ACTIVATIONS
 from sknn._network._module import FeedForwardModule, modules_between
 from sknn._network._steps import flops_per_step
-from sknn._platform._alignment import ALIGNMENT
+from sknn._platform._memory_alignment import ALIGNMENT
 from sknn._platform._threads import threads_for
 from sknn._platform._torch_settings import exact_products
 
-# Size of the values of all layers for one chunk. They should stay in the second-level cache, and be
-# so many that the cost of a chunk in Python does not matter.
+# Size of the values of all layers for one chunk. It should fit into the second-level cache, and yet
+# be so large that the cost of a chunk in Python does not matter.
 CHUNK_BYTES = 2**21
 MIN_CHUNK_ROWS = 256
 # On a device, large chunks mean that the host waits for outputs less often.
@@ -139,6 +139,7 @@ class Modules:
     Parameters
     ----------
     module : FeedForwardModule
+        The network, from rows to raw outputs.
     units : tuple of int
         Number of features, of units in each hidden layer, and of outputs.
     """

@@ -26,8 +26,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sknn._network import _loss_functions as functions
-from sknn._network._loss_functions import Constants
+from sknn._network import _loss_formulas as functions
+from sknn._network._loss_formulas import Constants
 from sknn._platform._compat import feature_major
 
 Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -231,7 +231,7 @@ def classification_loss(
         options["focus"] = focal_gamma
     if not options:
         return found
-    if found.terms is functions.smooth_multiclass_terms:  # they are divided by this scale
+    if found.terms is functions.smooth_multiclass_terms:  # which divides by this scale
         found = found._replace(scale=label_smoothing - 1)
     if found.finish_ is not _identity_:
         found = found._replace(finish_=partial(found.finish_, **options))

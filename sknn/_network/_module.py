@@ -110,7 +110,7 @@ class FeedForwardModule(nn.Sequential):
     def places(self) -> list[tuple[str, nn.Module]]:
         """Return all names with their modules.
 
-        `named_children` would give a module that stands in two places only once.
+        `named_children` would list a module that stands in two places only once.
         """
         return list(self._modules.items())
 
@@ -138,8 +138,8 @@ def check_extras(arrays: dict[str, np.ndarray], extras: dict[str, torch.Tensor])
     given = {name: np.shape(array) for name, array in arrays.items()}
     if given != wanted:
         raise ValueError(
-            f"The model that is there has module_state_ of shapes {given}, but normalization"
-            f" and activation ask for {wanted}. Set them back, or fit anew with"
+            f"The fitted model has module_state_ of shapes {given}, but normalization"
+            f" and activation ask for {wanted}. Restore them, or fit anew with"
             " warm_start=False."
         )
 
@@ -186,12 +186,12 @@ def _activation_module(activation: ActivationLike) -> nn.Module:
 
 
 class InitialRule(NamedTuple):
-    """How the parameters of a layer are drawn: uniformly on [-b, b].
+    """A rule by which the parameters of a layer are drawn uniformly on [-b, b].
 
     Attributes
     ----------
     bound : callable
-        `(n_in, n_out) -> b`.
+        Function that returns b for `(n_in, n_out)`.
     draws_biases : bool
         Whether the biases are drawn too, after the weights of their layer. If not, they are zero.
     """

@@ -67,7 +67,7 @@ class FlatParameters:
     dtype : torch.dtype
         Dtype of the parameters, the gradient and the solver's values.
     device : torch.device
-        Device of the same.
+        Device of all these tensors.
     input_major : bool
         Whether the weights of the first layer are stored with shape (n_in, n_out).
     modules : sequence of torch.nn.Module

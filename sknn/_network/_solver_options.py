@@ -1,4 +1,4 @@
-"""What each stochastic solver takes and remembers, in one table that needs no torch."""
+"""The options and the memory of each stochastic solver, in one table that needs no torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class SolverOptions(NamedTuple):
-    """What a stochastic solver of this package takes and remembers.
+    """The options and the memory of a stochastic solver of this package.
 
     Attributes
     ----------
@@ -25,13 +25,13 @@ _ADAM = ("beta_1", "beta_2", "epsilon")
 SOLVER_OPTIONS = {
     "adam": SolverOptions(_ADAM, n_slots=2),
     "adamw": SolverOptions((*_ADAM, "alpha"), n_slots=2),
-    # The solver keeps the schedule, as it outlives one call of partial_fit. It applies none itself.
+    # The solver keeps the schedule, which outlives one call of partial_fit, but does not apply it.
     "sgd": SolverOptions(("momentum", "nesterovs_momentum", "power_t", "learning_rate"), n_slots=1),
 }
 
 
 def state_names(solver: str) -> tuple[str, ...]:
-    """Return the names of the numbers in a solver's state; there are none for others' solvers."""
+    """Return the names of the numbers in a solver's state; none for an optimizer of torch."""
     if solver not in SOLVER_OPTIONS:
         return ()
     return ("lr", "learning_rate_init", "n_updates", *SOLVER_OPTIONS[solver].names)

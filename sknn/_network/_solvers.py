@@ -391,14 +391,14 @@ def make_solver(
     options: Mapping[str, Any],
     resumed: dict[str, Any] | None = None,
 ) -> Solver | TorchSolver:
-    """The solver that an estimator's parameters name, new or as the call before left it."""
+    """Return the solver that `options` name, new or in the state that an earlier call has left."""
     name, rate = options["solver"], options["learning_rate_init"]
     if name not in SOLVERS:
         solver = TorchSolver(name, parameters, module, rate)
     else:
         chosen = {n: options[n] for n in SOLVER_OPTIONS[name].names}
         if callable(chosen.get("learning_rate")):
-            del chosen["learning_rate"]  # a scheduler of torch, which keeps a state of its own
+            del chosen["learning_rate"]  # a scheduler of torch, which keeps its own state
         solver = SOLVERS[name](parameters, rate, **chosen)
     if resumed is not None:
         solver.restore(resumed["numbers"])

@@ -24,7 +24,7 @@ from sknn._network._activations import ACTIVATIONS
 from sknn._network._architecture import Network
 from sknn._network._dropout import Masks
 from sknn._network._losses import OUTPUT_ACTIVATIONS, Constants, Loss
-from sknn._network._products import OPERANDS, Operand, TorchProducts
+from sknn._network._matrix_products import OPERANDS, Operand, TorchProducts
 
 
 class Slot(NamedTuple):

@@ -1,4 +1,4 @@
-"""A step whose rows are not in one place, and its loss.
+"""A step over rows that are not in one place, and its loss.
 
 The rows of a batch may be spread over several processes, or one process may take them a piece at a
 time. The gradients of the parts are added up, and so are their losses.
@@ -17,13 +17,14 @@ from sknn._network._steps import AutogradStep, ClosedFormStep, Slot, decay_of
 class SummedStep:
     """A step that adds up the gradients of the parts of a batch.
 
-    A part is what this process holds of a batch, or one of its `Pieces`. One sum over the processes
-    unites the parts. The loss of the batch is the last number of the vector that is summed.
+    A part is the rows of a batch that this process holds, or a piece of them (`Pieces`). One sum
+    over the processes adds up their gradients and losses: the loss is the last number of the vector
+    that is summed.
 
     Parameters
     ----------
     step : ClosedFormStep or AutogradStep
-        Computes the gradient of one part, without the penalty.
+        The step that computes the gradient of one part, without the penalty.
     alpha : float
         Strength of the L2 penalty.
     processes : OneProcess
@@ -79,11 +80,12 @@ class SummedStep:
 
 
 class SummedMeter:
-    """The loss of an epoch of a `SummedStep`, as `LossMeter` gives that of other steps.
+    """The loss of an epoch of a `SummedStep`, with the methods of `LossMeter`.
 
     Parameters
     ----------
     step : SummedStep
+        The step whose losses are measured.
     """
 
     def __init__(self, step: SummedStep) -> None:
@@ -97,7 +99,7 @@ class SummedMeter:
         self._n_pending = 0  # rows of the batch whose loss is not in the total yet
 
     def slot(self, batch: Batch | Pieces) -> Slot:
-        """Return where the step of this batch writes."""
+        """Return the slot into which the step of this batch writes."""
         self._take_up_last_batch()
         self._n_pending = batch.n_shared
         n_terms = self._n_terms * batch.n_rows
@@ -111,7 +113,7 @@ class SummedMeter:
         return self._step.batch_loss.item()
 
     def read(self) -> float:
-        """Return the mean loss by rows since the last reading. This waits for the device."""
+        """Return the mean loss of the rows since the last reading. This waits for the device."""
         self._take_up_last_batch()
         mean = self._total.item() / self._n_rows
         self._total.zero_()

@@ -69,7 +69,7 @@ def feature_major(targets: torch.Tensor) -> torch.Tensor:
 def mps_memory() -> float:
     """Return the largest number of bytes that Apple's GPU should use.
 
-    It is infinite with torch 2.4, which has no function that tells it.
+    It is infinite with torch 2.4, which has no function that returns it.
     """
     limit = getattr(torch.mps, "recommended_max_memory", None)
     return math.inf if limit is None else limit()

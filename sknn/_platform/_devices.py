@@ -88,7 +88,7 @@ def resolve_device(name: str, dtype: torch.dtype, flops: float) -> torch.device:
 
 
 def check_device(name: str, dtype: np.dtype) -> None:
-    """Raise the errors of `resolve_device`."""
+    """Raise the error that `resolve_device` would raise, if any."""
     resolve_device(name, torch_dtype(dtype), flops=0.0)
 
 

@@ -68,6 +68,7 @@ class NamedArray:
     Parameters
     ----------
     frame : DataFrame of polars, or Table of pyarrow
+        The frame, whose values are copied to the array.
     """
 
     def __init__(self, frame: Any) -> None:
@@ -137,6 +138,7 @@ class StoredAttributes:
     Parameters
     ----------
     estimator : BaseEstimator
+        The estimator to view.
     """
 
     def __init__(self, estimator: Any) -> None:

@@ -28,7 +28,7 @@ _in_this_thread = threading.local()
 _torch_limits: set[_TorchLimit] = set()
 _n_torch_threads_outside = 0
 _blas_limits: set[_BlasLimit] = set()
-_n_blas_threads_outside: list[int] = []  # One number for each library, before the first limit.
+_n_blas_threads_outside: list[int] = []  # The number of each library, before the first limit.
 
 
 def is_worth_sharing(flops: float) -> bool:

@@ -1,4 +1,4 @@
-"""The user's skorch callbacks: how they are checked, copied, called and kept after training."""
+"""Check, copy and call the user's skorch callbacks, and keep them after training."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from skorch.callbacks import Callback
 from sknn._data._processes import Processes
 from sknn._files import _container
 from sknn._files._archives import read_archive
-from sknn._files._plain import Allowance, Codec, Kind
+from sknn._files._plain_values import Allowance, Codec, Kind
 
 if TYPE_CHECKING:
     from sknn._training._net import FeedForwardNet
@@ -38,6 +38,7 @@ class Snapshot(NamedTuple):
     Attributes
     ----------
     arrays : list of ndarray
+        The arrays of the state.
     tree : JSON-able object
         Everything else, with the index in `arrays` in the place of each array.
     """
@@ -70,20 +71,20 @@ def snapshot(net: FeedForwardNet) -> Snapshot:
 
 
 def resume(net: FeedForwardNet, snapshot: Snapshot) -> None:
-    """Put a net, made for the same training, back to a snapshot.
+    """Restore a net, which was made for the same training, to a snapshot.
 
     Raises
     ------
     Exception
         If the snapshot does not fit the net. The exception can be of any class, and the net is
-        unusable until it is put back to a snapshot of its own.
+        unusable until it is restored to a snapshot of its own.
     """
     _restore(net, _codec.decode(snapshot.tree, snapshot.arrays, Allowance()))
 
 
 def go_on(net: FeedForwardNet, file: CheckpointFile | SharedCheckpointFile) -> None:
     """Resume the training of a net from a file, if the file exists."""
-    # This also refuses at once, and not after the first epochs, what cannot be saved.
+    # A state that cannot be saved raises its error here, and not after the first epochs.
     beginning = snapshot(net)
     loaded = file.load()
     if loaded is None:
@@ -188,6 +189,7 @@ class CheckpointFile:
     directory : str or os.PathLike
         Directory of the file, which is made if it is missing.
     fingerprint : str
+        The name of the training.
 
     Raises
     ------
@@ -298,6 +300,7 @@ class SharedCheckpointFile:
     fingerprint : str
         Fingerprint of this process. The fingerprints of all processes name the file.
     processes : Processes
+        The processes that train the network.
     """
 
     def __init__(
@@ -336,7 +339,7 @@ class SharedCheckpointFile:
 
 
 class SaveCheckpoint(Callback):
-    """Saves a snapshot after every `every` epochs, except after the last epoch.
+    """Callback that saves a snapshot after every `every` epochs, except after the last epoch.
 
     This is the last of the callbacks: nothing changes between it and the next epoch.
     """

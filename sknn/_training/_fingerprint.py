@@ -38,12 +38,14 @@ def fingerprint(problem: Problem, state: Model, parameters: Mapping[str, Any], d
     Parameters
     ----------
     problem : Problem
+        The data and the loss.
     state : Model
         The starting point, without its history, which holds times.
     parameters : mapping of str to object
         The estimator's parameters by name. A callback counts with its class and with those of its
         attributes that are numbers, strings, or lists and dicts of them.
     device : str
+        The device of the training.
 
     Raises
     ------
@@ -186,7 +188,7 @@ def _content_of(value: types.FunctionType | type) -> list[Any]:
         kinds = (types.FunctionType, staticmethod, classmethod, property)
         inside = {k: v for k, v in vars(value).items() if isinstance(v, kinds) or _is_constant(v)}
         del inside["__module__"]
-        inside.pop("__firstlineno__", None)  # since Python 3.13
+        inside.pop("__firstlineno__", None)  # It exists since Python 3.13.
         return [value.__bases__, inside]
     cells = []
     for cell in value.__closure__ or ():

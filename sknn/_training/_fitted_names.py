@@ -19,7 +19,7 @@ class FittedName(NamedTuple):
     name : str
         Name of the attribute.
     setter : str
-        One of the constants above: which fits set the attribute.
+        One of the constants above, which says which fits set the attribute.
     in_sklearn : bool
         Whether scikit-learn's MLP has the same attribute, so that a copy can stand in for it.
     curve : str
@@ -39,7 +39,7 @@ FITTED_NAMES = (
     FittedName("classes_", CLASSIFIER, in_sklearn=True),
     FittedName("_label_binarizer", CLASSIFIER),
     FittedName("_n_targets", REGRESSOR),
-    FittedName("coefs_", ALL),  # in scikit-learn's, batch normalization is part of them
+    FittedName("coefs_", ALL),  # in scikit-learn, they include batch normalization
     FittedName("intercepts_", ALL),
     FittedName("module_state_", ALL),
     FittedName("loss_", ALL, in_sklearn=True),

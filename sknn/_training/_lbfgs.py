@@ -16,7 +16,7 @@ from torch import nn
 
 from sknn._data._batches import Batch, Batches
 from sknn._data._shards import Pieces
-from sknn._network._meter import LossMeter
+from sknn._network._loss_meter import LossMeter
 from sknn._network._module import FeedForwardModule
 from sknn._network._steps import AutogradStep, ClosedFormStep
 from sknn._network._summed_step import SummedMeter, SummedStep

@@ -1,4 +1,4 @@
-"""A model as the fitted attributes of an estimator, and back."""
+"""Convert a model to the fitted attributes of an estimator, and back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator
 
 from sknn._network._architecture import Network
 from sknn._network._module import initial_parameters
-from sknn._platform._alignment import aligned
+from sknn._platform._memory_alignment import aligned
 from sknn._training._fitted_names import PROGRESS_OF, STOCHASTIC, names_set_by
 from sknn._training._problem import Model, Problem
 from sknn._training._stopping import Progress
@@ -20,7 +20,7 @@ def new_model(
     dtype: np.dtype,
 ) -> Model:
     """Return a model with initial weights, which are drawn from `random_state`."""
-    # Without a hidden layer, the one name still decides how the output layer begins.
+    # Without a hidden layer, a single name still decides how the output layer is initialized.
     own = estimator.activation
     activations = own if isinstance(own, str) else network.activations
     return Model(*initial_parameters(network.layer_units, activations, random_state, dtype))

@@ -24,8 +24,8 @@ from sknn._network._parameters import Checkpoint, FlatParameters
 from sknn._network._solvers import SGD
 from sknn._platform._torch_settings import default_settings
 from sknn._training._callbacks import is_listening, is_raised_by_statement
+from sknn._training._epoch import Trainer
 from sknn._training._stopping import Progress, StopTraining
-from sknn._training._trainer import Trainer
 
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
@@ -48,12 +48,15 @@ class FeedForwardNet(skorch.NeuralNet):
     module : FeedForwardModule
         The module whose parameters are views of `parameters`.
     criterion : Criterion
+        The loss.
     optimizer : callable
         Function that takes `parameters` and returns the `torch.optim.Optimizer`.
     parameters : FlatParameters
+        The parameters of the network.
     trainer : Trainer, default=None
-        A net without a trainer only predicts.
+        The trainer that runs the epochs. A net without one only predicts.
     progress : Progress, default=None
+        The values that the rules remember.
     estimator_now : callable, default=None
         Function without arguments that returns an estimator with the network as it is now.
     datasets : tuple of (Dataset, Dataset or None), default=None
@@ -63,12 +66,10 @@ class FeedForwardNet(skorch.NeuralNet):
         Callbacks that run before the user's callbacks, and callbacks that run after them.
     processes : Processes, default=None
         The processes that train this network together.
-    max_epochs : int, default=0
-    batch_size : int, default=128
     callbacks : list, default=None
         The user's callbacks.
-    verbose : int, default=0
-    device : str, default="cpu"
+    max_epochs, batch_size, verbose, device
+        Parameters of `skorch.NeuralNet`.
 
     Attributes
     ----------

@@ -92,7 +92,7 @@ def copy_of(model: Model) -> Model:
 
 
 def published(net: FeedForwardNet, start: Model, settings: Settings) -> Model:
-    """Return the trained network, and what training needs to go on with it, as NumPy arrays."""
+    """Return the trained network, and what further training needs, as NumPy arrays."""
     parameters, trainer = net.parameters, net.trainer
     schedule, scheduler = trainer.schedule, trainer.scheduler
     model = model_of(net)
@@ -114,7 +114,7 @@ def published(net: FeedForwardNet, start: Model, settings: Settings) -> Model:
 
 
 def check_finite(trained: Model, problem: Problem, settings: Settings) -> None:
-    """Refuse a model that predicts nothing.
+    """Refuse a model whose predictions are useless because it has diverged.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def check_finite(trained: Model, problem: Problem, settings: Settings) -> None:
 
 
 def _overflows(problem: Problem, trained: Model) -> bool:
-    """Whether outputs for the rows learned from are beyond the dtype: one epoch from divergence.
+    """Return whether outputs for the training rows exceed the dtype: one epoch from divergence.
 
     The last step may have caused this, and no loss is computed after it. The rows are evaluated
     only if weights are huge, the loss has overflowed, or outputs are exponentials.
@@ -148,7 +148,7 @@ def _overflows(problem: Problem, trained: Model) -> bool:
         gain = np.prod([len(c) * float(m) for c, m in zip(trained.coefs, largest, strict=True)])
     is_moderate = gain <= np.sqrt(np.finfo(problem.dtype).max) and np.isfinite(trained.loss)
     if is_moderate and problem.loss.output_activation != "exp":
-        return False  # so do all processes, which have the same weights and loss
+        return False  # All processes return here: they have equal weights and losses.
     overflows = False
     if problem.X.shape[0]:
         weights = [_compat.as_tensor(coef.T) for coef in trained.coefs]

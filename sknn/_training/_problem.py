@@ -1,4 +1,4 @@
-"""What goes into a training, and what comes out of it: NumPy arrays and plain values."""
+"""The input and the result of a training, as NumPy arrays and plain values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import scipy.sparse
 import torch
 
 from sknn._data._shards import AllRows
-from sknn._data._split import ValidationSet
+from sknn._data._validation_split import ValidationSet
 from sknn._network._architecture import Network
 from sknn._network._losses import Loss
 from sknn._training._stopping import Progress
@@ -21,12 +21,13 @@ Scorer = Callable[..., float]
 
 
 class Problem(NamedTuple):
-    """What a network has to learn.
+    """The data, the loss and the architecture of a training.
 
     Attributes
     ----------
     X : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
-        Rows. Those in files and tensors may have any dtype and layout; a tensor is on a device.
+        Rows of the data set. Those in files and tensors may have any dtype and layout; a tensor is
+        on a device.
     dtype : dtype
         Dtype of the computation: float32 or float64.
     y : ndarray of shape (n_samples, n_columns)
@@ -40,12 +41,12 @@ class Problem(NamedTuple):
     network : Network
         Layers of the network.
     shards : AllRows
-        Which rows this process holds. If several processes train one network, `X`, `y` and `labels`
-        are those of this process, while `sample_weight`, `train_rows` and, in `validation`, `y` and
-        `sample_weight` are those of all processes.
+        The division of the rows among the processes. If several processes train one network, `X`,
+        `y` and `labels` are those of this process, while `sample_weight`, `train_rows` and, in
+        `validation`, `y` and `sample_weight` are those of all processes.
     score : callable
-        Function of encoded targets, predictions and weights; it gives the score that early stopping
-        watches by default.
+        Function of encoded targets, predictions and weights that returns the score which early
+        stopping watches by default.
     train_rows : ndarray of int, or None
         Numbers of the rows to learn from; None takes all.
     validation : ValidationSet or None
@@ -60,7 +61,7 @@ class Problem(NamedTuple):
     estimator_at : callable or None
         Function that makes an estimator of a `Model`.
     tasks : FitTasks or None
-        Tells scikit-learn's callbacks of the epochs.
+        Tasks by which scikit-learn's callbacks are told of the epochs.
     """
 
     X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor

@@ -88,11 +88,12 @@ class FitTasks:
 
 
 class ReportEpochs(Callback):
-    """Reports each epoch to `FitTasks`.
+    """Callback that reports each epoch to `FitTasks`.
 
     Parameters
     ----------
     tasks : FitTasks
+        The tasks of the fit.
     attributes_now : callable
         Function without arguments that returns the attributes of an estimator fitted so far.
     """

@@ -66,7 +66,7 @@ def step_factor(step: int, n_steps: int, schedule: str, warmup_fraction: float) 
 
 
 class StepSchedule:
-    """Sets the rate before each step.
+    """A schedule that sets the rate before each step.
 
     Parameters
     ----------
@@ -75,6 +75,7 @@ class StepSchedule:
     schedule : str
         The schedule: "cosine", "one_cycle", or any other string for the warm-up alone.
     warmup_fraction : float
+        Share of all steps that the warm-up takes.
     n_epochs : int
         Number of epochs after which the schedule ends.
     n_before : int, default=0
@@ -121,11 +122,11 @@ class StepSchedule:
         self.n_epochs_done += 1
 
     def state(self) -> int:
-        """Return the number of finished epochs, from which `restore` goes on."""
+        """Return the number of finished epochs, from which `restore` continues."""
         return self.n_epochs_done
 
     def restore(self, state: int) -> None:
-        """Go on from what `state` has returned, between two epochs."""
+        """Continue from what `state` returned, between two epochs."""
         self.n_epochs_done = state
 
     def _set(self) -> None:
@@ -135,13 +136,14 @@ class StepSchedule:
 
 
 class EpochScheduler(Callback):
-    """Steps a torch scheduler at the end of each epoch.
+    """Callback that steps a torch scheduler at the end of each epoch.
 
     Parameters
     ----------
     make : callable
         The user's function that takes an optimizer and returns a scheduler.
     optimizer : torch.optim.Optimizer
+        The optimizer whose rate is scheduled.
     state : dict or None
         The value that `state` returned in an earlier call. It is ignored if it belongs to another
         class of scheduler.
@@ -177,11 +179,11 @@ class EpochScheduler(Callback):
                 group.update(numbers)
 
     def state(self) -> dict[str, Any]:
-        """Return what the scheduler needs to go on, with the name of its class."""
+        """Return what the scheduler needs to continue, with the name of its class."""
         return {"kind": type(self.scheduler).__name__, "numbers": dict(self.scheduler.state_dict())}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` of a scheduler of the same class has returned."""
+        """Continue from what `state` of a scheduler of the same class returned."""
         self.scheduler.load_state_dict(state["numbers"])
 
     def on_epoch_end(self, net, **kwargs) -> None:

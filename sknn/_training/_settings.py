@@ -1,4 +1,4 @@
-"""How a network is trained: the estimator's parameters, and what follows from them."""
+"""The estimator's parameters that decide how a network is trained, and values derived from them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Settings:
-    """The parameters that decide how one call trains, and what follows from them.
+    """The parameters that decide how one call trains, and values derived from them.
 
     The fields down to `checkpoint_every` are the estimator's parameters of the same name.
 

@@ -17,8 +17,8 @@ from sknn._data._processes import OneProcess
 from sknn._data._shards import ShardBatches
 from sknn._network._dropout import Masks
 from sknn._network._inference import Layers, Modules
+from sknn._network._loss_meter import LossMeter
 from sknn._network._losses import Criterion
-from sknn._network._meter import LossMeter
 from sknn._network._module import FeedForwardModule
 from sknn._network._solvers import make_solver, solver_name
 from sknn._network._steps import AutogradStep, ClosedFormStep
@@ -26,6 +26,7 @@ from sknn._network._summed_step import SummedMeter, SummedStep
 from sknn._platform import _compat
 from sknn._training._callbacks import copied_callbacks
 from sknn._training._checkpoint import CheckpointFile, SaveCheckpoint, SharedCheckpointFile, go_on
+from sknn._training._epoch import Trainer
 from sknn._training._fingerprint import fingerprint
 from sknn._training._net import FeedForwardNet
 from sknn._training._outcome import (
@@ -48,7 +49,6 @@ from sknn._training._stopping import (
     StopOnPlateau,
     TrackProgress,
 )
-from sknn._training._trainer import Trainer
 from sknn._training._validation import Validation
 
 AnyFile = CheckpointFile | SharedCheckpointFile
@@ -60,19 +60,19 @@ class Run(NamedTuple):
     Attributes
     ----------
     problem : Problem
-        What is learned.
+        The data and the loss.
     start : Model
         The model that training starts from.
     settings : Settings
-        How it is learned.
+        The settings of the training.
     random_state : numpy.random.RandomState
-        Orders the rows.
+        Generator that orders the rows.
     module : FeedForwardModule
         The network as a torch module, over the parameters of the step.
     step : ClosedFormStep, AutogradStep or SummedStep
-        Turns a batch into a loss and a gradient.
+        The step, which turns a batch into a loss and a gradient.
     meter : LossMeter or SummedMeter
-        Reads the loss of an epoch.
+        The meter, which reads the loss of an epoch.
     generators : list of Masks or GlobalGenerators
         Generators that training draws from, beside `random_state`.
     """
@@ -98,7 +98,7 @@ def train_stochastic(run: Run) -> Model:
         )
     file = _checkpoint_file(run)
     with epoch_bars(settings.verbose) as bars:
-        with processes.agreement():  # on callbacks and optimizers of the user
+        with processes.agreement():  # on the user's callbacks and optimizer
             net = _net(run, bars, file)
         if settings.early_stopping:
             net.remember_best()
@@ -144,7 +144,7 @@ def _net(run: Run, bars: list[EpochBar], file: AnyFile | None) -> FeedForwardNet
 
     def estimator_now() -> Any:
         estimator = problem.estimator_at(copy_of(model_of(net_if_alive())))
-        vars(estimator).pop("feature_names_in_", None)  # it is given plain arrays
+        vars(estimator).pop("feature_names_in_", None)  # it gets plain arrays, without names
         return estimator
 
     def attributes_now() -> dict[str, Any]:
@@ -181,7 +181,7 @@ def _net(run: Run, bars: list[EpochBar], file: AnyFile | None) -> FeedForwardNet
 
 
 def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
-    """Build what an epoch needs: batches, solver, schedule and validation rows."""
+    """Build the trainer, with its batches, solver, schedule and validation rows."""
     problem, settings, step = run.problem, run.settings, run.step
     resumed = run.start.solver or None if settings.incremental else None
     if resumed is not None and resumed["name"] != solver_name(settings.solver):
@@ -244,8 +244,8 @@ def _rules(
 ) -> tuple[list[Any], list[Any]]:
     """Return the rules of an epoch's end, those before and those after the user's callbacks.
 
-    Before them, the epoch is recorded and reported, and a training that cannot recover is ended.
-    After them come the rate and the stop rule, in scikit-learn's order.
+    The rules before them record and report the epoch, and end a training that cannot recover. The
+    rules after them set the rate and decide whether to stop, in scikit-learn's order.
     """
     tol, early_stopping, is_verbose = settings.tol, settings.early_stopping, settings.is_verbose
     before = [

@@ -163,7 +163,7 @@ class Progress:
 
 
 class TrackProgress(Callback):
-    """Adds the epoch's record to `progress`, prints it, and remembers the best weights.
+    """Callback that records and prints an epoch's results, and remembers the best weights.
 
     With early stopping, the stop rule watches the validation score, and the weights of the best
     score are remembered. Without it, the rule watches the training loss, and scores are only
@@ -178,7 +178,7 @@ class TrackProgress(Callback):
         self.least_loss = self.least_valid_loss = np.inf
 
     def on_train_begin(self, net, **kwargs) -> None:
-        for record in net.records_:  # those of a training that is resumed from a checkpoint
+        for record in net.records_:  # records of a training that is resumed
             self.least_loss = min(self.least_loss, record["train_loss"])
             self.least_valid_loss = min(self.least_valid_loss, record.get("valid_loss", np.inf))
 
@@ -212,7 +212,7 @@ class TrackProgress(Callback):
 
 
 class StopOnDivergence(Callback):
-    """Ends training that cannot recover, because of non-finite weights or a NaN as the score."""
+    """Callback that ends training if weights are not finite or the score is NaN."""
 
     def __init__(self, early_stopping: bool) -> None:
         self.early_stopping = early_stopping
@@ -228,7 +228,7 @@ class StopOnDivergence(Callback):
 
 
 class AgreeOnEpoch(Callback):
-    """Gives every process the first process's loss and score, which decide how training goes on.
+    """Callback that gives every process the first one's loss and score, which the rules use.
 
     The numbers of the processes differ only by rounding, between processors of different kinds.
     """
@@ -244,7 +244,7 @@ class AgreeOnEpoch(Callback):
 
 
 class InverseScaling(Callback):
-    """Sets the rate if the solver's schedule is "invscaling"."""
+    """Callback that sets the rate if the solver's schedule is "invscaling"."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -259,7 +259,7 @@ class InverseScaling(Callback):
 
 
 class StopOnPlateau(Callback):
-    """Ends training, or lowers an adaptive rate, when too many epochs bring no improvement.
+    """Callback that ends training, or lowers an adaptive rate, if epochs bring no improvement.
 
     It acts after more than `n_iter_no_change` consecutive epochs without one.
     """
@@ -299,7 +299,7 @@ class StopOnPlateau(Callback):
 
 
 class KeepFinishedEpoch(Callback):
-    """Saves the state after each epoch, so that an interrupt loses only the current epoch.
+    """Callback that saves the state after each epoch, so that an interrupt loses only one epoch.
 
     Only the callback that saves a checkpoint comes after this one, because an epoch is over when
     all other callbacks have handled its end. That is why this callback also ends training if one

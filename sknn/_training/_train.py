@@ -1,7 +1,7 @@
-"""From arrays to a trained network. The estimators enter this room, and torch, only here.
+"""Train a network. The estimators start each training here.
 
-NumPy arrays and plain values go in and come out; tensors, the torch module and the skorch net live
-for one call.
+The input and the result are NumPy arrays and plain values. Tensors, the torch module and the skorch
+net live for one call.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from torch import nn
 from sknn._data._rows import multiplies_sparse, placed
 from sknn._network._architecture import Network
 from sknn._network._dropout import Masks, derived_seed
-from sknn._network._meter import LossMeter
+from sknn._network._loss_meter import LossMeter
+from sknn._network._matrix_products import TorchProducts, products_of
 from sknn._network._module import FeedForwardModule, modules_between
 from sknn._network._parameters import FlatParameters
-from sknn._network._products import TorchProducts, products_of
 from sknn._network._solvers import SOLVERS
 from sknn._network._steps import AutogradStep, ClosedFormStep, flops_per_step
 from sknn._network._summed_step import SummedMeter, SummedStep
@@ -46,9 +46,9 @@ class Parts(NamedTuple):
     module : FeedForwardModule
         The network as a torch module, over the parameters of the step.
     step : ClosedFormStep, AutogradStep or SummedStep
-        Turns a batch into a loss and a gradient.
+        The step, which turns a batch into a loss and a gradient.
     meter : LossMeter or SummedMeter
-        Reads the loss of an epoch.
+        The meter, which reads the loss of an epoch.
     """
 
     module: FeedForwardModule
@@ -64,13 +64,14 @@ def train(
     Parameters
     ----------
     problem : Problem
-        What is learned.
+        The data, the loss and the architecture.
     start : Model
         The model that training starts from. It is left as it was.
     settings : Settings
-        How it is learned.
+        The settings of the training.
     random_state : numpy.random.RandomState
-        Orders the rows. The initial weights and the split have been drawn from it already.
+        Generator that orders the rows. The initial weights and the split have been drawn from it
+        already.
 
     Returns
     -------
@@ -188,7 +189,7 @@ def _parameters(
     between: list[list[tuple[str, nn.Module]]],
 ) -> FlatParameters:
     """Lay out the parameters of all layers and the solver's slots, all zero."""
-    # Processes sum one layout; where one of them has dense rows, it is the usual one.
+    # All processes add up vectors of one layout. It is the usual one if any of them has dense rows.
     is_dense = not multiplies_sparse(problem.X, device, settings.rows_of_step)
     return FlatParameters(
         problem.network.layer_units,

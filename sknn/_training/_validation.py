@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from sknn._data._split import ValidationSet
+from sknn._data._validation_split import ValidationSet
 from sknn._network._inference import Forward, open_for, outputs_of
 from sknn._network._losses import OUTPUT_ACTIVATIONS, Loss
 from sknn._platform._compat import as_tensor, feature_major
@@ -21,7 +21,7 @@ from sknn._training._problem import Problem, Scorer
 
 
 class Validation:
-    """Computes the score and the loss of the validation rows for the current network.
+    """Function that computes the score and the loss of the validation rows.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class Validation:
             weight["sample_weight"] = data.sample_weight
         score = scorer(self.estimator_now(), *self.shown, **weight)
         if hasattr(score, "item"):
-            with suppress(ValueError, RuntimeError):  # for arrays of several values
+            with suppress(ValueError, RuntimeError):  # Arrays of several values raise these.
                 score = score.item()
         if not isinstance(score, Real):
             raise ValueError(
@@ -118,7 +118,7 @@ class Validation:
 
 
 def raw_and_linked(loss: Loss) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return a function that puts raw outputs above their values after the output activation."""
+    """Return a function that stacks raw outputs on their values after the output activation."""
     apply_ = OUTPUT_ACTIVATIONS[loss.output_activation].apply_
     return lambda z: torch.cat([z, apply_(z.clone())])
 

@@ -11,7 +11,7 @@ from sklearn.utils import gen_batches, shuffle
 
 from sknn._data import _batches
 from sknn._data._batches import Batches
-from sknn._data._split import split_rows
+from sknn._data._validation_split import split_rows
 
 CPU = torch.device("cpu")
 

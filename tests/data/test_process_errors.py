@@ -158,7 +158,7 @@ def test_checkpoint_dir_that_the_first_process_cannot_write_to_ends_all(pair, tm
 
 
 # ----------------------------------------------------------------------------
-# Arguments that do not go together raise the same error in all
+# Incompatible arguments raise the same error in all processes
 # ----------------------------------------------------------------------------
 
 DIFFERENT = {
@@ -241,7 +241,7 @@ def partial_fit_badly(rank, name):
     X, y, _ = half(rank, 2, *data("multiclass"))
     model = estimator("multiclass", {"process_group": "world"})
     classes = [0, 1, 2]
-    if name == "unseen":  # Only one process knows them.
+    if name == "unseen":  # `classes` lacks the labels of process 1.
         y = y + 5 * rank
     if name == "missing" and rank == 1:
         classes = None
@@ -274,7 +274,7 @@ def test_partial_fit_with_other_classes_in_one_process(pair):
 
 
 def fit_until_signal(rank, size, where, number):
-    """Send process 1 a signal in the midst of its fit; return how the fits of the others end."""
+    """Send process 1 a signal in the middle of its fit; return how the fits of the others end."""
     model = estimator("multiclass", {"max_iter": 1}).fit(*data("multiclass")[:2])
     before = fitted_state(model)
     X, y, _ = half(rank, size, *data("multiclass"))
@@ -326,7 +326,7 @@ def test_process_that_is_killed_ends_the_three_others(tmp_path):
     assert_ended(outcomes, 4)
 
 
-@pytest.mark.long  # the wait for the timeout; quick is that of the process beside a Ctrl-C
+@pytest.mark.long  # It waits for the timeout. The quick test of this wait is that of Ctrl-C.
 def test_process_that_does_not_answer_ends_the_other_after_the_timeout(pair):
     outcomes = pair.outcomes(fit_until_signal, 2, "epochs", signal.SIGSTOP, without=[1])
     assert_ended(outcomes, 2)
@@ -334,7 +334,7 @@ def test_process_that_does_not_answer_ends_the_other_after_the_timeout(pair):
 
 
 def fit_until_error(rank, error):
-    """Raise an error in a callback of process 1, which ends the process as it would a script."""
+    """Raise an error in a callback of process 1, and let it end the process as it ends a script."""
     X, y, _ = half(rank, 2, *data("multiclass"))
     model = estimator("multiclass", {"process_group": "world", "max_iter": 50})
     if rank == 1:
@@ -354,7 +354,7 @@ def test_error_in_a_callback_ends_its_process_and_then_the_other(pair, error):
 
 
 def interrupted(rank, solver):
-    """Send Ctrl-C to process 1, which lives on, after some sums; return how each fit ends."""
+    """Send Ctrl-C to process 1 after some sums, without ending it; return how each fit ends."""
     X, y, _ = half(rank, 2, *data("multiclass"))
     model = estimator("multiclass", {"process_group": "world", "max_iter": 50, "solver": solver})
     if rank == 1:

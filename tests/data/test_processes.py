@@ -30,7 +30,7 @@ SIZES = {2: [(75, 75), (1, 149), (150, 0), (40, 110)], 4: [(30, 40, 50, 30), (0,
 UNEVEN = {n_processes: sizes[-1:] for n_processes, sizes in SIZES.items()}
 
 
-# What four do beyond two takes the longer: they share the cores of a small machine.
+# The tests with four processes are long, because they share the cores of a small machine.
 @pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.long)])
 def team(request, tmp_path_factory):
     team = Team(request.param, tmp_path_factory.mktemp("team"))
@@ -62,7 +62,7 @@ def shard(rank, sizes, *arrays):
 
 
 def fit_shard(rank, kind, parameters, sizes, options=()):
-    """Fit to the rows of one process, or to all rows without a rank, as the options say."""
+    """Fit to the rows of process `rank`, or to all rows if it is None, as the options say."""
     X, y, weight = data(kind)
     weight = weight if "weights" in options else None
     if "sparse" in options:
@@ -180,12 +180,12 @@ def test_parameters(team, parameters):
 
 
 # ----------------------------------------------------------------------------
-# Rows and labels of other kinds
+# Other kinds of rows and labels
 # ----------------------------------------------------------------------------
 
 
 def fitted_by_all(rank, size, parameters, arrays, regressor=False, fit="fit"):
-    """Fit to the arrays of this process, or without a rank to the first ones in one process."""
+    """Fit to the arrays of process `rank`, or to the first arrays in one process if it is None."""
     kind = FeedForwardRegressor if regressor else FeedForwardClassifier
     defaults = {"hidden_layer_sizes": 6, "max_iter": 3, "random_state": 1, "batch_size": 16}
     model = kind(**defaults | parameters, process_group=None if rank is None else "world")
@@ -218,7 +218,7 @@ def random_rows(n_rows=60, n_features=5, seed=0):
 @pytest.mark.parametrize(
     "labels",
     [
-        ["a", "a much longer name", "of these"],  # One process has only short ones.
+        ["a", "a much longer name", "of these"],  # One process has only short labels.
         [False, True],
         [3, 1 << 40, 7],
         np.array(["x", "yy", "zzz"], object),
@@ -253,7 +253,7 @@ def test_partial_fit_of_a_process_without_rows(team, label):
 
 
 def test_sparse_rows_of_which_some_are_multiplied_as_they_are(team):
-    """The layout of the weights depends on how rows are multiplied, and all must agree on one."""
+    """The layout of the weights depends on how rows are multiplied; all processes must agree."""
     X = scipy.sparse.random(400, 2000, 0.001, "csr", random_state=0)
     dense_part = scipy.sparse.random(100, 2000, 0.5, "csr", random_state=1)
     X = scipy.sparse.vstack([X, dense_part]).tocsr()
@@ -308,7 +308,7 @@ def test_any_sizes(team, draw):
 
 
 # ----------------------------------------------------------------------------
-# What each process has of its own
+# Dropout, batch statistics, and functions and modules of torch
 # ----------------------------------------------------------------------------
 
 
@@ -365,9 +365,7 @@ def test_what_torch_differentiates_and_optimizes(team, parameters):
     assert_equal_models(team, parameters, parts, [random_rows(), y], regressor=True)
 
 
-# ----------------------------------------------------------------------------
-# Callbacks, seeds, printing, calls
-# ----------------------------------------------------------------------------
+# --- callbacks, seeds, printing, calls --------------------------------------------------------
 
 
 class Stop(skorch.callbacks.Callback):
@@ -441,7 +439,7 @@ def test_callbacks_see_the_rows_of_their_process_and_the_sums_of_all(team, early
 
 
 def seeded(rank, size, seeds):
-    """Return the weights of a fit, and the number drawn next from the source of the seed."""
+    """Return the weights of a fit, and the next number drawn from the source of the seed."""
     np.random.seed(rank or 0)
     seed = seeds[rank or 0]
     if isinstance(seed, str):
@@ -482,7 +480,7 @@ def test_only_the_process_that_is_verbose_prints(team):
 
 
 def counted(rank, size, parameters, fit="fit"):
-    """Return the calls of torch.distributed in a fit, with how many numbers each of them moves."""
+    """Return the calls of torch.distributed in a fit, and how many numbers each of them moves."""
     calls = []
 
     def counting(name, function):
@@ -532,9 +530,7 @@ def test_calls_of_a_fit_beside_its_steps(team, fit):
     assert calls - steps - 2 == 10
 
 
-# ----------------------------------------------------------------------------
-# Groups
-# ----------------------------------------------------------------------------
+# --- groups -----------------------------------------------------------------------------------
 
 
 def in_a_group_of_two(rank, ranks):

@@ -102,7 +102,7 @@ def test_stream_sorted_by_class_equals_scikit_learn():
 
 
 class Rates(Callback):
-    """A callback that gives the rate of each step to a sink of the user, which all calls share."""
+    """A callback that passes the rate of each step to `sink`, a function that all calls share."""
 
     def __init__(self, sink):
         self.sink = sink
@@ -248,7 +248,7 @@ def test_chunk_that_is_refused_leaves_the_model_as_it_was(spoil):
     "parameters",
     [
         {},
-        {"tol": 10.0, "n_iter_no_change": 1},  # Training ends by the rule.
+        {"tol": 10.0, "n_iter_no_change": 1},  # The stop rule ends training.
         {"early_stopping": True, "scoring": "r2"},
         {"learning_rate": "cosine", "dropout": 0.1},
         {"callbacks": [Rates(id)]},

@@ -34,7 +34,7 @@ class Cut(Exception):
 
 @contextmanager
 def cut_after(epoch):
-    """Break a training off by an error before the end of an epoch."""
+    """End a training with an error before the end of an epoch."""
     original = KeepFinishedEpoch.on_epoch_end
 
     def cut(rule, net, **kwargs):
@@ -52,11 +52,11 @@ def cut_after(epoch):
 
 
 def cut_off(rank, parameters, folder, epochs, sizes=(75, 75)):
-    """Cut a training off after each of some epochs, and then let it go on to its end."""
+    """Cut a training off after each of some epochs, and then train to the end."""
     X, y, _ = data("binary")
     rows = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
     parameters = {"max_iter": 12, "checkpoint_every": 2, "process_group": "world"} | parameters
-    # Each process has a path of its own, and only that of the first process counts.
+    # Each process has its own path, but only the path of the first process counts.
     parameters["checkpoint_dir"] = folder and f"{folder}{rank or ''}"
     for epoch in epochs:
         with cut_after(epoch):

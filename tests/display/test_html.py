@@ -35,7 +35,7 @@ def fitted(estimator):
 
 
 class Reader(HTMLParser):
-    """Collects the cells of tables row by row, the captions, the ids, and the names of all tags."""
+    """A parser that collects the rows of tables, the captions, the ids, and the names of tags."""
 
     def __init__(self, text):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The benchmarks run, and their arithmetic and their tables are right. No time is looked at."""
+"""The benchmarks run, and their arithmetic and their tables are right. No time is tested."""
 
 import importlib
 import os
@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import torch_threads
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for `pytest` by itself
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # plain `pytest` needs this
 
 from examples.benchmarks import (
     _libtorch,
@@ -33,14 +33,14 @@ from examples.benchmarks._timing import Summary, compared, summarize, take_turns
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 main = importlib.import_module("examples.benchmarks.__main__")
-# The loop in C++ takes part where it has been compiled before.
+# The loop in C++ takes part only if it has been compiled before.
 PEERS = [peer for peer in FITS if peer != "C++" or _libtorch.is_compiled()]
 ROW = {"network": "4-100-3", "rows": 150, "sknn": 117.4, "torch": 0.5, "/ torch": 234.8}
 
 
 @pytest.fixture
 def one_thread():
-    """One thread for torch: small products that share two take long on a busy machine."""
+    """Give torch one thread: small products on two threads are slow on a busy machine."""
     with torch_threads(1):
         yield
 
@@ -67,7 +67,7 @@ def test_devices_are_the_cpu_and_those_that_are_present(monkeypatch, capsys, one
     (row,) = devices.run(_timing.Options(quick=True, repeats=1))
     assert (row["device"], row["dtype"], row["/ cpu"]) == ("cpu", "float32", 1.0)
     assert "No accelerator is present" in capsys.readouterr().out
-    # Where there is one, it has lines of its own. "cpu:0" stands for it.
+    # An accelerator has lines of its own. "cpu:0" stands in for one.
     monkeypatch.setattr(devices, "ACCELERATORS", ("cpu:0",))
     monkeypatch.setattr(devices, "is_present", lambda name: True)
     rows = list(devices.run(_timing.Options(quick=True, repeats=1)))
@@ -140,7 +140,8 @@ def test_exponent_of_a_power_is_found():
 
 
 def test_products_of_a_step_have_the_operations_of_the_closed_form():
-    # 2 operations for each weight and row: forward, gradient of the weights, and of the inputs.
+    # For each weight and row, the forward pass, the gradient of the weights and the gradient of the
+    # inputs take 2 operations each.
     assert limit.flops(Network((4, 100, 3), 150)) == 2 * 150 * (2 * 4 * 100 + 3 * 100 * 3)
 
 
@@ -157,13 +158,13 @@ def test_step_time_is_the_difference_of_two_fits_by_every_peer(monkeypatch, one_
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_features_are_measured_with_every_network_that_can_have_them(monkeypatch, quick):
-    """Each is said to take two microseconds a step, the plain step one."""
+    """The patched clock says that a step takes two microseconds with a feature, and one without."""
     monkeypatch.setattr(_timing, "SPINNING", 0)
     plain = features.PLAIN.fit
     monkeypatch.setattr(features, "step_time", lambda case, fit: 1.0 if fit == plain else 2.0)
     rows = {row["feature"]: row for row in features.run(_timing.Options(quick))}
     assert list(rows) == list(features.FEATURES)
-    assert len({tuple(row) for row in rows.values()}) == 1  # one heading for all
+    assert len({tuple(row) for row in rows.values()}) == 1  # all rows have the same columns
     *classifiers, regressor = sorted(features.cases(quick), key="30-100-100-1".__eq__)
     for name, row in rows.items():
         ratio = 1.0 if name == "nothing" else 2.0
@@ -207,7 +208,7 @@ def test_processes_are_timed_at_equal_work():
 
 def test_reckoning_is_that_of_a_ring():
     link = machines.Link(bandwidth=1e6, latency=1e-3, mark="")
-    # Of two machines, each sends a half twice, and waits for two messages.
+    # Each of two machines sends half of the bytes twice, and waits for two messages.
     assert machines.ring(1000, 2, link) == pytest.approx(1e-3 + 2e-3)
     assert machines.ring(1000, 4, link) == pytest.approx(1.5e-3 + 6e-3)
     steps = {100: 0.012, 50: 0.006}
@@ -227,12 +228,12 @@ def test_machines_are_reckoned_with_from_times_that_are_measured():
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("sizes", [(20, 30, 3), (20, 30, 2), (20, 30, 1)])
 def test_every_peer_learns(sizes, solver, density, one_thread):
-    network = Network(sizes, 100, solver, "float64")  # one batch: the loss falls steadily
+    network = Network(sizes, 100, solver, "float64")  # the loss of one batch falls steadily
     X, y = network.data(100, density)
     for peer in PEERS:
         losses = []
         for epochs in (1, 30):
-            torch.manual_seed(0)  # the same initial weights
+            torch.manual_seed(0)  # Both trainings start from the same weights.
             losses.append(FITS[peer](network, X, y, epochs))
         assert losses[1] < losses[0], peer
 

@@ -1,4 +1,4 @@
-"""Documentation and code agree."""
+"""The documented parameters, defaults, attributes and public names are those of the code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BOTH = [(FeedForwardClassifier, MLPClassifier), (FeedForwardRegressor, MLPRegres
 
 
 def documented(estimator, section):
-    """Names in one section of a numpydoc docstring."""
+    """Return the names in one section of a numpydoc docstring."""
     pattern = rf"{section}\n-+\n(.*?)(?:\n\n\S|\Z)"
     body = re.search(pattern, inspect.cleandoc(estimator.__doc__), re.DOTALL).group(1)
     return re.findall(r"^(\w+) : ", body, re.MULTILINE)

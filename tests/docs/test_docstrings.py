@@ -1,4 +1,4 @@
-"""Docstrings of all that is public follow numpydoc: everything is there, in its place and form."""
+"""The docstrings of all public names pass numpydoc's checks."""
 
 import runpy
 from pathlib import Path
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 public_api = runpy.run_path(str(ROOT / "docs" / "_ext" / "public_api.py"))
 NAMES = sorted(public_api["public_objects"](sknn))
 
-# The checks of numpydoc that are left out, each with its reason. All others have to pass.
+# Checks of numpydoc that are left out, each with the reason. All others have to pass.
 LEFT_OUT = {
     "ES01": "a summary that says everything needs no second paragraph",
     "RT02": "`self : object` is what scikit-learn's own methods return, by these words",
@@ -24,7 +24,7 @@ LEFT_OUT_OF_MEMBERS = {
 
 
 def faults(name):
-    """Numpydoc's findings on a public name, save for those that are left out."""
+    """Return numpydoc's findings on a public name, without the checks that are left out."""
     left_out = LEFT_OUT | LEFT_OUT_OF_MEMBERS if "." in name else LEFT_OUT
     return [
         f"{code}: {text}"
@@ -44,6 +44,6 @@ def test_public_names_include_methods_and_properties():
 
 @pytest.mark.parametrize("code", sorted(LEFT_OUT | LEFT_OUT_OF_MEMBERS))
 def test_a_check_that_is_left_out_would_find_something(code):
-    # Else it could be switched on.
+    # A check that finds nothing need not be left out.
     found = {code for name in NAMES for code, _ in validate(f"sknn.{name}")["errors"]}
     assert code in found

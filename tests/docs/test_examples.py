@@ -1,7 +1,7 @@
-"""The examples with pictures: what they say is what their run shows.
+"""The text of the examples with pictures agrees with what they print and draw.
 
-Those that are made of functions have tests of these over several seeds, in `test_quality.py` and
-`test_first_network.py`. The others are scripts, which are run from end to end.
+Examples that consist of functions have tests over several seeds, in `test_quality.py` and
+`test_first_network.py`. The others are scripts, which are run from end to end here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OF_FUNCTIONS = (
     "quantile_bands",
     "robust_losses",
 )
-# What each script prints, among other lines.
+# Strings that each script prints, among other lines.
 SCRIPTS = {
     "classification": ["Chosen:", "alpha = ", "malignant"],
     "compare_models": ["support vector machine", "usual p"],
@@ -45,12 +45,12 @@ SCRIPTS = {
 }
 
 
-# They take a second or two each.
+# These scripts take a second or two each.
 QUICK = ("hidden_units", "tensorboard")
 
 
 class Run(NamedTuple):
-    """A script that was run: its names, what it has printed, its axes, and its figures' sizes."""
+    """The names, the printed text, the axes and the sizes of the figures of a script's run."""
 
     names: dict[str, Any]
     printed: str
@@ -73,7 +73,7 @@ def run(name: str) -> Run:
         contextlib.redirect_stdout(printed),
         pytest.MonkeyPatch.context() as monkeypatch,
     ):
-        monkeypatch.setattr(pyplot, "show", lambda: None)  # it says that Agg cannot
+        monkeypatch.setattr(pyplot, "show", lambda: None)  # `show` warns that Agg cannot
         names = runpy.run_path(str(EXAMPLES / f"plot_{name}.py"), run_name="__main__")
         figures = [pyplot.figure(number) for number in pyplot.get_fignums()]
         sizes = []
@@ -85,7 +85,7 @@ def run(name: str) -> Run:
     return Run(names, printed.getvalue(), axes, sizes)
 
 
-# The form
+# The form of the examples
 
 
 def source_of(name):
@@ -130,7 +130,7 @@ def test_script_prints_what_it_has_found_and_draws_it(name):
     assert any(axis.get_xlabel() or axis.get_title() for axis in of_script.axes)
 
 
-# What they say
+# The results that the examples state
 
 
 def test_classification_is_good_and_better_with_the_penalty_that_was_chosen():
@@ -160,7 +160,7 @@ def test_search_by_draws_comes_near_to_the_grid_with_half_the_fits():
     draws, grid = names["draws"], names["grid"]
     assert 2 * len(draws.cv_results_["params"]) == len(grid.cv_results_["params"])
     assert draws.best_score_ > grid.best_score_ - 0.02
-    accuracies = names["accuracies"]  # by size and alpha
+    accuracies = names["accuracies"]  # one row for each size, one column for each alpha
     assert accuracies.max() == grid.best_score_
     assert accuracies[0].max() < accuracies[1:, :3].min() - 0.05
     assert np.ptp(accuracies[2:, :3]) < 0.03
@@ -185,7 +185,8 @@ def test_corrected_t_test_is_the_usual_one_without_overlap():
     usual = stats.ttest_1samp(differences, 0)
     mean, error, p = corrected(differences, n_train=100, n_test=0)
     assert (mean / error, p) == pytest.approx((usual.statistic, usual.pvalue))
-    # The variance of the mean is 1/12 var without and (1/12 + 1/4) var with test rows: four times.
+    # The variance of the mean is 1/12 var without test rows and (1/12 + 1/4) var with them, which
+    # is four times as much.
     assert corrected(differences, n_train=100, n_test=25)[1] == pytest.approx(2 * error)
 
 

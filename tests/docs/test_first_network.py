@@ -1,4 +1,4 @@
-"""The textbook lab, examples/plot_first_network.py: its numbers hold, on any machine."""
+"""The numbers in the textbook lab, examples/plot_first_network.py, hold on any machine."""
 
 import importlib.util
 from pathlib import Path
@@ -88,10 +88,10 @@ def test_regressor_scores_on_diabetes(lab):
     scores = {name: mean for name, (mean, _) in lab.evaluate_regressor().items()}
     assert scores.keys() == {"MSE", "RMSE", "MAE", "R2"}
     assert np.isfinite(list(scores.values())).all()
-    # The mean of the training targets as the prediction has an R2 of 0 and an RMSE of 77.
+    # Predicting the mean of the training targets gives an R2 of 0 and an RMSE of 77.
     assert 0.45 < scores["R2"] < 1
     assert 30 < scores["MAE"] < scores["RMSE"] < 58
-    # The RMSE is the mean over folds of the root, hence not above the root of the mean.
+    # The RMSE is the mean of the roots over the folds, hence not above the root of the mean.
     assert scores["RMSE"] == pytest.approx(scores["MSE"] ** 0.5, rel=0.01)
     assert scores["RMSE"] <= scores["MSE"] ** 0.5
 
@@ -102,7 +102,8 @@ def test_overfit_validation_loss_turns_while_training_loss_falls(overfit):
     assert 5 < best < 50
     assert valid[0] > 1.3 * valid[best]
     assert valid[-1] > 1.2 * valid[best]
-    # Neither is a wiggle: the one falls and the other rises over each of the last stretches.
+    # Neither is a wiggle: from the best epoch on, the training loss falls and the validation loss
+    # rises over every 15 epochs.
     stretches = slice(best, None, 15)
     assert (np.diff(train[stretches]) < 0).all()
     assert (np.diff(valid[stretches]) > 0).all()
@@ -112,7 +113,7 @@ def test_overfit_validation_loss_turns_while_training_loss_falls(overfit):
 def test_main_prints_the_numbers_and_saves_the_picture(lab, tmp_path, capsys, monkeypatch, overfit):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
-    # The slow parts have tests of their own.
+    # The slow parts have tests of their own, so they are replaced here.
     monkeypatch.setattr(lab, "many_seeds", lambda centre=True: (np.ones((3, 100)), 0.5))
     monkeypatch.setattr(lab, "evaluate_classifier", lambda: {"accuracy": (0.9, 0.1)})
     monkeypatch.setattr(lab, "evaluate_regressor", lambda: {"MSE": (2907.0, 254.0)})

@@ -1,4 +1,4 @@
-"""What the guide says of losses, messages and figures is what the code does."""
+"""The guide quotes the messages, losses and figures of the code as they are, and its links work."""
 
 import ast
 import re
@@ -17,9 +17,9 @@ code_blocks = runpy.run_path(str(ROOT / ".ci" / "readme_blocks.py"))["code_block
 
 
 def text_of(node):
-    """A string of the code as the guide quotes it, with dots for each value; None of other nodes.
+    """Return a string of the code as the guide quotes it, with dots for each value.
 
-    Strings that are added up are one.
+    A sum of strings is one string. Returns None for other nodes.
     """
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, str) else None
@@ -37,7 +37,7 @@ def nodes_of_the_package():
 
 
 def normal(text):
-    """In one line. A value at the end of a sentence leaves its full stop behind the dots."""
+    """Return a text on one line, with three dots where a full stop follows the dots of a value."""
     return " ".join(text.split()).replace("....", "...")
 
 
@@ -56,7 +56,7 @@ def test_message_quoted_in_the_guide_is_one_of_the_code(message, strings):
 
 
 def warnings_of_the_package():
-    """The text of every `warnings.warn` of the package."""
+    """Return the text of every `warnings.warn` of the package."""
     return [
         text_of(node.args[0])
         for node in nodes_of_the_package()
@@ -76,7 +76,7 @@ def test_every_warning_of_the_code_is_explained_in_the_guide():
 
 
 def table_of_losses():
-    """(estimator's table, loss, cells behind it) of each line of the two tables of the page."""
+    """Yield the estimator, the loss and the other cells of each line of the page's two tables."""
     page = (GUIDE / "losses.md").read_text(encoding="utf-8")
     classifier, regressor = page.split("For `FeedForwardRegressor`:")
     for kind, part in ((FeedForwardClassifier, classifier), (FeedForwardRegressor, regressor)):
@@ -113,10 +113,10 @@ def test_table_of_regularization_is_what_its_block_computes():
     namespace = {}
     exec(code, namespace)  # noqa: S102 (our own page)
     computed = [namespace["plain"], *namespace["table"].values()]
-    # The block takes the line of normalization, the last one, out of its table.
+    # The block's own table leaves out the last line, which is that of normalization.
     assert len(stated) == len(computed) + 1 == len(namespace["means"])
     for line, row in zip(stated[:-1], computed, strict=True):
-        # Long trainings differ a little between machines.
+        # The results of long trainings differ a little between machines.
         np.testing.assert_allclose(np.array(line, float), row, rtol=0.15, atol=0.02)
 
 
@@ -134,7 +134,7 @@ def test_links_of_the_guide_lead_to_pages_and_headings_that_exist():
 
 
 def anchors(page):
-    """The names that GitHub and MyST give to headings."""
+    """Return the anchors that GitHub and MyST give to the headings of a page."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,4 +1,4 @@
-"""The examples of README and guide run, and its commands are the ones that `.ci/run` relies on."""
+"""The examples of the README and the pages run, and `.ci/run` finds its commands in the README."""
 
 import re
 import runpy
@@ -11,7 +11,7 @@ from conftest import torch_threads
 ROOT = Path(__file__).resolve().parents[2]
 code_blocks = runpy.run_path(str(ROOT / ".ci" / "readme_blocks.py"))["code_blocks"]
 
-# Pages that the build of the site writes are not among them: they are made of what is tested.
+# Folders of pages that the build of the site writes. Their contents are tested at the source.
 BUILT = {"_build", "_examples", "api", "auto_examples"}
 PAGES = [
     ROOT / "README.md",
@@ -22,7 +22,7 @@ PAGES = [
     ),
 ]
 WITH_PYTHON = [path for path in PAGES if code_blocks("python", path)]
-# Their blocks take some seconds. Those of the others run in the quick suite.
+# The blocks of these pages take some seconds. Those of other pages run in the quick suite.
 LONG = {"additions", "cluster", "evaluation", "regularization", "troubleshooting", "pictures"}
 
 
@@ -38,11 +38,11 @@ def name_of(page):
 )
 def test_python_blocks_of_a_page_run_in_order(page, monkeypatch):
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        monkeypatch.setenv(name, "1")  # Dask would set them, and leave them so
+        monkeypatch.setenv(name, "1")  # Dask would set them and not restore them
     monkeypatch.setenv("MPLBACKEND", "Agg")
     blocks = code_blocks("python", page)
     namespace = {"__name__": "page"}
-    with torch_threads(torch.get_num_threads()):  # a page may set the number, for itself
+    with torch_threads(torch.get_num_threads()):  # a page may set the number
         for line, code in blocks:
             # The blank lines make the line numbers of a traceback those of the page.
             exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)  # noqa: S102 (our own pages)
@@ -53,7 +53,7 @@ def test_python_blocks_of_a_page_are_run_or_say_why_not(page):
     text = page.read_text(encoding="utf-8")
     opened = re.findall(r"^[ >]*(?:```|~~~)+ *(py\w*.*)$", text, re.MULTILINE | re.IGNORECASE)
     not_run = [info for info in opened if re.fullmatch(r"python not-run: \w.*", info)]
-    # An indented block, or one by another name of the language, would be shown and never run.
+    # An indented block, or one with another name for the language, would be shown but never run.
     assert len(opened) - len(not_run) == len(code_blocks("python", page)), opened
 
 

@@ -1,4 +1,4 @@
-"""The documentation's own code: links between files, pages of the reference, the check of links."""
+"""The documentation's own code works: its links, reference pages, formulas and check of links."""
 
 import re
 import runpy
@@ -17,7 +17,8 @@ gallery = types.SimpleNamespace(**runpy.run_path(str(EXTENSIONS / "gallery_sourc
 mathml = types.SimpleNamespace(**runpy.run_path(str(EXTENSIONS / "mathml.py")))
 check_links = types.SimpleNamespace(**runpy.run_path(str(ROOT / ".ci" / "check_links.py")))
 
-# Before the first test, as a watch on global state wraps the methods while tests run.
+# These are made before the first test, as a watch on global state wraps the methods while tests
+# run.
 REFERENCE = public_api.pages(sknn)
 PUBLIC = public_api.public_objects(sknn)
 OWN = public_api.members(sknn.FeedForwardClassifier)
@@ -124,7 +125,7 @@ def test_formula_that_cannot_be_converted_is_a_warning_and_shown(caplog):
 
 @pytest.fixture
 def site(tmp_path):
-    """A site of two pages without a fault."""
+    """Make a site of two pages without a fault."""
     (tmp_path / "sub").mkdir()
     (tmp_path / "style.css").write_text("@font-face {src: url('a.woff2?v=1')} /* url(b.png) */")
     (tmp_path / "a.woff2").touch()

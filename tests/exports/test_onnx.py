@@ -119,7 +119,7 @@ def test_every_activation_predicts_the_same(activation, values, opset):
     model = FeedForwardRegressor(
         hidden_layer_sizes=(10, 5), activation=activation, max_iter=5, random_state=0
     ).fit(X, y)
-    rows = np.concatenate([X, 30 * X])  # reaches the tails of the activations
+    rows = np.concatenate([X, 30 * X])  # These rows reach the tails of the activations.
     # In float64, erf still goes through float32, and torch's softplus(x) is x from 20 on.
     tolerance = {"gelu": 1e-6, "softplus": 1e-8}.get(activation, 1e-12)
     tolerance = tolerance if values is np.float64 else 1e-5

@@ -167,7 +167,7 @@ def test_class_weights_keep_the_types_of_their_keys(class_weight, again):
 
 def test_generator_goes_on_from_where_it_was(again):
     generator = np.random.RandomState(5)
-    generator.normal(size=7)  # after an odd number, the generator holds one more
+    generator.normal(size=7)  # After an odd number of draws, the generator holds one more value.
     loaded = again(FeedForwardClassifier(random_state=generator))
     assert_array_equal(loaded.random_state.normal(size=700), generator.normal(size=700))
 

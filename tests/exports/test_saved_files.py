@@ -99,13 +99,13 @@ def npz():
 
 FOREIGN = {
     "empty": (b"", "it is empty"),
-    "text": (b"once upon a time, there was a file of text, of no use to us", "no file of sknn"),
-    "zeros": (bytes(1000), "no file of sknn"),
-    "random": (np.random.RandomState(0).bytes(1000), "no file of sknn"),
+    "text": (b"once upon a time, there was a file of text, of no use to us", "not a file of sknn"),
+    "zeros": (bytes(1000), "not a file of sknn"),
+    "random": (np.random.RandomState(0).bytes(1000), "not a file of sknn"),
     "pickle": (pickle.dumps(FeedForwardClassifier()), "a pickle"),
     "npz": (npz(), "a zip archive"),
     "safetensors": (safetensors.numpy.save({"a": np.zeros(3)}, {"b": "c"}), "a safetensors file"),
-    "short": (b"\x01", "no file of sknn"),
+    "short": (b"\x01", "not a file of sknn"),
 }
 
 
@@ -131,20 +131,20 @@ CHANGES = {
     "no format": (lambda d: d.pop("format"), "its format is None"),
     "parameter": (lambda d: d["parameters"].update(depth=3), "does not know.*depth.*upgrade sknn"),
     "class": (lambda d: d.update({"class": "os.system"}), "of a class 'os.system'"),
-    "attribute": (lambda d: d["attributes"].update(predict=3), "not its own.*predict"),
-    "dunder": (lambda d: d["attributes"].update(__class__="x"), "not its own.*__class__"),
+    "attribute": (lambda d: d["attributes"].update(predict=3), "unknown attributes.*predict"),
+    "dunder": (lambda d: d["attributes"].update(__class__="x"), "unknown attributes.*__class__"),
     "missing": (lambda d: d["attributes"].pop("t_"), "t_ is missing"),
     "twice": (
         lambda d: d["attributes"].update(intercepts_=d["attributes"]["coefs_"]),
         "used twice",
     ),
-    "unused": (lambda d: d.update(attributes={}), "arrays belong to nothing"),
+    "unused": (lambda d: d.update(attributes={}), "arrays are not used"),
     "value": (lambda d: d["parameters"].update(alpha=-1.0), "parameter 'alpha' cannot be -1.0"),
     "key": (lambda d: d.update(more=1), "has the keys"),
     "request": (lambda d: d.update(requests={"fit": {"__init__": True}}), "no argument"),
     "key of a dict twice": (
         lambda d: d["parameters"].update(class_weight={"$dict": [["a", "a"], [1, 2]]}),
-        "a key of a dict is there twice",
+        "a key of a dict occurs twice",
     ),
     "more values than records": (
         lambda d: d["attributes"].update(
@@ -173,7 +173,7 @@ def test_key_of_the_document_that_is_there_twice_is_refused(parts, tmp_path):
     document, header, body = parts
     text = json.dumps(document)[1:-1] + ',"class":"FeedForwardRegressor"}'
     (tmp_path / "file").write_bytes(put_together(text, header, body))
-    with pytest.raises(ValueError, match="a key of its document is there twice"):
+    with pytest.raises(ValueError, match="a key of its document occurs twice"):
         sknn.load(tmp_path / "file")
 
 

@@ -57,7 +57,7 @@ def limit(n_bytes):
 
 
 class Loader:
-    """Loads bytes as a file within the memory that is allowed, and uses the loaded estimator."""
+    """A helper that loads bytes as a file, checks the memory in use, and uses the estimator."""
 
     def __init__(self, directory):
         self.path = directory / "file"
@@ -96,7 +96,7 @@ class Loader:
             try:
                 use()
             except (ValueError, TypeError, AttributeError) as error:
-                documented = (ValueError, AttributeError)  # the docstrings name them
+                documented = (ValueError, AttributeError)  # The docstrings name these errors.
                 assert isinstance(error, documented), (what, repr(error))
 
 

@@ -43,7 +43,7 @@ def test_stochastic_addition_with_lbfgs_raises(name, value, early_stopping):
         )
         assert repr(value) in message
         assert "'adam'" in message
-        network(target, **parameters).fit(*TARGETS[target])  # another solver takes it
+        network(target, **parameters).fit(*TARGETS[target])  # Another solver accepts the parameter.
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from bad_input import KINDS, classes_for, fail, ours_for, pair
 from conftest import TARGETS
 from numpy.testing import assert_array_equal
 
-import sknn._data._split
+import sknn._data._validation_split
 import sknn._training._train
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -84,7 +84,7 @@ def test_weight_of_one_number_equals_that_of_each_row(target):
 def test_validation_rows_of_no_weight_do_not_give_a_silent_nan(target, monkeypatch):
     # The weights of the training rows are fine: only the score has nothing to average.
     X, y = TARGETS[target]
-    split = sknn._data._split.split_rows
+    split = sknn._data._validation_split.split_rows
     held_out = []
 
     def remember(*arguments):
@@ -92,7 +92,7 @@ def test_validation_rows_of_no_weight_do_not_give_a_silent_nan(target, monkeypat
         held_out.append(valid)
         return train, valid
 
-    monkeypatch.setattr(sknn._data._split, "split_rows", remember)
+    monkeypatch.setattr(sknn._data._validation_split, "split_rows", remember)
     ours_for(target, early_stopping=True).fit(X, y)
     weight = np.ones(len(X))
     weight[held_out[0]] = 0

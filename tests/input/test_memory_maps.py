@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from sklearn.model_selection import train_test_split
 
-import sknn._data._split
+import sknn._data._validation_split
 import sknn._input._memory_maps
 import sknn._training._lbfgs
 from sknn import FeedForwardClassifier, FeedForwardRegressor
@@ -184,7 +184,7 @@ def test_frugal_stratified_split_is_that_of_scikit_learn(seed, n_rows, share, fr
         stratify=y.reshape(-1, 1),
     )
     random_state = np.random.RandomState(seed)
-    actual = sknn._data._split._stratified(y, fraction, random_state)
+    actual = sknn._data._validation_split._stratified(y, fraction, random_state)
     for mine, theirs in zip(actual, expected, strict=True):
         assert_array_equal(mine, theirs)
 
@@ -193,13 +193,13 @@ def test_split_of_many_rows_is_the_frugal_one(monkeypatch):
     X, y = TARGETS["binary"]
     fits = []
     for many in (10**6, 100):
-        monkeypatch.setattr(sknn._data._split, "MANY_ROWS", many)
+        monkeypatch.setattr(sknn._data._validation_split, "MANY_ROWS", many)
         model = FeedForwardClassifier((5,), early_stopping=True, max_iter=3, random_state=0)
         fits.append(model.fit(X, y))
     assert_bit_equal(*fits)
-    monkeypatch.setattr(sknn._data._split, "train_test_split", None)
+    monkeypatch.setattr(sknn._data._validation_split, "train_test_split", None)
     fits[0].fit(X, y)
-    with pytest.raises(TypeError):  # a class of one row is left to scikit-learn to refuse
+    with pytest.raises(TypeError):  # For a class of one row, scikit-learn's split is called.
         fits[0].fit(X, np.arange(len(y)) == 3)
 
 

@@ -391,8 +391,8 @@ def test_rows_that_stay_tensors_give_the_model_of_the_array(kind, parameters, ke
     assert_bit_equal(model, expected)
     assert_array_equal(model.predict_proba(rows), probabilities)
     if kind == "bfloat16":
-        array = array.astype(model.coefs_[0].dtype)  # so that chunks have as many rows
-    large = rows.repeat(40, 1), np.tile(array, (40, 1))  # several chunks
+        array = array.astype(model.coefs_[0].dtype)  # Chunks then have as many rows.
+    large = rows.repeat(40, 1), np.tile(array, (40, 1))  # These are several chunks.
     assert_array_equal(*(model.predict_proba(data) for data in large))
 
 
@@ -447,7 +447,7 @@ def test_checkpoints_read_the_rows_once_to_name_the_file(monkeypatch, tmp_path):
         with Accelerator() as accelerator:
             classifier(device="auto", checkpoint_dir=tmp_path).fit(rows, y)
         n_reads.append(len(accelerator.reads))
-    assert n_reads[1] == n_reads[0] + 2  # the sum of the rows, and the rows
+    assert n_reads[1] == n_reads[0] + 2  # These read the sum of the rows, and the rows.
 
 
 def test_callbacks_that_see_batches_see_tensors_of_the_device(monkeypatch):
@@ -489,7 +489,7 @@ def test_auto_that_takes_the_cpu_moves_rows_once():
     with Accelerator() as accelerator:
         model = classifier(device="auto", early_stopping=True).fit(tensor(X).to(META), y)
     assert model.device_ == "cpu"
-    assert len(accelerator.reads) == 2  # the sum of the rows, and the rows
+    assert len(accelerator.reads) == 2  # These read the sum of the rows, and the rows.
 
 
 def test_rows_of_another_device_that_do_not_fit_stay_on_the_host(monkeypatch):

@@ -1,4 +1,4 @@
-"""Networks of the losses beyond scikit-learn's."""
+"""Helpers for tests of the losses that scikit-learn lacks."""
 
 from __future__ import annotations
 

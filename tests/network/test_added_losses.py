@@ -1,4 +1,4 @@
-"""The losses beyond scikit-learn's through the estimators: shapes, scores, weights, solvers."""
+"""Estimators with the losses that scikit-learn lacks: shapes, scores, weights and solvers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def classes_for(target):
     return {"classes": np.arange(y.shape[1]) if y.ndim == 2 else np.unique(y)}
 
 
-# --- what a loss is worth ---------------------------------------------------------------------
+# --- values of the losses ---------------------------------------------------------------------
 
 METRICS = {
     "absolute_error": ({"loss": "absolute_error"}, mean_absolute_error),

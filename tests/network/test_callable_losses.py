@@ -1,4 +1,4 @@
-"""Losses that are functions of the user."""
+"""A loss may be a function of the user."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def binary_cross_entropy(raw, y):
 
 SAME_FORMULA = {
     "squares": ("one output", {}, lambda raw, y: (raw - y).square().sum(1) / 2),
-    # The gradient is that of the sum over outputs; only the report is of their mean.
+    # The gradient is that of the sum over the outputs. Only the reported loss is their mean.
     "squares, two": ("two outputs", {}, lambda raw, y: (raw - y).square().sum(1) / 2),
     "distances": ("two outputs", {"loss": "absolute_error"}, lambda raw, y: (raw - y).abs().sum(1)),
     "huber": (

@@ -96,7 +96,7 @@ def test_equal_seeds_draw_equal_factors_and_each_draw_differs():
     assert not torch.equal(draws[0], draw((20, 20), 0.5, torch.float32, seed=1))
 
 
-# The seed.
+# The derived seed.
 
 
 def test_derived_seed_leaves_the_random_state_as_it_is():
@@ -115,7 +115,7 @@ def test_derived_seed_is_decided_by_random_state_and_rows_seen():
     assert len({words(0, 0), words(0, 100), words(0, 101), words(1, 0), words(1, 100)}) == 5
 
 
-# The module.
+# The dropout module.
 
 
 @pytest.mark.parametrize("row_major", [False, True])
@@ -142,7 +142,7 @@ def test_module_does_nothing_and_draws_nothing_in_evaluation():
     assert torch.equal(masks.fill_(torch.empty(9, 9), 0.5), draw((9, 9), 0.5, torch.float32))
 
 
-# In the estimators.
+# Dropout in the estimators.
 
 DROPPING = {"dropout": [0.5, 0.2], "input_dropout": 0.1}
 SMALL = {"hidden_layer_sizes": (8, 6), "max_iter": 4, "batch_size": 30}

@@ -180,7 +180,7 @@ def focal(y, z, gamma, smoothing=0.0):
 
 
 def each_label(multiclass_loss):
-    """Apply a multiclass loss to each label of its own.
+    """Return a loss that applies a multiclass loss to each label separately.
 
     A logistic function is a softmax of two outputs, one of which is 0.
     """
@@ -413,7 +413,7 @@ def test_loss_of_certain_and_right_labels_is_scikit_learns_and_not_zero(kind, dt
     assert reported(CASES[f"{kind} log_loss"], terms, 2) == pytest.approx(expected, rel=1e-6)
 
 
-# Callables of the user.
+# Losses that are functions of the user.
 
 
 def cross_entropy_of_rows(raw, y):

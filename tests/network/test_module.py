@@ -42,7 +42,7 @@ def make_rows(n_rows=6, n_columns=3, seed=0, dtype=torch.float64):
     return torch.randn(n_rows, n_columns, dtype=dtype, generator=generator)
 
 
-# Names and order.
+# Names and order of the layers.
 
 
 def test_plain_module_is_linear_layers_and_activations():

@@ -20,11 +20,11 @@ from sknn._data._batches import Batch, Batches
 from sknn._network._activations import ACTIVATIONS
 from sknn._network._architecture import Network
 from sknn._network._dropout import Masks
+from sknn._network._loss_meter import LossMeter
 from sknn._network._losses import Loss
-from sknn._network._meter import LossMeter
+from sknn._network._matrix_products import BFloat16Products, NumPyProducts, TorchProducts
 from sknn._network._module import FeedForwardModule, initial_parameters, modules_between
 from sknn._network._parameters import FlatParameters
-from sknn._network._products import BFloat16Products, NumPyProducts, TorchProducts
 from sknn._network._steps import AutogradStep, ClosedFormStep, flops_per_step
 from sknn._training import _train
 
@@ -346,7 +346,7 @@ def test_gradient_of_dropout_of_sparse_rows_equals_finite_differences():
     assert_gradient_is_that_of_finite_differences(problem, closed_form_step(problem))
 
 
-# The meter.
+# The loss meter.
 
 
 @pytest.mark.matrix
@@ -421,7 +421,7 @@ def test_meter_does_not_keep_the_rows_of_a_batch(is_sparse):
     assert not any(isinstance(value, Batch) for value in meter._batches)
 
 
-# Costs.
+# Memory and operations of a step.
 
 # A step with one of these losses allocates nothing of the size of the batch.
 IN_PLACE = ["squared_error", "absolute_error", "huber 1.0", "quantile 0.2", "multiclass log_loss"]
@@ -438,8 +438,8 @@ def test_step_makes_no_tensor_of_the_batch_size_after_the_first(name, products):
         with step.grad_mode():
             step(batch, meter.slot(batch))
     allocated = sum(max(0, event.self_cpu_memory_usage) for event in profile.events())
-    n_gelu = 8 * 5 * batch.n_rows  # torch has no gelu in place.
-    assert allocated < n_gelu + 8 * batch.n_rows  # Only scalars are allocated otherwise.
+    n_gelu = 8 * 5 * batch.n_rows  # torch has no in-place gelu.
+    assert allocated < n_gelu + 8 * batch.n_rows  # Apart from that, only scalars are allocated.
 
 
 def test_step_makes_no_array_of_the_batch_size_after_the_first():
@@ -448,7 +448,7 @@ def test_step_makes_no_array_of_the_batch_size_after_the_first():
     meter = LossMeter(step, batch.n_rows, batch.n_rows)
     run(step, meter, batch)
     slot = meter.slot(batch)
-    tracemalloc.start()  # It sees NumPy's memory, but not torch's.
+    tracemalloc.start()  # tracemalloc sees NumPy's memory, but not torch's.
     with step.grad_mode():
         step(batch, slot)
     _, peak = tracemalloc.get_traced_memory()
@@ -461,7 +461,7 @@ def test_flops_count_three_products_a_layer():
     assert flops_per_step((4, 100, 3), 150, np.float64) == 2 * 6 * 150 * (400 + 300)
 
 
-# bfloat16.
+# Products in bfloat16.
 
 
 def mixed_step(problem):
@@ -520,7 +520,7 @@ def test_bfloat16_by_autograd_is_near_the_closed_form(dropping):
     assert (gradient - expected).norm() < 0.03 * expected.norm()
 
 
-# Which of the two steps an estimator uses.
+# The choice between the two kinds of steps.
 
 
 @pytest.fixture

@@ -394,7 +394,7 @@ UNUSABLE = {
         (name, method)
         for name, (unusable, _) in UNUSABLE.items()
         for method in ("fit", "partial_fit")
-        if callable(unusable) or method == "fit"  # Others have no partial_fit.
+        if callable(unusable) or method == "fit"  # Without a callable, there is no partial_fit.
     ],
 )
 def test_unusable_solver_is_an_error_before_training(monkeypatch, name, method):

@@ -22,13 +22,13 @@ from conftest import TARGETS, assert_bit_equal, case
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
-from sknn._data import _rows, _transfers
-from sknn._data._transfers import Transfer
+from sknn._data import _device_transfers, _rows
+from sknn._data._device_transfers import Transfer
 from sknn._network._parameters import FlatParameters
 from sknn._platform import _devices
 from sknn._platform._devices import ACCELERATE_FROM, SHARE_OF_MEMORY, is_present, resolve_device
 from sknn._training import _train
-from sknn._training._trainer import Trainer
+from sknn._training._epoch import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ["cuda", "mps"]
@@ -166,7 +166,7 @@ def test_memory_is_given_back_after_fit(kind):
     assert used() == before
 
 
-# --- which device ---------------------------------------------------------------------------------
+# --- the choice of the device ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("device", [*ABSENT, "cuda:99", "meta", "gpu", "", "cpu:x"])
@@ -189,7 +189,7 @@ def test_auto_device_is_an_accelerator_for_large_steps_only(monkeypatch):
     monkeypatch.setattr(_devices, "is_present", lambda name: True)
     assert resolve_device("auto", torch.float32, ACCELERATE_FROM).type == "cuda"
     assert resolve_device("auto", torch.float32, 0.99 * ACCELERATE_FROM).type == "cpu"
-    assert resolve_device("cuda", torch.float32, 0.0).type == "cuda"  # as it was named
+    assert resolve_device("cuda", torch.float32, 0.0).type == "cuda"  # A named device is used.
     monkeypatch.setattr(_devices, "is_present", lambda name: name == "cpu")
     assert resolve_device("auto", torch.float32, ACCELERATE_FROM).type == "cpu"
 
@@ -230,7 +230,7 @@ def test_example_and_page_state_the_limit_of_auto(capsys):
     assert "small: on 'cpu'" in capsys.readouterr().out
     page = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
     assert f"{ACCELERATE_FROM / 1e6:.0f} million operations" in page
-    assert SHARE_OF_MEMORY == 0.5  # "half", in the page
+    assert SHARE_OF_MEMORY == 0.5  # The page says "half".
 
 
 @each_device
@@ -353,7 +353,7 @@ def test_epoch_of_each_loss_reads_once(target, parameters, traffic):
 def test_validation_reads_the_outputs_and_their_loss(parameters, traffic):
     reads, sends = traffic(classifier(early_stopping=True, **parameters), X, y)
     assert len(reads) == 1 + 2
-    assert len(sends) == 1 + 1  # the outputs go back, for their loss
+    assert len(sends) == 1 + 1  # The outputs go back to compute their loss.
     assert sends[1].n_values == 15 * 3
 
 
@@ -419,7 +419,7 @@ class LateCopies:
 @pytest.fixture
 def late(monkeypatch):
     copies = LateCopies()
-    monkeypatch.setattr(_transfers, "copies_of", lambda device: copies)
+    monkeypatch.setattr(_device_transfers, "copies_of", lambda device: copies)
     return copies
 
 
@@ -530,7 +530,7 @@ def test_memory_is_given_back_when_nothing_of_the_fit_is_left(parameters, left):
         assert left == [[]]
         kept = torch.empty(7, device=META)
         classifier(max_iter=2, **parameters).fit(X, y)
-    assert left[1:] == [[tuple(kept.shape)]]  # So the fixture does notice a remaining tensor.
+    assert left[1:] == [[tuple(kept.shape)]]  # The fixture does notice a remaining tensor.
 
 
 def test_memory_is_given_back_when_fit_fails_but_not_by_partial_fit(left, monkeypatch):

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from sknn import FeedForwardClassifier
 from sknn._network import _inference
-from sknn._network._products import NumPyProducts
+from sknn._network._matrix_products import NumPyProducts
 from sknn._network._steps import ClosedFormStep
 from sknn._platform import _threads
 from sknn._platform._threads import PARALLEL_FROM, one_blas_thread, threads_for

@@ -37,7 +37,7 @@ def test_lower_bounds_are_the_versions_of_the_oldest_set():
 
 
 def test_oldest_set_pins_the_torch_of_the_constraints():
-    # It is the only small build for CPUs, and all environments of `.ci/run` share it.
+    # This torch is the only small build for CPUs, and all environments of `.ci/run` share it.
     assert OLDEST["torch"] == pins("constraints.txt")["torch"]
 
 

@@ -16,7 +16,7 @@ from conftest import TARGETS
 
 import sknn
 from sknn import FeedForwardClassifier, FeedForwardRegressor
-from sknn._training._trainer import Trainer
+from sknn._training._epoch import Trainer
 
 X_IRIS, SPECIES = TARGETS["multiclass"]
 SMALL = {

@@ -1,4 +1,4 @@
-"""What remains of a training when a callback stops it, interrupts it or fails."""
+"""Tests of what remains of a training that a callback stops, interrupts or makes fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What remains of a checkpoint, and what the user is told, in every way a training can end."""
+"""Tests of the checkpoint that remains, and what the user is told, for each end of a training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EpochScoring
 
 from sknn._training._checkpoint import CheckpointFile
-from sknn._training._trainer import Trainer
+from sknn._training._epoch import Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

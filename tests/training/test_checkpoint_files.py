@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sknn._files._archives import read_archive
-from sknn._files._plain import Allowance
+from sknn._files._plain_values import Allowance
 from sknn._training import _checkpoint as checkpoint
 from sknn._training._checkpoint import CheckpointFile, Snapshot
 
@@ -202,10 +202,16 @@ MADE_UP = {
         "compressed",
     ),
     "members that overlap": (overlapping(), "larger than the file"),
-    "promise of much": (zipped(("arr_0.npy", head((10**11,)))), "larger than what holds it"),
-    "promise of too much": (zipped(("arr_0.npy", head((2**62, 2**62)))), "larger than what"),
-    "less than nothing": (zipped(("arr_0.npy", head((-1,)) + b"12345678")), "larger than what"),
-    "wide values": (zipped(("arr_0.npy", head((1,), "|V2000000000"))), "larger than what"),
+    "promise of much": (
+        zipped(("arr_0.npy", head((10**11,)))),
+        "larger than the archive that holds it",
+    ),
+    "promise of too much": (zipped(("arr_0.npy", head((2**62, 2**62)))), "larger than the archive"),
+    "less than nothing": (
+        zipped(("arr_0.npy", head((-1,)) + b"12345678")),
+        "larger than the archive",
+    ),
+    "wide values": (zipped(("arr_0.npy", head((1,), "|V2000000000"))), "larger than the archive"),
     "objects": (zipped(("arr_0.npy", head((1,), "|O") + pickle.dumps([print]))), "allow_pickle"),
     "another name": (zipped(("weights.npy", npy(np.zeros(3)))), "arr_0"),
     "another version": (zipped(("arr_0.npy", b"\x93NUMPY\x09\x00" + b"0" * 90)), "9, 0"),
@@ -266,7 +272,7 @@ HOSTILE = {
     "rows before the first": (rows_in_order(lambda order: -order.astype(int)), "order of the rows"),
     "a row twice": (rows_in_order(lambda order: order // 2), "order of the rows"),
     "a number of a kind that there is not": (rate({"$scalar": [99, "1"]}), "IndexError"),
-    "a number of an array": (rate({"$scalar": [3, [1.0] * 9]}), "not as it should be"),
+    "a number of an array": (rate({"$scalar": [3, [1.0] * 9]}), "a number is malformed"),
     "a number of many digits": (rate({"$scalar": [2, "1" * 10**5]}), "40 digits"),
     "something unknown": (rate({"$function": "print"}), "'function'"),
 }

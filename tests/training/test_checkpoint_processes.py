@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 def test_another_process_goes_on(tmp_path):
     out = run(
         """
-from sknn._training._trainer import Trainer
+from sknn._training._epoch import Trainer
 epoch, n_epochs = Trainer.epoch, 0
 def dying(self, net=None):
     global n_epochs

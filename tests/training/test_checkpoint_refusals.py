@@ -23,7 +23,7 @@ from torch.optim import lr_scheduler
 
 from sknn import FeedForwardClassifier
 from sknn._files import _container
-from sknn._training._trainer import Trainer
+from sknn._training._epoch import Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -1,4 +1,4 @@
-"""Which changes of data, parameters or code make a training another one, and which do not."""
+"""Some changes of data, parameters or code make a training another one, and others do not."""
 
 from __future__ import annotations
 
@@ -261,7 +261,7 @@ def test_parameter_that_cannot_be_named_is_refused(tmp_path):
     assert files(tmp_path) == ["log"]
 
 
-# --- where it starts --------------------------------------------------------------------------
+# --- the starting point -----------------------------------------------------------------------
 
 
 def test_another_starting_point_never_picks_the_file_up(tmp_path):

@@ -97,7 +97,7 @@ def without_signals(code):
 class Raising:
     """A context that raises at the n-th line of the package that its body runs.
 
-    Without an n it only counts the lines. Lines of `__exit__` and `finally` are among them, where
+    Without an n it only counts the lines. They include those of `__exit__` and `finally`, where
     most programs lose something.
     """
 

@@ -34,7 +34,7 @@ from validation import (
     worst_class,
 )
 
-import sknn._data._split
+import sknn._data._validation_split
 import sknn._training._validation
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -134,14 +134,14 @@ def test_scoring_is_watched_on_the_rows_of_the_split_too(monkeypatch, name):
     X, y, _ = data(target)
     weight = np.random.RandomState(2).uniform(0.1, 3, len(X))
     held_out = []
-    split_rows = sknn._data._split.split_rows
+    split_rows = sknn._data._validation_split.split_rows
 
     def remember(*arguments):
         train, valid = split_rows(*arguments)
         held_out.append(valid)
         return train, valid
 
-    monkeypatch.setattr(sknn._data._split, "split_rows", remember)
+    monkeypatch.setattr(sknn._data._validation_split, "split_rows", remember)
     parameters = {"early_stopping": True, "validation_fraction": 0.3}
     model = network(target, scoring=scoring, **parameters, **STOPPING).fit(X, y, weight)
     rows = held_out[-1]

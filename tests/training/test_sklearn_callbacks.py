@@ -168,7 +168,7 @@ def test_fitted_estimator_is_what_fit_had_made_of_so_many_epochs(parameters):
     estimator = classifier(recording, **parameters).fit(X_IRIS, NAMES)
     assert len(recording.fitted) == estimator.n_iter_ > 1
     for n_epochs, fitted in enumerate(recording.fitted, 1):
-        if parameters.get("learning_rate") == "cosine":  # Its horizon is max_iter.
+        if parameters.get("learning_rate") == "cosine":  # The horizon of the schedule is max_iter.
             break
         expected = classifier(**{**parameters, "max_iter": n_epochs}).fit(X_IRIS, NAMES)
         np.testing.assert_array_equal(fitted.predict(X_IRIS), expected.predict(X_IRIS))
@@ -261,7 +261,7 @@ def test_callback_that_returns_true_stops_and_the_epoch_is_kept(parameters):
         stopped = classifier(acting, **parameters).fit(X_IRIS, NAMES)
     assert stopped.n_iter_ == len(stopped.net_.history) == 3
     assert acting.names == expected_names(3)
-    if parameters.get("learning_rate") != "cosine":  # Its horizon is max_iter.
+    if parameters.get("learning_rate") != "cosine":  # The horizon of the schedule is max_iter.
         finished = classifier(**{**parameters, "max_iter": 3}).fit(X_IRIS, NAMES)
         assert_same_model(stopped, finished)
 

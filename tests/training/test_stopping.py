@@ -97,7 +97,7 @@ def test_progress_rewinds_to_its_mark():
     assert progress == expected
 
 
-# --- what is left behind when a training goes on as another -----------------------------------
+# --- records that are kept or dropped when a training continues with other settings -----------
 
 # Early stopping leaves no best loss. Validation data that were only recorded leave both a best
 # loss and a best score.
@@ -118,7 +118,7 @@ def test_losses_and_counts_go_on_whatever_was_watched(before):
     ("before", "early_stopping", "is_other", "best_loss", "best_score"),
     [
         (STOPPED_EARLY, True, False, None, 0.7),
-        (STOPPED_EARLY, True, True, None, -np.inf),  # The best score is of other rows.
+        (STOPPED_EARLY, True, True, None, -np.inf),  # The best score belongs to other rows.
         (STOPPED_EARLY, False, False, np.inf, 0.7),
         (STOPPED_EARLY, False, True, np.inf, 0.7),
         (RECORDED, True, False, None, -np.inf),  # There are no best weights to go back to.
@@ -137,7 +137,7 @@ def test_best_of_before_is_kept_where_it_compares(
     assert after.validation_loss_curve == (before.validation_loss_curve or [])
 
 
-@pytest.mark.parametrize("watched", ["accuracy", "z"])  # They sort before and after "score".
+@pytest.mark.parametrize("watched", ["accuracy", "z"])  # These names sort before and after "score".
 @pytest.mark.parametrize("before", [STOPPED_EARLY, RECORDED])
 def test_scores_of_something_else_are_left_behind(before, watched):
     after = before.copy(True, True, watched)
@@ -162,7 +162,7 @@ def test_equal_score_is_not_a_better_one():
 
 
 class Net:
-    """A stand-in for the net: the records, the solver's group, and counts of what rules ask for."""
+    """A stand-in for the net, with records, the solver's group, and counts of calls by rules."""
 
     def __init__(self, group=None, is_finite=True):
         self.records_ = []

@@ -342,7 +342,7 @@ def test_warm_start_with_another_score_does_not_compare_with_the_old_one(change)
     ).fit(X, y)
     before = model.coefs_[0].copy()
     model.set_params(**change).fit(X, y)
-    assert max(model.validation_scores_) < 0  # They are negative losses of this fit.
+    assert max(model.validation_scores_) < 0  # The scores are negative losses of this fit.
     assert model.best_validation_score_ == max(model.validation_scores_)
     assert not np.array_equal(model.coefs_[0], before)
 

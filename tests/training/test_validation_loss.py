@@ -15,7 +15,7 @@ from sklearn.metrics import (
 )
 from validation import Rising, cross_entropy, data, network, unweighted
 
-import sknn._data._split
+import sknn._data._validation_split
 import sknn._training._validation
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -138,14 +138,14 @@ def test_validation_loss_of_the_split_is_the_metric_of_its_rows(monkeypatch, nam
     X, y, _ = data(target)
     weight = np.random.RandomState(2).uniform(0.1, 3, len(X)) if weighted else None
     held_out = []
-    split_rows = sknn._data._split.split_rows
+    split_rows = sknn._data._validation_split.split_rows
 
     def remember(*arguments):
         train, valid = split_rows(*arguments)
         held_out.append(valid)
         return train, valid
 
-    monkeypatch.setattr(sknn._data._split, "split_rows", remember)
+    monkeypatch.setattr(sknn._data._validation_split, "split_rows", remember)
 
     def after(n):
         model = network(

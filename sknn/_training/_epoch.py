@@ -1,4 +1,4 @@
-"""How one epoch runs: each batch goes to a step and each step to an update of the parameters."""
+"""Run epochs: a step turns each batch into a gradient, and a solver updates the parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sknn._data._batches import Batch, Batches
 from sknn._data._processes import OneProcess
 from sknn._data._shards import ShardBatches
 from sknn._network._dropout import Masks
-from sknn._network._meter import LossMeter
+from sknn._network._loss_meter import LossMeter
 from sknn._network._solvers import Solver, TorchSolver, clip_gradient_
 from sknn._network._steps import AutogradStep, ClosedFormStep
 from sknn._network._summed_step import SummedMeter, SummedStep
@@ -25,24 +25,32 @@ Rows = np.ndarray | scipy.sparse.csr_matrix
 
 
 class Trainer:
-    """Trains one network, epoch by epoch.
+    """The loop that trains one network, epoch by epoch.
 
     Parameters
     ----------
     batches : Batches or ShardBatches
+        The batches of each epoch.
     step : ClosedFormStep, AutogradStep or SummedStep
-    meter : LossMeter or SummedStep
+        The step, which turns a batch into a loss and a gradient.
+    meter : LossMeter or SummedMeter
+        The meter, which reads the loss of an epoch.
     solver : Solver or TorchSolver
+        The solver, which updates the parameters.
     schedule : StepSchedule, default=None
         The schedule that sets the rate of each step.
     scheduler : EpochScheduler, default=None
         The callback of the net that steps the user's torch scheduler.
     max_grad_norm : float, default=None
+        Norm to which larger gradients are scaled down.
     validate : Validation, default=None
+        Function that returns the score and the loss of the validation rows.
     rows, labels : ndarray or CSR matrix, ndarray
         All rows and their targets as the user gave them, for callbacks that see batches.
-    generators : sequence of Masks or GlobalGenerators, default=()
+    generators : sequence of Masks or GlobalGenerators
         Generators that training draws from; the one that orders the rows is not among them.
+    processes : OneProcess
+        The processes that train the network.
 
     Attributes
     ----------

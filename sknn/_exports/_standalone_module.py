@@ -19,8 +19,8 @@ from sknn._network._module import (
 from sknn._platform import _compat
 from sknn._platform._torch_settings import default_settings
 
-# Our classes, and those of torch that compute and keep the same. Ours differ only in how they are
-# made and trained.
+# Our classes, and torch's classes that compute the same function and hold the same state. Ours
+# differ only in how they are made and trained.
 _PLAIN: dict[type[nn.Module], type[nn.Module]] = {Linear: nn.Linear, BatchNorm: nn.BatchNorm1d}
 
 

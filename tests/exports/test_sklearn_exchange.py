@@ -1,4 +1,4 @@
-"""Networks and the MLPs they are converted to, or from, predict the same and train on alike."""
+"""A network and the MLP it is converted to or from predict alike and continue training alike."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def target(request):
 
 
 def assert_same_predictions(left, right, X, rtol=1e-12, atol=1e-14):
-    """Compare predictions and probabilities. `atol` is for the digits that 1 - p loses."""
+    """Compare predictions and probabilities. `atol` allows for the digits that 1 - p loses."""
     if hasattr(left, "predict_proba"):
         np.testing.assert_array_equal(left.predict(X), right.predict(X))
         mine, theirs = left.predict_proba(X), right.predict_proba(X)
@@ -103,7 +103,7 @@ def test_it_is_the_estimator_that_scikit_learn_would_have_fitted(target):
     theirs = PAIRS[target][1](**SHARED, early_stopping=target == "binary").fit(X, y)
     made = ours.to_sklearn()
     assert repr(made) == repr(theirs)
-    # `_random_state` belongs to the last call alone: the next call makes it anew.
+    # `_random_state` belongs to the last call alone. The next call creates a new one.
     assert set(vars(theirs)) - {"_random_state"} == set(vars(made))
     for name, value in vars(theirs).items():
         mine = vars(made).get(name)
@@ -196,7 +196,7 @@ def test_feature_names_and_string_labels_are_kept():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_batch_normalization_becomes_part_of_the_weights(activation, dtype):
     ours, X, _ = fitted("multiclass", normalization="batch", activation=activation, dtype=dtype)
-    for name, array in ours.module_state_.items():  # as a long training would change it
+    for name, array in ours.module_state_.items():  # This imitates a long training.
         if array.ndim:
             ours.module_state_[name] = array * np.linspace(0.5, 2, len(array), dtype=array.dtype)
     theirs = ours.to_sklearn()

@@ -15,7 +15,7 @@ import torch
 
 
 class CudaCopies:  # pragma: no cover (pinned memory and events need a GPU)
-    """The calls to CUDA, in one place."""
+    """The calls to CUDA that a `Transfer` makes."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

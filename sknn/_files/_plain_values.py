@@ -1,4 +1,4 @@
-"""Encoding of plain values as JSON and a list of arrays, and decoding, which runs no code.
+"""Encode plain values as JSON and a list of arrays, and decode them without running any code.
 
 Numbers, strings, None, lists, tuples, dicts and arrays are decoded to equal values of the same
 types, including NumPy's numbers and the order of a dict. In JSON, an object whose only key begins
@@ -104,8 +104,8 @@ _SCALARS = (
     ),
 )
 _PLACES = {scalar.kind: place for place, scalar in enumerate(_SCALARS)}
-# Most bytes of a scalar made from text, without the text: for Python's scalars (at least 49 and a
-# place in a list), and for NumPy's.
+# Upper bounds of the bytes of a scalar made from text, not counting the text: for Python's scalars
+# (which take at least 49, and a place in a list), and for NumPy's.
 _SIZE, _NUMPY_SIZE, _FIRST_OF_NUMPY = 64, 160, _PLACES[np.bool_]
 
 
@@ -134,13 +134,13 @@ class Kind(NamedTuple):
     Attributes
     ----------
     type : type
-        The type.
+        The type of the objects.
     plain : callable
         Function that converts an object to a plain value. It raises TypeError for an object that
         cannot be saved.
     make : callable
         Function that converts the plain value to an object. It raises ValueError for a value that
-        is not that of an object.
+        stands for no object.
     """
 
     type: type
@@ -212,7 +212,7 @@ class Codec:
         except RecursionError:
             raise ValueError("its values are nested too deeply") from None
         if decoder.unused:
-            raise ValueError(f"{len(decoder.unused)} of its arrays belong to nothing")
+            raise ValueError(f"{len(decoder.unused)} of its arrays are not used")
         return value
 
 
@@ -287,7 +287,7 @@ class _Decoder:
         for key, value in zip(keys, values, strict=True):
             made[key] = value
         if len(made) != len(keys):
-            raise ValueError("a key of a dict is there twice")
+            raise ValueError("a key of a dict occurs twice")
         return made
 
     def _array(self, place: Any) -> np.ndarray:
@@ -307,7 +307,7 @@ class _Decoder:
     def _scalar(self, content: Any) -> Any:
         place, text = content
         if type(place) is not int or type(text) is not str or place < 0:
-            raise ValueError("a number is not as it should be")
+            raise ValueError("a number is malformed")
         return _SCALARS[place].value(text)
 
     def _objects(self, content: Any) -> np.ndarray:
@@ -417,5 +417,5 @@ def _record_size(keys: list[str]) -> int:
     if type(keys) is not list or not all(type(k) is str for k in keys):
         raise ValueError("the keys of a record are not a list of strings")
     if len(set(keys)) != len(keys):
-        raise ValueError("a key of a record is there twice")
+        raise ValueError("a key of a record occurs twice")
     return dict.fromkeys(keys).__sizeof__() + 24

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from sknn._data._batches import Batch
-from sknn._network._products import Operand
+from sknn._network._matrix_products import Operand
 from sknn._network._steps import AutogradStep, ClosedFormStep, Slot
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from sknn._files._plain import ARRAYS
+from sknn._files._plain_values import ARRAYS
 from sknn._network._solver_options import SOLVER_OPTIONS, state_names
 from sknn._training._fitted_names import (
     ALL,
@@ -75,7 +75,7 @@ def check(attributes: dict[str, Any], is_classifier: bool) -> None:
         return
     unknown = [name for name in attributes if name not in allowed(is_classifier)]
     if unknown:
-        raise ValueError(f"there are attributes that are not its own: {unknown!r:.200}")
+        raise ValueError(f"it has unknown attributes: {unknown!r:.200}")
     needed = _needed(is_classifier)
     if any(name in attributes for name in _OF_STOCHASTIC_SOLVERS):
         needed += _OF_STOCHASTIC_SOLVERS

@@ -23,7 +23,7 @@ class ValidationSet(NamedTuple):
     Attributes
     ----------
     X : ndarray, CSR matrix or tensor of shape (n_samples, n_features)
-        Rows of the user's own, or all rows of the training data.
+        Validation rows of the user, or all rows of the training data.
     y : ndarray of shape (n_rows, n_columns)
         Encoded targets.
     labels : ndarray of shape (n_rows,) or (n_rows, n_outputs)
@@ -50,7 +50,7 @@ def split_rows(
     random_state: np.random.RandomState,
     stratify: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the training and of the validation rows, drawn as scikit-learn draws them."""
+    """Return the indices of the training and validation rows, drawn as scikit-learn draws them."""
     is_costly = stratify is not None and n_samples >= MANY_ROWS
     if is_costly and 1 < stratify.sum() < n_samples - 1:
         train, valid = _stratified(stratify.ravel(), validation_fraction, random_state)
@@ -74,9 +74,9 @@ def split_rows(
 def _stratified(
     y: np.ndarray, validation_fraction: float, random_state: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same rows as `train_test_split` draws for two classes, in a third of its memory.
+    """Return the rows that `train_test_split` draws for two classes, in a third of its memory.
 
-    scikit-learn collects the indices in lists of Python: 106 bytes a row.
+    scikit-learn collects the indices in lists of Python, which take 106 bytes for each row.
     """
     n_valid = math.ceil(validation_fraction * len(y))
     n_train = len(y) - n_valid

@@ -15,9 +15,14 @@ from sklearn.preprocessing import StandardScaler
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._input._parameter_checks import ADDED_ACTIVATIONS
-from sknn._network import _products
+from sknn._network import _matrix_products
+from sknn._network._matrix_products import (
+    BFloat16Products,
+    NumPyProducts,
+    TorchProducts,
+    products_of,
+)
 from sknn._network._parameters import FlatParameters
-from sknn._network._products import BFloat16Products, NumPyProducts, TorchProducts, products_of
 from sknn._platform import _compat, _threads
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -75,7 +80,7 @@ def test_torchs_products_learn_what_numpys_do(dtype, parameters, used, monkeypat
     model.fit(X, y)
     expected = model.loss_curve_
     monkeypatch.setattr(_threads, "PARALLEL_FROM", 1.0)
-    monkeypatch.setattr(_products, "NUMPY_UP_TO", 0)
+    monkeypatch.setattr(_matrix_products, "NUMPY_UP_TO", 0)
     model.fit(X, y)
     assert used == [NumPyProducts, TorchProducts]
     np.testing.assert_allclose(

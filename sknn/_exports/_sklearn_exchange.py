@@ -15,10 +15,10 @@ from sklearn.base import BaseEstimator
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
-from sknn._exports._folding import folded
+from sknn._exports._batch_norm_folding import folded
 from sknn._input import _parameter_checks, _targets
 from sknn._network._solver_options import SOLVER_OPTIONS
-from sknn._platform._alignment import aligned
+from sknn._platform._memory_alignment import aligned
 from sknn._training._fitted_names import FITTED_NAMES
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _METHODS = ("fit", "partial_fit", "score")
 
 
 def to_sklearn(estimator: BaseEstimator) -> MLP:
-    """Return an MLP of scikit-learn, fitted like an estimator, of which this is a `_snapshot`."""
+    """Return an MLP of scikit-learn that is fitted like an estimator, given its `_snapshot`."""
     network = estimator._checked_network()
     _refuse_what_sklearn_lacks(estimator, network)
     kind = MLPRegressor if estimator._numeric_targets else MLPClassifier
@@ -60,7 +60,7 @@ def to_sklearn(estimator: BaseEstimator) -> MLP:
 
 
 def from_sklearn(mlp: MLP, kinds: dict[type, type[BaseEstimator]]) -> BaseEstimator:
-    """Return an estimator like an MLP; `kinds` maps each class of MLPs to the one to make."""
+    """Return an estimator like an MLP. `kinds` maps each class of MLPs to our class."""
     if isinstance(mlp, tuple(kinds.values())):
         raise TypeError(
             "from_sklearn takes an MLPClassifier or an MLPRegressor of scikit-learn, got"
