@@ -270,9 +270,9 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         from sknn._training._train import train
 
         processes = processes_of(self.process_group, self.device)
-        first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         with processes.agreement():
             self._check_parameters(*validation)
+            first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
             rows = self._checked_rows(X, y, sample_weight, classes, incremental, first_pass)
         shards = self._shards(processes, rows, validation, incremental)
         problem = self._encoded_problem(rows, shards, incremental, first_pass, tasks)

@@ -87,6 +87,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
     """
 
     _numeric_targets = False
+    _name_in_files = "FeedForwardClassifier"
     _parameter_constraints: ClassVar[dict] = {
         **BaseFeedForward._parameter_constraints,
         "loss": [StrOptions({"log_loss", "focal"}), callable],

@@ -7,10 +7,7 @@ from typing import Any
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.validation import check_is_fitted
 
-from sknn._classifier import FeedForwardClassifier
-from sknn._regressor import FeedForwardRegressor
-
-_NETWORKS = (FeedForwardClassifier, FeedForwardRegressor, MLPClassifier, MLPRegressor)
+from sknn._fitted import FittedNetwork
 
 
 def network_in(estimator: Any) -> Any:
@@ -40,7 +37,7 @@ def network_in(estimator: Any) -> Any:
     from sklearn.model_selection._search import BaseSearchCV
     from sklearn.pipeline import Pipeline
 
-    if isinstance(estimator, _NETWORKS):
+    if isinstance(estimator, FittedNetwork | MLPClassifier | MLPRegressor):
         check_is_fitted(estimator)
         return estimator
     if isinstance(estimator, Pipeline):

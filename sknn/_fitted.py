@@ -36,6 +36,9 @@ _MADE_WHEN_READ = ("net_", "module_")
 class FittedNetwork(BaseEstimator):
     """An estimator that holds a network: it predicts, describes itself, and can be exported.
 
+    Half of the class is the documentation of its public methods. Their work is done in the rooms of
+    exports and displays.
+
     Subclasses train the network. They hand its attributes over in one assignment, so that a
     prediction in another thread sees the old model or the new one, never a mixture.
     """

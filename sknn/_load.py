@@ -56,4 +56,4 @@ def load(path: str | os.PathLike) -> FeedForwardClassifier | FeedForwardRegresso
     .. versionadded:: 0.1
     """
     kinds = (FeedForwardClassifier, FeedForwardRegressor)
-    return _saved.load(path, {kind.__name__: kind for kind in kinds})
+    return _saved.load(path, {kind._name_in_files: kind for kind in kinds})

@@ -84,6 +84,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
     """
 
     _numeric_targets = True
+    _name_in_files = "FeedForwardRegressor"
     _parameter_constraints: ClassVar[dict] = {
         **BaseFeedForward._parameter_constraints,
         "loss": [

@@ -66,6 +66,7 @@ def imports_of(module: str) -> list[tuple[str, bool]]:
         if isinstance(node, ast.Import):
             found += [(alias.name, id(node) in outer) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports name the whole path"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             found += [(n if n in MODULES else node.module, id(node) in outer) for n in names]
     return found

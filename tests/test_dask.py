@@ -198,6 +198,7 @@ class Meeting:
         return os.getpid()
 
 
+@pytest.mark.long
 def test_best_estimator_is_fitted_in_this_process(client):
     model = network("multiclass", callbacks=[Threads])
     with joblib.parallel_config("dask"):
@@ -264,12 +265,14 @@ def test_scattered_rows_are_sent_once_to_each_worker(client, bytes_sent):
         assert bytes_between_workers(client) - between < 0.5 * WIDE.nbytes
 
 
+@pytest.mark.long
 def test_rows_that_are_not_scattered_are_sent_with_each_step_of_a_search(client, bytes_sent):
     with joblib.parallel_config("dask"):
         two_searches()
     assert bytes_sent() > 4 * WIDE.nbytes
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("container", [pd.DataFrame, scipy.sparse.csr_matrix])
 def test_scattered_frame_or_sparse_matrix_is_not_sent_again(container, client, bytes_sent):
     rows = container(WIDE)
@@ -398,6 +401,7 @@ def test_search_survives_a_killed_worker_if_the_folds_are_scattered_too(tmp_path
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "search_on_cluster.py"
 
 
+@pytest.mark.long
 def test_example_finds_the_same_on_the_cluster_of_a_scheduler(client, capsys, one_thread):
     address = client.scheduler.address
     with warnings.catch_warnings():  # the example sets a filter of its own
@@ -416,6 +420,7 @@ def test_example_makes_a_cluster_of_its_own(capsys):
     assert "2 workers, 2 fits at once" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_example_without_dask_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ImportError, match="pip install distributed"):

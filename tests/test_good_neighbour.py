@@ -158,6 +158,7 @@ def test_torch_and_skorch_are_imported_by_the_first_fit_and_not_before():
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
 
 
+@pytest.mark.long
 def test_import_and_init_do_not_start_cuda():
     code = (
         "import sys, sknn\n"

@@ -183,6 +183,7 @@ def test_checks_are_made_on_every_device(monkeypatch):
     ]
 
 
+@pytest.mark.long
 def test_reader_that_goes_away_is_no_error():
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "sknn"],

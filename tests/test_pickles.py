@@ -146,7 +146,7 @@ def test_binarizer_of_a_pickle_is_as_it_was():
     assert_array_equal(loaded._label_binarizer.transform(y), y)
 
 
-@pytest.mark.parametrize("module", ["pickle", "joblib"])
+@pytest.mark.parametrize("module", ["pickle", pytest.param("joblib", marks=pytest.mark.long)])
 def test_file_is_loaded_without_torch(module, tmp_path):
     X, y = TARGETS["multiclass"]
     path = tmp_path / "file"

@@ -316,7 +316,7 @@ OF_CLASSIFIER = ("focal_gamma", "label_smoothing", "class_weight")
 @pytest.mark.parametrize("name", list(INVALID))
 @pytest.mark.parametrize("is_fitted", [False, True], ids=["new", "fitted"])
 @given(st.data())
-@settings(max_examples=max(10, settings().max_examples // 10))  # There are 82 cases.
+@settings(max_examples=max(5, settings().max_examples // 10))  # There are 82 cases.
 def test_invalid_value_raises_an_error_that_names_the_parameter(name, is_fitted, draws):
     kind = FeedForwardRegressor if name in OF_REGRESSOR else FeedForwardClassifier
     if name not in OF_CLASSIFIER and draws.draw(st.booleans()):

@@ -18,7 +18,11 @@ from sklearn.metrics import get_scorer, log_loss
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+# Other tests check what the options compute. These train for seconds, and so they are long.
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SEEDS = range(3)
@@ -83,7 +87,6 @@ def test_network_without_a_remedy_overfits():
     assert over_confidence(runs) > 0.03
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("remedy, share", [("dropout=0.5", 0.65), ("input_dropout=0.5", 0.5)])
 def test_dropout_narrows_the_gap_between_training_and_validation(remedy, share):
     assert gap(overfit(remedy)) < share * gap(overfit("plain"))
@@ -150,7 +153,6 @@ def test_eight_logistic_layers_learn_only_with_batch_normalization():
     assert accuracy > 0.85
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("normalization", ["layer", "batch"])
 def test_eight_layers_learn_faster_with_normalization(activation, normalization):
@@ -173,7 +175,6 @@ def test_other_activation_learns_digits(activation):
     assert accuracy > 0.88
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("activation", ["gelu", "selu"])
 def test_sixteen_layers_learn_better_than_with_relu(activation):
     of = functools.partial(deep, depth=16, n_epochs=15, rate=0.003)
@@ -267,7 +268,6 @@ def final_losses_at_a_low_rate(solver):
     return example("plot_learning_rates").final_losses(0.003, len(SEEDS), solver=solver)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     "schedule",
     [
@@ -321,7 +321,6 @@ def test_solver_learns_digits_as_well_as_adam(solver):
 # Early stopping and callbacks
 
 
-@pytest.mark.long
 def test_scoring_keeps_early_stopping_from_the_trap_of_a_rare_class():
     lab = example("plot_early_stopping")
     area = {name: lab.many_seeds(name, len(SEEDS))[:, 2] for name in ("accuracy", "roc_auc")}
@@ -329,7 +328,6 @@ def test_scoring_keeps_early_stopping_from_the_trap_of_a_rare_class():
     assert area["roc_auc"].mean() > 0.9
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("scoring", ["loss", "roc_auc", "balanced_accuracy"])
 @pytest.mark.parametrize("added", [{}, {"normalization": "batch", "dropout": 0.2}])
 def test_early_stopping_restores_the_epoch_that_the_scorer_likes_best(scoring, added):
@@ -382,7 +380,6 @@ def test_callbacks_record_what_they_are_told(tmp_path):
 # The examples
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     "name, settings, printed",
     [

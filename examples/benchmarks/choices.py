@@ -8,7 +8,7 @@
   products alone have several, on a machine of two cores):
   `sknn._platform._threads.PARALLEL_FROM` lies where all become faster.
 - *density*: sknn's own step on sparse rows and on the same rows made dense, by the share of
-  values that are set: `sknn._data._batches.DENSE_FROM` lies where dense becomes faster.
+  values that are set: `sknn._data._rows.DENSE_FROM` lies where dense becomes faster.
 - *who*: sknn's own step by NumPy's products and by torch's, at every size.
 - *sparse products*: by SciPy, as sknn computes them, and by torch's CSR tensors.
 - *products*: the matrix products of a layer by torch and by NumPy: the limit of large steps.
@@ -29,8 +29,9 @@ from threadpoolctl import threadpool_limits
 
 from examples.benchmarks._timing import SPINNING, microseconds
 from sknn import FeedForwardClassifier
-from sknn._data._batches import DENSE_FROM, Batches
-from sknn._network._activations import ACTIVATIONS
+from sknn._data._batches import Batches
+from sknn._data._rows import DENSE_FROM
+from sknn._network._architecture import Network
 from sknn._network._loss_meter import LossMeter
 from sknn._network._losses import LOSSES
 from sknn._network._matrix_products import NumPyProducts, TorchProducts
@@ -58,7 +59,8 @@ def training_step(X, units, kind=NumPyProducts, input_major=False):
     parameters = FlatParameters(units, 2, dtype=dtype, input_major=input_major)
     parameters.write(*initial_parameters(units, "relu", np.random.RandomState(0)))
     multiplying = kind(parameters)
-    step = ClosedFormStep(multiplying, ACTIVATIONS["relu"], LOSSES["multiclass_log_loss"], 1e-4)
+    network = Network(units, ("relu",) * (len(units) - 2))
+    step = ClosedFormStep(multiplying, network, LOSSES["multiclass_log_loss"], 1e-4)
     n_rows, solver = X.shape[0], Adam(parameters)
     y = np.random.RandomState(1).randint(0, units[-1], (n_rows, 1))
     (batch,) = Batches(

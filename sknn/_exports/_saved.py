@@ -9,8 +9,8 @@ anything else is renamed, added or given another meaning,
    returns one of the next, so that files of all numbers can still be read;
 3. make new fixtures for this release (tests/old_files/make.py), and keep the old ones.
 
-The layout of the file itself (`_files`) must stay the same, because every version recognizes files
-of a newer one by it.
+The layout of the file itself (`_files/_container.py`) must stay the same, because every version
+recognizes files of a newer one by it.
 """
 
 from __future__ import annotations
@@ -38,11 +38,6 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 # A file does not keep the directory, a place on one machine, to which a later fit would write.
 _NOT_KEPT = {"checkpoint_dir": None}
-# The classes that a file may name, and their modules. `load` at the root hands down the classes.
-_MODULES = {
-    "FeedForwardClassifier": "sknn._classifier",
-    "FeedForwardRegressor": "sknn._regressor",
-}
 _KEYS = {"format", "class", "parameters", "attributes", "requests", "versions"}
 _METHODS = ("fit", "partial_fit", "score")
 _LIBRARIES = ("scikit-learn", "numpy", "torch")
@@ -80,11 +75,12 @@ _codec = Codec(RandomState=Kind(np.random.RandomState, _plain_generator, _genera
 def save(estimator: BaseEstimator, path: str | os.PathLike) -> None:
     """Save an estimator in a file."""
     kind = type(estimator)
-    if _MODULES.get(kind.__qualname__) != kind.__module__:
+    # A subclass inherits the name, but would be loaded as the class that has it.
+    if "_name_in_files" not in vars(kind):
         raise ValueError(
-            f"{kind.__qualname__} of {kind.__module__} cannot be saved: a file can hold only"
-            f" {' or '.join(_MODULES)}, and no other class. Use pickle or joblib, and load such a"
-            " file only if you trust whoever has made it."
+            f"{kind.__qualname__} of {kind.__module__} cannot be saved: a file can hold only a"
+            " FeedForwardClassifier or a FeedForwardRegressor, and no other class. Use pickle or"
+            " joblib, and load such a file only if you trust whoever has made it."
         )
     document, arrays = _document(estimator)
     pieces = _container.pack(document, arrays)

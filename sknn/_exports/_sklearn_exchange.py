@@ -168,10 +168,15 @@ def _copied(value: Any) -> Any:
     return np.array(value) if isinstance(value, np.ndarray) else copy.deepcopy(value)
 
 
+def _plain(value: Any) -> Any:
+    """Return a Boolean of NumPy as one of Python, and any other value as it is."""
+    return bool(value) if isinstance(value, np.bool_) else value
+
+
 def _sklearn_optimizer(mlp: MLP, state: dict[str, Any]) -> AdamOptimizer | SGDOptimizer:
     """Return an optimizer of scikit-learn in the state that a solver of this package is in."""
     name, numbers = state["name"], state["numbers"]
-    options = {_THEIR_NAMES.get(k, k): numbers[k] for k in SOLVER_OPTIONS[name].names}
+    options = {_THEIR_NAMES.get(k, k): _plain(numbers[k]) for k in SOLVER_OPTIONS[name].names}
     is_known = options.get("lr_schedule") in _SCHEDULES
     if name == "sgd" and not is_known:
         options["lr_schedule"] = "constant"
@@ -207,7 +212,7 @@ def _solver_state(mlp: MLP) -> dict[str, Any]:
         # Adam's `learning_rate` is the rate of the last step, corrected for the moments' bias.
         "lr": float(optimizer.learning_rate) if is_sgd else rate,
         "learning_rate_init": rate,
-        **{option: getattr(optimizer, _THEIR_NAMES.get(option, option)) for option in options},
+        **{k: _plain(getattr(optimizer, _THEIR_NAMES.get(k, k))) for k in options},
         "n_updates": 0 if is_sgd else optimizer.t,
     }
     n = len(mlp.coefs_)

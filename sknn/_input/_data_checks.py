@@ -30,7 +30,7 @@ from sknn._platform._sklearn_compat import check_sample_weight
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Up to this number of values, checking rows takes half the time of a call that predicts for them.
 _SHORT = 10_000
-_WITHOUT_Y = "no_validation"  # scikit-learn's name for rows that come without targets
+_NO_Y = object()  # stands in for the targets of rows that come without any
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def check_rows(
     # scikit-learn's check refuses values that float32 cannot hold. NumPy would warn of them first.
     with np.errstate(over="ignore"), _frames.naming_columns(X):
         if _may_be_empty(estimator, X):
-            X, _, dtype = _validated(estimator, X, _WITHOUT_Y, dtypes, reset)
+            X, _, dtype = _validated(estimator, X, _NO_Y, dtypes, reset)
             y = np.asarray(y)
             check_consistent_length(X, y)
         else:
@@ -113,7 +113,7 @@ def check_validation_rows(
     ):
         X = array_or_device_tensor(_frames.as_rows(X, "X_val"), "X_val", estimator.device, [dtype])
         with _frames.naming_columns(X, "X_val"):
-            X, _, _ = _validated(estimator, X, _WITHOUT_Y, [dtype], reset=False)
+            X, _, _ = _validated(estimator, X, _NO_Y, [dtype], reset=False)
     with naming("y_val", "like y, with one target for each row of X_val"):
         y = targets_of(y, "y_val")
         if _may_be_empty(estimator, X):
@@ -138,7 +138,7 @@ def check_rows_to_predict(estimator: BaseEstimator, X: Any, dtype: type, device:
     if _is_valid(estimator, X):
         return X
     with _frames.naming_columns(X):
-        X, _, _ = _validated(estimator, X, _WITHOUT_Y, [dtype], reset=False, any_dtype=True)
+        X, _, _ = _validated(estimator, X, _NO_Y, [dtype], reset=False, any_dtype=True)
         if X.dtype == object:  # the columns of a frame whose dtypes scikit-learn does not see
             X = check_array(X, dtype=dtype, estimator=estimator, input_name="X")
     return X
@@ -165,12 +165,14 @@ def _validated(
     dtype : dtype or None
         Dtype to compute in; None for a tensor that may keep any dtype.
     """
-    has_y, is_on_device = not isinstance(y, str), is_tensor(X)
+    has_y, is_on_device = y is not _NO_Y, is_tensor(X)
     is_empty = _may_be_empty(estimator, X)
     kept = _FLOATS if any_dtype else dtypes
     if is_on_device or must_convert(X, kept) and not is_empty:
         check = check_on_device if is_on_device else check_mapped
-        dtype = check(estimator, X, y, None if is_on_device and any_dtype else dtypes, reset=reset)
+        targets = y if has_y else "no_validation"  # scikit-learn's word for none
+        wanted = None if is_on_device and any_dtype else dtypes
+        dtype = check(estimator, X, targets, wanted, reset=reset)
         if has_y:
             y = _check_y(
                 y, multi_output=True, y_numeric=estimator._numeric_targets, estimator=estimator
@@ -190,7 +192,8 @@ def _validated(
 
 def _may_be_empty(estimator: BaseEstimator, X: Any) -> bool:
     """Return whether there are no rows, while other processes of the group may have some."""
-    return estimator.process_group is not None and getattr(X, "shape", (1,))[0] == 0
+    shape = getattr(X, "shape", ())
+    return estimator.process_group is not None and len(shape) > 0 and shape[0] == 0
 
 
 def _is_valid(estimator: BaseEstimator, X: Any) -> bool:

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sknn._network import _loss_formulas as functions
+from sknn._network import _loss_formulas as formulas
 from sknn._network._loss_formulas import Constants
 from sknn._platform._compat import feature_major
 
@@ -129,21 +129,21 @@ _multiclass = partial(Loss, "softmax", scale=-1.0, has_one_term=True)
 LOSSES: dict[str, Loss] = {
     "squared_error": Loss(
         "identity",
-        functions.squared_error_backward_,
-        functions.squared_error_terms,
+        formulas.squared_error_backward_,
+        formulas.squared_error_terms,
         scale=0.5,
         averages_outputs=True,
     ),
-    "poisson": Loss("exp", functions.poisson_backward_, functions.poisson_terms),
-    "gamma": Loss("exp", functions.gamma_backward_, functions.gamma_terms, functions.gamma_finish_),
+    "poisson": Loss("exp", formulas.poisson_backward_, formulas.poisson_terms),
+    "gamma": Loss("exp", formulas.gamma_backward_, formulas.gamma_terms, formulas.gamma_finish_),
     "absolute_error": Loss(
-        "identity", functions.absolute_error_backward_, functions.absolute_error_terms
+        "identity", formulas.absolute_error_backward_, formulas.absolute_error_terms
     ),
     "binary_log_loss": _binary(
-        functions.binary_backward_, functions.binary_terms, functions.clipped_log_
+        formulas.binary_backward_, formulas.binary_terms, formulas.clipped_log_
     ),
     "multiclass_log_loss": _multiclass(
-        functions.multiclass_backward_, functions.multiclass_terms, functions.clipped_log_
+        formulas.multiclass_backward_, formulas.multiclass_terms, formulas.clipped_log_
     ),
 }
 
@@ -152,34 +152,34 @@ LOSSES: dict[str, Loss] = {
 CLASSIFICATION_LOSSES: dict[tuple[bool, bool, bool], Loss] = {
     (False, False, False): LOSSES["binary_log_loss"],
     (False, False, True): _binary(
-        functions.focal_binary_backward_,
-        functions.focal_binary_terms,
-        functions.focal_binary_finish_,
+        formulas.focal_binary_backward_,
+        formulas.focal_binary_terms,
+        formulas.focal_binary_finish_,
     ),
     (False, True, False): _binary(
-        functions.smooth_binary_backward_,
-        functions.smooth_binary_terms,
-        functions.smooth_binary_finish_,
+        formulas.smooth_binary_backward_,
+        formulas.smooth_binary_terms,
+        formulas.smooth_binary_finish_,
     ),
     (False, True, True): _binary(
-        functions.smooth_focal_binary_backward_,
-        functions.smooth_focal_binary_terms,
-        functions.smooth_focal_binary_finish_,
+        formulas.smooth_focal_binary_backward_,
+        formulas.smooth_focal_binary_terms,
+        formulas.smooth_focal_binary_finish_,
     ),
     (True, False, False): LOSSES["multiclass_log_loss"],
     (True, False, True): _multiclass(
-        functions.focal_multiclass_backward_,
-        functions.focal_multiclass_terms,
+        formulas.focal_multiclass_backward_,
+        formulas.focal_multiclass_terms,
         in_training_=_log_softmax_,
     ),
     (True, True, False): _multiclass(
-        functions.smooth_multiclass_backward_,
-        functions.smooth_multiclass_terms,
+        formulas.smooth_multiclass_backward_,
+        formulas.smooth_multiclass_terms,
         in_training_=_log_softmax_,
     ),
     (True, True, True): _multiclass(
-        functions.smooth_focal_multiclass_backward_,
-        functions.smooth_focal_multiclass_terms,
+        formulas.smooth_focal_multiclass_backward_,
+        formulas.smooth_focal_multiclass_terms,
         in_training_=_log_softmax_,
     ),
 }
@@ -198,11 +198,11 @@ def regression_loss(
     if loss == "huber":
         return Loss(
             "identity",
-            partial(functions.huber_backward_, width=huber_delta),
-            partial(functions.huber_terms, width=huber_delta),
+            partial(formulas.huber_backward_, width=huber_delta),
+            partial(formulas.huber_terms, width=huber_delta),
         )
     if loss == "quantile":
-        pinball = functions.Pinball(quantile)
+        pinball = formulas.Pinball(quantile)
         return Loss(
             "identity" if len(quantile) == 1 else "sort",
             pinball.backward_,
@@ -225,13 +225,14 @@ def classification_loss(
         terms = _CustomTerms(loss, label_smoothing, is_multiclass)
         return Loss(plain.output_activation, None, terms, has_one_term=True)
     is_smoothed, is_focal = label_smoothing > 0, loss == "focal" and focal_gamma > 0
-    found = CLASSIFICATION_LOSSES[is_multiclass, is_smoothed, is_focal]
+    kind = (is_multiclass, is_smoothed, is_focal)
+    found = CLASSIFICATION_LOSSES[kind]
     options = {"smoothing": label_smoothing} if is_smoothed else {}
     if is_focal:
         options["focus"] = focal_gamma
     if not options:
         return found
-    if found.terms is functions.smooth_multiclass_terms:  # which divides by this scale
+    if kind == (True, True, False):  # The formula divides its terms by this scale.
         found = found._replace(scale=label_smoothing - 1)
     if found.finish_ is not _identity_:
         found = found._replace(finish_=partial(found.finish_, **options))
@@ -252,9 +253,9 @@ class _CustomTerms:
 
     def __call__(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         if self.is_multiclass:
-            y = functions.one_hot(y, len(z), self.label_smoothing, z.dtype)
+            y = formulas.one_hot(y, len(z), self.label_smoothing, z.dtype)
         elif self.label_smoothing:
-            y = functions.smoothed(y, self.label_smoothing)
+            y = formulas.smoothed(y, self.label_smoothing)
         values = self.function(z.t(), y.t())
         if not isinstance(values, torch.Tensor) or values.shape != z.shape[1:]:
             got = f"an object of type {type(values).__name__}"

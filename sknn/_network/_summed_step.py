@@ -99,7 +99,10 @@ class SummedMeter:
         self._n_pending = 0  # rows of the batch whose loss is not in the total yet
 
     def slot(self, batch: Batch | Pieces) -> Slot:
-        """Return the slot into which the step of this batch writes."""
+        """Return the slot into which the step of this batch writes.
+
+        Each slot is for exactly one step: the next call takes up the loss of that step.
+        """
         self._take_up_last_batch()
         self._n_pending = batch.n_shared
         n_terms = self._n_terms * batch.n_rows

@@ -32,14 +32,14 @@ _NOT_OF_THE_MODEL = ("checkpoint_dir", "checkpoint_every", "process_group", "ver
 _LIBRARIES = {"numpy", "scipy", "sklearn", "skorch", "sknn", "torch", *sys.stdlib_module_names}
 
 
-def fingerprint(problem: Problem, state: Model, parameters: Mapping[str, Any], device: str) -> str:
+def fingerprint(problem: Problem, start: Model, parameters: Mapping[str, Any], device: str) -> str:
     """Return the name of a training, which has 40 hexadecimal digits.
 
     Parameters
     ----------
     problem : Problem
         The data and the loss.
-    state : Model
+    start : Model
         The starting point, without its history, which holds times.
     parameters : mapping of str to object
         The estimator's parameters by name. A callback counts with its class and with those of its
@@ -59,7 +59,7 @@ def fingerprint(problem: Problem, state: Model, parameters: Mapping[str, Any], d
         "rows": [problem.X, problem.y, problem.labels, problem.sample_weight],
         # The row numbers describe a split: training uses all other rows, in an order from the seed.
         "validation": data if data is None or data.rows is None else data.rows,
-        "start": [state.coefs, state.intercepts, state.modules, vars(state.progress)],
+        "start": [start.coefs, start.intercepts, start.modules, vars(start.progress)],
     }
     described = {name: _Description().of(value) for name, value in parts.items()}
     for name, value in parameters.items():

@@ -25,12 +25,16 @@ class FittedName(NamedTuple):
     curve : str
         Name of the curve, with one value for each epoch, that the attribute holds; an empty string
         for everything else.
+    progress : str
+        Name of the attribute of `Progress` that has the same value; an empty string if there is
+        none.
     """
 
     name: str
     setter: str
     in_sklearn: bool = False
     curve: str = ""
+    progress: str = ""
 
 
 FITTED_NAMES = (
@@ -51,14 +55,31 @@ FITTED_NAMES = (
     FittedName("device_", ALL),
     FittedName("callbacks_", ALL),
     FittedName("_history", ALL),
-    FittedName("loss_curve_", STOCHASTIC, in_sklearn=True, curve="loss"),
-    FittedName("learning_rate_curve_", STOCHASTIC, curve="learning_rate"),
-    FittedName("validation_scores_", STOCHASTIC, in_sklearn=True, curve="validation_score"),
-    FittedName("validation_loss_curve_", STOCHASTIC, curve="validation_loss"),
-    FittedName("best_loss_", STOCHASTIC, in_sklearn=True),
-    FittedName("best_validation_score_", STOCHASTIC, in_sklearn=True),
-    FittedName("_no_improvement_count", STOCHASTIC, in_sklearn=True),
-    FittedName("_watched", STOCHASTIC),
+    FittedName("loss_curve_", STOCHASTIC, in_sklearn=True, curve="loss", progress="loss_curve"),
+    FittedName(
+        "learning_rate_curve_", STOCHASTIC, curve="learning_rate", progress="learning_rate_curve"
+    ),
+    FittedName(
+        "validation_scores_",
+        STOCHASTIC,
+        in_sklearn=True,
+        curve="validation_score",
+        progress="validation_scores",
+    ),
+    FittedName(
+        "validation_loss_curve_",
+        STOCHASTIC,
+        curve="validation_loss",
+        progress="validation_loss_curve",
+    ),
+    FittedName("best_loss_", STOCHASTIC, in_sklearn=True, progress="best_loss"),
+    FittedName(
+        "best_validation_score_", STOCHASTIC, in_sklearn=True, progress="best_validation_score"
+    ),
+    FittedName(
+        "_no_improvement_count", STOCHASTIC, in_sklearn=True, progress="no_improvement_count"
+    ),
+    FittedName("_watched", STOCHASTIC, progress="watched"),
     FittedName("_solver_state", STOCHASTIC),
 )
 
@@ -68,7 +89,5 @@ def names_set_by(*setters: str) -> tuple[str, ...]:
     return tuple(fitted.name for fitted in FITTED_NAMES if fitted.setter in setters)
 
 
-# `Progress` holds the values of these, under names without underscores at the ends.
-PROGRESS_OF = {
-    name: name.strip("_") for name in names_set_by(STOCHASTIC) if name != "_solver_state"
-}
+# The attributes that have a counterpart in `Progress`, and its name there.
+PROGRESS_OF = {fitted.name: fitted.progress for fitted in FITTED_NAMES if fitted.progress}

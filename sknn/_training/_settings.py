@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 
@@ -21,7 +22,7 @@ class Settings:
     incremental : bool
         Whether this call is a `partial_fit`.
     n_epochs : int
-        Largest number of epochs (of iterations, for L-BFGS) in this call.
+        Largest number of epochs in this call.
     rows_of_step : int
         Number of rows in a step: all rows for L-BFGS, and never more rows than there are.
     is_verbose : bool
@@ -67,7 +68,7 @@ class Settings:
             rows_of_step = min(200 if batch_size == "auto" else int(batch_size), n_train)
         return cls(
             **{f.name: parameters[f.name] for f in fields(cls) if f.name in parameters},
-            parameters=parameters,
+            parameters=MappingProxyType(parameters),
             incremental=incremental,
             n_epochs=1 if incremental else parameters["max_iter"],
             rows_of_step=rows_of_step,

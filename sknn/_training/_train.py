@@ -115,9 +115,16 @@ def _train_on(
         generators = [g for g in (masks, borrowed) if g is not None]
         parts = _parts(problem, start, settings, device, products, masks)
         if settings.solver == "lbfgs":
-            trained = train_lbfgs(problem, start, settings, *parts)
+            trained = train_lbfgs(problem, start, settings, **parts._asdict())
         else:
-            run = Run(problem, start, settings, random_state, *parts, generators)
+            run = Run(
+                problem,
+                start,
+                settings,
+                random_state,
+                **parts._asdict(),
+                generators=generators,
+            )
             trained = train_stochastic(run)
     check_finite(trained, problem, settings)
     return trained

@@ -95,6 +95,12 @@ BAD = {
     "short weights": ("binary", {}, lambda X, y, w: {"sample_weight": w[1:]}, "sample_weight"),
     "NaN weights": ("binary", {}, lambda X, y, w: {"sample_weight": with_nan(w)}, "NaN"),
     "negative counts": ("counts", {"loss": "poisson"}, lambda X, y, w: {"y": y - 9}, "poisson"),
+    "bad warm_start": (
+        "multiclass",
+        {"warm_start": np.array([1, 2])},
+        None,
+        "'warm_start' parameter",
+    ),
     "bad alpha": ("multiclass", {"alpha": -1}, None, "'alpha' parameter"),
     "bad solver": ("multiclass", {"solver": "best"}, None, "'solver' parameter"),
     "absent device": ("multiclass", {"device": "cuda:99"}, None, "'device' parameter"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from conftest import torch_threads
 
@@ -18,6 +19,7 @@ from examples.benchmarks import (
     _report,
     _timing,
     checkpoints,
+    choices,
     devices,
     features,
     growth,
@@ -60,6 +62,7 @@ def test_readme_without_results_is_refused(capsys):
     assert "--json" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_devices_are_the_cpu_and_those_that_are_present(monkeypatch, capsys, one_thread):
     monkeypatch.setattr(devices, "QUICK", [(Network((4, 5, 3), 10), 2, 1)])
     monkeypatch.setattr(devices, "has_bfloat16", lambda: False)
@@ -217,6 +220,7 @@ def test_reckoning_is_that_of_a_ring():
     assert larger == pytest.approx(2 * 0.012 / (0.012 + 0.003))
 
 
+@pytest.mark.long
 def test_machines_are_reckoned_with_from_times_that_are_measured():
     rows = list(machines.run(_timing.Options(quick=True, repeats=1)))
     assert [row["machines"] for row in rows] == [8, 64] * 2
@@ -246,3 +250,10 @@ def test_peak_is_of_this_call_alone():
     beyond, array = megabytes_beyond(np.ones, 5_000_000)
     assert array.nbytes / 1e6 == 40
     assert 35 < beyond < 60
+
+
+@pytest.mark.parametrize("density", [1.0, 0.05])
+def test_step_that_the_choices_measure_runs(density):
+    X = scipy.sparse.random(20, 40, density, "csr", "f", random_state=0)
+    rows = X if density < 1 else X.toarray()
+    choices.training_step(rows, (40, 10, 3), input_major=density < 1)()

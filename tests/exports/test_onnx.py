@@ -130,7 +130,7 @@ def test_activations_are_all_eleven():
     assert len(ACTIVATIONS) == 11
 
 
-@pytest.mark.parametrize("values", [np.float32, np.float64])
+@pytest.mark.parametrize("values", [np.float32, pytest.param(np.float64, marks=pytest.mark.long)])
 def test_every_opset_predicts_the_same(values):
     X, y = TARGETS["multiclass"]
     model = FeedForwardClassifier(
@@ -435,6 +435,7 @@ def test_missing_skl2onnx_is_an_error_that_names_the_extra():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+@pytest.mark.long
 def test_importing_the_package_leaves_skl2onnx_alone():
     program = "import sys, sknn; assert not {'skl2onnx', 'onnx'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+import torch
 from bad_input import KINDS, classes_for, fail, ours_for, pair, spoiled
 from conftest import TARGETS
 from numpy.testing import assert_array_equal
@@ -40,6 +41,14 @@ BAD_ROWS = {
     "text": lambda X: "rows",
     "nothing": lambda X: None,
 }
+
+
+@pytest.mark.parametrize("process_group", [None, "world"])
+@pytest.mark.parametrize("number", [np.array(3.0), np.float64(3), torch.tensor(3.0)], ids=type)
+def test_number_in_the_place_of_rows_is_scikit_learns_error(number, process_group):
+    X, y = TARGETS["multiclass"]
+    ours = ours_for("multiclass").fit(X, y).set_params(process_group=process_group)
+    fail(ours, "predict", number, match="Expected 2D array, got scalar array")
 
 
 @pytest.mark.matrix
@@ -126,6 +135,7 @@ BAD_LABELS = {
     "one too few": lambda y: y[:-1],
     "one too many": lambda y: np.r_[y, 0],
     "no dimension": lambda y: 3,
+    "text": lambda y: "abc",
     "complex": lambda y: y + 1j,
     "empty": lambda y: y[:0],
     "boolean objects": lambda y: (y > 0).astype(object),

@@ -120,6 +120,7 @@ print(counts(), in_child(counts))
     assert programs.run(WORK + program) == ["[3, 3] [1, 3]"]
 
 
+@pytest.mark.long
 def test_child_of_a_parent_without_torch_keeps_the_threads():
     program = """
 import sknn
@@ -173,6 +174,7 @@ print(now == [0, *inside], [library.num_threads for library in _blas()] == befor
     assert programs.run(WORK + program) == ["True True"]
 
 
+@pytest.mark.long
 def test_child_gets_the_blas_threads_back_that_another_thread_has_taken():
     program = """
 from sknn._platform._threads import _blas, _set_blas_threads, one_blas_thread
