@@ -72,6 +72,9 @@ def fingerprint(problem: Problem, start: Model, parameters: Mapping[str, Any], d
 
 
 def _of_parameter(name: str, value: Any) -> Any:
+    if _is_constant(value):
+        # No code of the user runs, so only a signal can raise here. Its exception is not ours.
+        return _Description().of(value)
     try:
         return _Description().of(value)
     except Exception as error:  # pickling an object of the user may raise anything

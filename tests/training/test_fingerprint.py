@@ -486,3 +486,12 @@ def test_tuples_that_a_function_reads_count(monkeypatch):
         return described(namespace["act"])
 
     assert of((1.0, 2.0)) == of((1.0, 2.0)) != of((1.0, 3.0))
+
+
+def test_exception_of_a_signal_amid_plain_parameters_is_raised_as_it_is(monkeypatch):
+    def interrupted(self, value):
+        raise KeyError("the exception of a signal's handler")
+
+    monkeypatch.setattr(sknn._training._fingerprint._Description, "of", interrupted)
+    with pytest.raises(KeyError, match="of a signal's handler"):
+        sknn._training._fingerprint._of_parameter("hidden_layer_sizes", (4, 3))
