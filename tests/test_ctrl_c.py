@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from conftest import TARGETS, assert_bit_equal, fitted_state
 from global_state import state_is_kept
-from neighbours import SMALL, break_step, ours_for
+from neighbours import SMALL, ours_for
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
+from training_by_hand import break_step
 
 import sknn._training._net
 import sknn._training._stochastic

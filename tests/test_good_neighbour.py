@@ -18,8 +18,9 @@ import pytest
 import torch
 from conftest import TARGETS, assert_bit_equal, fitted_state, torch_threads
 from global_state import state_is_kept
-from neighbours import CONFIGURATIONS, KINDS, break_step, ours_for, pair
+from neighbours import CONFIGURATIONS, KINDS, ours_for, pair
 from numpy.testing import assert_array_equal
+from training_by_hand import break_step
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
