@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from conftest import fitted_state
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
@@ -332,6 +333,43 @@ def test_last_step_to_where_outputs_overflow_is_an_error(kind):
     with pytest.raises(ValueError, match="with which the outputs are non-finite.*lower learning"):
         model.fit(X, LABELS["binary"])
     assert not hasattr(model, "coefs_")
+
+
+def test_huge_weights_before_a_layer_of_zeros_are_no_fault():
+    # The bound on what all layers together do to a row is infinity times zero, which is NaN.
+    clf = FeedForwardClassifier(hidden_layer_sizes=(3, 1), solver="sgd", alpha=0, momentum=0)
+    clf.partial_fit([[0.0]], [3], classes=[3])
+    clf.coefs_ = [np.full((1, 3), 1e154), np.full((3, 1), 1e154), np.zeros((1, 1))]
+    clf.intercepts_ = [np.zeros(3), np.zeros(1), np.zeros(1)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clf.partial_fit([[0.0]], [3])
+    assert_array_equal(clf.predict([[0.0]]), [3])
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize(
+    ("loss", "y"), [("squared_error", 1e20), ("squared_error", 3e38), ("huber", 3e38)]
+)
+@pytest.mark.filterwarnings("ignore")  # of scikit-learn, of NumPy and of ends of trainings
+def test_fit_whose_loss_is_infinite_is_an_error(loss, y, early_stopping, solver):
+    targets = np.where(LABELS["binary"] == LABELS["binary"][0], y, -y).astype(np.float32)
+    model = FeedForwardRegressor(loss, hidden_layer_sizes=(3,), max_iter=5, random_state=0)
+    model.set_params(early_stopping=early_stopping and solver != "lbfgs", solver=solver)
+    with pytest.raises(ValueError, match="Solver produced .*non-finite.*StandardScaler"):
+        model.fit(X.astype(np.float32), targets)
+    assert not hasattr(model, "coefs_")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_partial_fit_whose_loss_is_infinite_is_an_error_and_changes_nothing():
+    rows, y = X.astype(np.float32), LABELS["binary"].astype(np.float32)
+    model = FeedForwardRegressor(hidden_layer_sizes=(3,), random_state=0).partial_fit(rows, y)
+    before = fitted_state(model)
+    with pytest.raises(ValueError, match=r"Solver produced a non-finite training loss \(inf\)"):
+        model.partial_fit(rows, np.full(len(rows), 1e20, np.float32))
+    assert repr(fitted_state(model)) == repr(before)
 
 
 @pytest.mark.parametrize("loss", ["poisson", "gamma"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sknn._network._inference import forward_of, outputs_of
+from sknn._network._losses import Loss
 from sknn._network._solvers import solver_name
 from sknn._platform import _compat
 from sknn._training._callbacks import without_training_state
@@ -17,7 +19,7 @@ from sknn._training._net import FeedForwardNet, plain_records
 from sknn._training._problem import Model, Problem
 from sknn._training._schedules import STEP_SCHEDULES
 from sknn._training._settings import Settings
-from sknn._training._validation import raw_and_linked
+from sknn._training._validation import losses_of_rows, raw_and_linked
 
 
 def warn_of_the_end(net: FeedForwardNet, settings: Settings) -> None:
@@ -114,20 +116,27 @@ def published(net: FeedForwardNet, start: Model, settings: Settings) -> Model:
 
 
 def check_finite(trained: Model, problem: Problem, settings: Settings) -> None:
-    """Refuse a model whose predictions are useless because it has diverged.
+    """Refuse a model that is useless because its training has diverged or has never had a loss.
 
     Raises
     ------
     ValueError
-        If weights, or the outputs for the training rows, are not finite.
+        If weights, the outputs for the training rows, or the training loss are not finite.
     """
     arrays = (*trained.coefs, *trained.intercepts, *trained.modules.values())
+    is_kept_of_another_epoch = settings.early_stopping or trained.n_iter == 0
     if not all(np.isfinite(a).all() for a in arrays):
         what = "Solver produced non-finite parameter weights."
-    elif _overflows(problem, trained):
-        what = "Solver produced parameter weights with which the outputs are non-finite."
-    else:
+    elif not _may_overflow(problem, trained):
         return
+    elif not _all_finite(problem, trained, raw_and_linked(problem.loss)):
+        what = "Solver produced parameter weights with which the outputs are non-finite."
+    elif np.isfinite(trained.loss) or (
+        is_kept_of_another_epoch and _all_finite(problem, trained, lambda z: z, problem.loss)
+    ):
+        return
+    else:
+        what = f"Solver produced a non-finite training loss ({trained.loss})."
     raise ValueError(
         f"{what} The input data may contain large values and need to be preprocessed."
         " Scale the features (for instance with StandardScaler) and a regression target, or lower"
@@ -135,25 +144,35 @@ def check_finite(trained: Model, problem: Problem, settings: Settings) -> None:
     )
 
 
-def _overflows(problem: Problem, trained: Model) -> bool:
-    """Return whether outputs for the training rows exceed the dtype: one epoch from divergence.
+def _may_overflow(problem: Problem, trained: Model) -> bool:
+    """Return whether outputs for the training rows may exceed the dtype.
 
     The last step may have caused this, and no loss is computed after it. The rows are evaluated
-    only if weights are huge, the loss has overflowed, or outputs are exponentials.
+    only if weights are huge, the loss has overflowed, or outputs are exponentials. All processes
+    return the same, because they have equal weights and losses.
     """
     largest = [max(coef.max(), -coef.min()) for coef in trained.coefs]
     # The gain bounds the factor by which all layers together can enlarge a row. Weights are huge if
     # it exceeds the square root of the largest number, as rows of that size could then overflow.
-    with np.errstate(over="ignore"):
+    # The gain is NaN if some layers are huge and another one is zero.
+    with np.errstate(over="ignore", invalid="ignore"):
         gain = np.prod([len(c) * float(m) for c, m in zip(trained.coefs, largest, strict=True)])
     is_moderate = gain <= np.sqrt(np.finfo(problem.dtype).max) and np.isfinite(trained.loss)
-    if is_moderate and problem.loss.output_activation != "exp":
-        return False  # All processes return here: they have equal weights and losses.
-    overflows = False
+    return not is_moderate or problem.loss.output_activation == "exp"
+
+
+def _all_finite(
+    problem: Problem, trained: Model, transform: Callable, loss: Loss | None = None
+) -> bool:
+    """Return whether transformed outputs for the training rows are finite, or their mean loss."""
+    is_finite = True
     if problem.X.shape[0]:
         weights = [_compat.as_tensor(coef.T) for coef in trained.coefs]
         biases = [_compat.as_tensor(intercept) for intercept in trained.intercepts]
         forward = forward_of(weights, biases, trained.modules, problem.network)
-        outputs = outputs_of(problem.X, forward, raw_and_linked(problem.loss))
-        overflows = not np.isfinite(outputs).all()
-    return problem.shards.processes.any(overflows)
+        values = outputs_of(problem.X, forward, transform)
+        if loss is not None:
+            y = _compat.feature_major(_compat.as_tensor(problem.y))
+            values = losses_of_rows(loss, values, y).mean().item()
+        is_finite = bool(np.isfinite(values).all())
+    return not problem.shards.processes.any(not is_finite)

@@ -86,14 +86,9 @@ class Validation:
         return score, value
 
     def _loss(self, loss: Loss, raw: np.ndarray) -> float:
-        z = torch.from_numpy(raw).to(self._y.device).t()
-        # The network predicts with the sorted outputs, so the loss is theirs too.
-        if loss.output_activation == "sort":
-            OUTPUT_ACTIVATIONS[loss.output_activation].apply_(z)
-        with torch.no_grad():
-            terms = loss.terms(z, self._y).sum(0).cpu()
+        terms = losses_of_rows(loss, raw, self._y)
         mean = terms.mean() if self._shares is None else torch.dot(terms, self._shares)
-        return mean.item() * loss.reported_scale(len(z))
+        return mean.item() * loss.reported_scale(raw.shape[1])
 
     def _user_score(self, scorer: Scorer, data: ValidationSet) -> float:
         weight = {}
@@ -115,6 +110,19 @@ class Validation:
                 " for these rows (a class may be missing): choose another, or other rows."
             )
         return float(score)
+
+
+def losses_of_rows(loss: Loss, raw: np.ndarray, y: torch.Tensor) -> torch.Tensor:
+    """Return the losses of rows, shape (n_rows,), from raw outputs (n_rows, n_outputs).
+
+    `y` holds the encoded targets of the rows, feature-major.
+    """
+    z = torch.from_numpy(raw).to(y.device).t()
+    # The network predicts with the sorted outputs, so the loss is theirs too.
+    if loss.output_activation == "sort":
+        OUTPUT_ACTIVATIONS[loss.output_activation].apply_(z)
+    with torch.no_grad():
+        return loss.terms(z, y).sum(0).cpu()
 
 
 def raw_and_linked(loss: Loss) -> Callable[[torch.Tensor], torch.Tensor]:
