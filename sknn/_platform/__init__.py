@@ -4,5 +4,5 @@
 import torch. The room imports nothing else of this package.
 
 Entered from outside: `_compat`, `_devices`, `_fork`, `_memory_alignment`, `_sklearn_compat`,
-`_threads`, `_torch_settings`, `_version`.
+`_threads`, `_torch_settings`, `_user_code`, `_version`.
 """

@@ -1,0 +1,40 @@
+"""Errors of the user's code name the parameter that the code came from."""
+
+from __future__ import annotations
+
+
+class blamed_on:
+    """Context that puts a name before the errors of its body, which calls code of the user.
+
+    A built-in exception is replaced by one of its class whose message begins with the name, and is
+    its cause. Exceptions of other classes may be meant for the caller, as optuna's `TrialPruned`
+    is, so they pass as they are, with the message as a note (from Python 3.11 on).
+
+    Parameters
+    ----------
+    where : str
+        Beginning of the message, as "The 'loss' parameter", which then "raised KeyError: ...".
+    """
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> None:
+        if not isinstance(error, Exception):
+            return
+        message = f"{self.where} raised {type(error).__name__}: {error}"
+        if type(error).__module__ == "builtins":
+            raise _of_same_class(error, message) from error
+        if hasattr(error, "add_note"):
+            error.add_note(message)
+
+
+def _of_same_class(error: Exception, message: str) -> Exception:
+    """Return an exception of the same class, or a RuntimeError if a message does not make one."""
+    try:
+        return type(error)(message)
+    except TypeError:  # the class takes other arguments, as UnicodeDecodeError does
+        return RuntimeError(message)
