@@ -363,6 +363,13 @@ def test_fit_whose_loss_is_infinite_is_an_error(loss, y, early_stopping, solver)
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_lbfgs_that_leaves_the_weights_but_has_no_loss_is_an_error():
+    clf = FeedForwardClassifier(hidden_layer_sizes=(), solver="lbfgs", max_iter=1, random_state=0)
+    with pytest.raises(ValueError, match=r"Solver produced a non-finite training loss"):
+        clf.set_params(alpha=1e160).fit(X, LABELS["binary"])
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_partial_fit_whose_loss_is_infinite_is_an_error_and_changes_nothing():
     rows, y = X.astype(np.float32), LABELS["binary"].astype(np.float32)
     model = FeedForwardRegressor(hidden_layer_sizes=(3,), random_state=0).partial_fit(rows, y)

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 from sknn._network import _loss_formulas as formulas
 from sknn._network._loss_formulas import Constants
 from sknn._platform._compat import feature_major
+from sknn._platform._user_code import blamed_on
 
 Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -116,6 +117,11 @@ class Loss(NamedTuple):
     has_one_term: bool = False
     averages_outputs: bool = False
     in_training_: Callable[[torch.Tensor], object] | None = None
+
+    @property
+    def is_of_the_user(self) -> bool:
+        """Whether the user's own function computes the loss."""
+        return isinstance(self.terms, _CustomTerms)
 
     def reported_scale(self, n_outputs: int) -> float:
         """Return the factor for the reported loss. `scale` is the one for the descended loss."""
@@ -256,7 +262,8 @@ class _CustomTerms:
             y = formulas.one_hot(y, len(z), self.label_smoothing, z.dtype)
         elif self.label_smoothing:
             y = formulas.smoothed(y, self.label_smoothing)
-        values = self.function(z.t(), y.t())
+        with blamed_on("The 'loss' parameter is a callable that"):
+            values = self.function(z.t(), y.t())
         if not isinstance(values, torch.Tensor) or values.shape != z.shape[1:]:
             got = f"an object of type {type(values).__name__}"
             if isinstance(values, torch.Tensor):

@@ -21,6 +21,7 @@ from sknn._network._dropout import Dropout, Masks
 from sknn._platform import _compat
 from sknn._platform._compat import borrowed_generator
 from sknn._platform._torch_settings import float32_on_cpu_as_default
+from sknn._platform._user_code import blamed_on
 
 
 class Linear(nn.Linear):
@@ -100,6 +101,15 @@ class FeedForwardModule(nn.Sequential):
                 if masks is not None and rate:
                     modules.append((f"dropout{i}", Dropout(masks, rate)))
         super().__init__(OrderedDict(modules))
+        self.own_modules = network.names_of_own_modules
+        self._blame = blamed_on(
+            f"The 'activation' parameter makes {self.own_modules}, with which the forward pass"
+        )
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """Return raw outputs; an error names the parameter if there are modules of the user."""
+        with self._blame if self.own_modules else nullcontext():
+            return super().forward(X)
 
     def __getitem__(self, index):
         """Return a module, or a slice of the modules as a plain `torch.nn.Sequential`."""
@@ -165,23 +175,27 @@ def modules_between(network: Network) -> list[list[tuple[str, nn.Module]]]:
             layers.append(layer)
     # Copies are trained, so that a module that the user keeps does not change. A module that stands
     # in two layers is copied once.
-    return copy.deepcopy(layers) if is_custom else layers
+    if not is_custom:
+        return layers
+    with blamed_on(f"The 'activation' parameter makes {network.names_of_own_modules}, whose copy"):
+        return copy.deepcopy(layers)
 
 
 def _activation_module(activation: ActivationLike) -> nn.Module:
     if isinstance(activation, str):
         return ACTIVATIONS[activation].module()
-    try:
-        module = activation()
-        got = f"that returned an object of type {type(module).__name__}"
-    except TypeError as error:
-        module, got = None, f"that failed: {error}"
+    with blamed_on(f"The 'activation' parameter holds a callable, {activation!r}, that"):
+        try:
+            module, failure = activation(), None
+            got = f"that returned an object of type {type(module).__name__}"
+        except TypeError as error:
+            module, failure, got = None, error, f"that failed: {error}"
     if not isinstance(module, nn.Module):
         raise ValueError(
             f"The 'activation' parameter holds a callable, {activation!r}, {got}. It is called"
             " without arguments, once for each hidden layer: it must return a torch.nn.Module, as"
             " a class like torch.nn.PReLU does, or a function that makes a module."
-        )
+        ) from failure
     return module
 
 

@@ -21,6 +21,7 @@ from sknn._network._parameters import FlatParameters
 from sknn._network._solver_options import SOLVER_OPTIONS
 from sknn._platform import _compat
 from sknn._platform._torch_settings import float32_as_default, is_float32_default
+from sknn._platform._user_code import blamed_on
 
 
 class Solver(torch.optim.Optimizer):
@@ -252,15 +253,18 @@ class TorchSolver:
             self._vector = None
             parameters.attach_gradients(module)
             tensors = list(module.parameters())
-        try:
-            with float32_as_default():
+        where, refusal = f"The 'solver' parameter is {optimizer_class.__name__}, which", None
+        with blamed_on(where), float32_as_default():
+            try:
                 self.optimizer = solver(tensors, lr=learning_rate_init)
-        except (TypeError, ValueError) as error:
+            except (TypeError, ValueError) as error:
+                refusal = error
+        if refusal is not None:
             raise ValueError(
-                f"The 'solver' parameter is {optimizer_class.__name__}, which refused its options"
+                f"{where} refused its options"
                 f" (lr={learning_rate_init}, of learning_rate_init, among them), or parameters of"
-                f" the shapes {[tuple(t.shape) for t in tensors]}: {error}"
-            ) from error
+                f" the shapes {[tuple(t.shape) for t in tensors]}: {refusal}"
+            ) from refusal
         if any("lr" not in group for group in self.optimizer.param_groups):
             raise ValueError(
                 f"The 'solver' parameter is {optimizer_class.__name__}, whose param_groups hold no"
@@ -276,33 +280,41 @@ class TorchSolver:
 
     def update(self) -> None:
         """Update the parameters by their gradients."""
+        where = f"The 'solver' parameter is {type(self.optimizer).__name__}, whose step"
         try:
-            self._step()
+            with blamed_on(where):
+                self._step()
         except RuntimeError as error:
             if "without overflow" not in str(error):
                 raise
             # Torch raises this for a number that is too large for the dtype of the parameters.
             raise ValueError(
-                f"The 'solver' parameter is {type(self.optimizer).__name__}, whose step is beyond"
-                f" the range of {self.param_groups[0]['params'][0].dtype}: {error}. Lower"
-                " learning_rate_init or the options of the optimizer, or use dtype='float64'."
-            ) from error
+                f"{where} is beyond the range of {self.param_groups[0]['params'][0].dtype}:"
+                f" {error.__cause__}. Lower learning_rate_init or the options of the optimizer, or"
+                " use dtype='float64'."
+            ) from error.__cause__
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
         return self.optimizer.param_groups
 
+    def _state_dict(self) -> dict[str, Any]:
+        with blamed_on(
+            f"The 'solver' parameter is {type(self.optimizer).__name__}, whose state_dict"
+        ):
+            return self.optimizer.state_dict()
+
     def mark(self) -> dict[str, Any]:
         """Return a copy of the optimizer's state."""
         return _map_leaves(
-            lambda v: v.clone() if isinstance(v, torch.Tensor) else v, self.optimizer.state_dict()
+            lambda v: v.clone() if isinstance(v, torch.Tensor) else v, self._state_dict()
         )
 
     def numbers(self) -> dict[str, Any]:
         """Return the optimizer's state with arrays in place of tensors."""
         return _map_leaves(
             lambda v: v.detach().cpu().numpy().copy() if isinstance(v, torch.Tensor) else v,
-            self.optimizer.state_dict(),
+            self._state_dict(),
         )
 
     def restore(self, numbers: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from sknn._network._architecture import Network
 from sknn._network._dropout import Masks
 from sknn._network._losses import OUTPUT_ACTIVATIONS, Constants, Loss
 from sknn._network._matrix_products import OPERANDS, Operand, TorchProducts
+from sknn._platform._user_code import blamed_on
 
 
 class Slot(NamedTuple):
@@ -356,6 +357,9 @@ class AutogradStep:
         self.module = module
         self.loss = loss
         self.alpha = alpha
+        own = {"'loss'": loss.is_of_the_user, "'activation'": bool(module.own_modules)}
+        names = " or ".join(name for name, is_own in own.items() if is_own)
+        self._blame = blamed_on(f"Code of the {names} parameter") if names else nullcontext()
         self.parameters.attach_gradients(module)
 
     def finish_(self, terms: torch.Tensor) -> None:
@@ -375,7 +379,8 @@ class AutogradStep:
                 torch.clear_autocast_cache()
             terms = self.loss.terms(raw.t(), batch.y)
             share = 1 / batch.n_rows if batch.weight is None else batch.weight
-            ((terms * share).sum() * self.loss.scale).backward()
+            with self._blame:
+                ((terms * share).sum() * self.loss.scale).backward()
         slot.terms.copy_(terms.detach())
         if self.alpha:
             penalized = parameters.penalized

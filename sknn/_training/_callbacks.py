@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler as TorchScheduler
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from sknn._platform._sklearn_compat import is_sklearn_callback
+from sknn._platform._user_code import blamed_on
 
 # Objects of these classes belong to one fit and are never pickled.
 _OF_ONE_FIT = (torch.optim.Optimizer, TorchScheduler, ReduceLROnPlateau, NeuralNet)
@@ -41,13 +42,15 @@ def _copied(item: Any) -> Any:
 
 def _copied_callback(callback: Any) -> Any:
     if isinstance(callback, type) and issubclass(callback, Callback):
-        try:
-            return callback()
-        except TypeError as error:
-            raise TypeError(
-                f"The 'callbacks' parameter holds the class {callback.__name__}, which cannot be"
-                f" made without arguments: {error}. Give an instance."
-            ) from error
+        where = f"The 'callbacks' parameter holds the class {callback.__name__}, which"
+        with blamed_on(where):
+            try:
+                return callback()
+            except TypeError as error:
+                failure = error
+        raise TypeError(
+            f"{where} cannot be made without arguments: {failure}. Give an instance."
+        ) from failure
     if not isinstance(callback, Callback):
         advice = "Derive it from skorch.callbacks.Callback."
         if is_sklearn_callback(callback):

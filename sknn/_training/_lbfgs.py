@@ -215,6 +215,7 @@ def train_lbfgs(
     """
     processes = problem.shards.processes
     minimization = Minimization(problem, start, settings, module, step, meter)
+    is_interrupted = False
     try:
         n_iter, point = minimization.run()
     except StopTraining:
@@ -223,11 +224,17 @@ def train_lbfgs(
         if processes.is_group:
             raise  # the other processes would wait for this one
         warnings.warn("Training interrupted by user.", stacklevel=2)
+        is_interrupted = True
         minimization.go_back()
         n_iter, point = minimization.accepted
     if processes.is_group:
         point = np.array(processes.first_numbers(point.tolist()))
-    trained = replace(minimization.model_at(point), solver=start.solver, n_iter=n_iter)
+    trained = replace(
+        minimization.model_at(point),
+        solver=start.solver,
+        n_iter=n_iter,
+        is_interrupted=is_interrupted,
+    )
     if minimization.has_open_task:  # the last search has found no better point
         problem.tasks.end_epoch(lambda: vars(problem.estimator_at(trained)))
     return trained

@@ -23,6 +23,7 @@ from sknn._network._module import FeedForwardModule, modules_between
 from sknn._network._parameters import Checkpoint, FlatParameters
 from sknn._network._solvers import SGD
 from sknn._platform._torch_settings import default_settings
+from sknn._platform._user_code import blamed_on
 from sknn._training._callbacks import is_listening, is_raised_by_statement
 from sknn._training._epoch import Trainer
 from sknn._training._stopping import Progress, StopTraining
@@ -181,7 +182,8 @@ class FeedForwardNet(skorch.NeuralNet):
         return self.trainer
 
     def initialize_callbacks(self):
-        super().initialize_callbacks()
+        with blamed_on("The 'callbacks' parameter"):
+            super().initialize_callbacks()
         before, after = ([(type(rule).__name__, rule) for rule in part] for part in self.rules)
         timer, *users = self.callbacks_
         self.callbacks_ = [timer, *before, *users, *after]
@@ -194,7 +196,7 @@ class FeedForwardNet(skorch.NeuralNet):
         """Return the methods of the callbacks that handle an event."""
         users = [callback for _, callback in self.user_callbacks]
         return [
-            _ending_by_statement(c, event) if c in users else getattr(c, event)
+            _listener_of_the_user(c, event) if c in users else getattr(c, event)
             for _, c in self.callbacks_
             if is_listening(c, event)
         ]
@@ -342,22 +344,23 @@ class FeedForwardNet(skorch.NeuralNet):
         self.best_ = best
 
 
-def _ending_by_statement(callback: Callback, event: str) -> Callable[..., None]:
+def _listener_of_the_user(callback: Callback, event: str) -> Callable[..., None]:
     """Return a method of a user's callback that can end training without looking like a Ctrl-C.
 
     skorch's callbacks end training by raising a KeyboardInterrupt. If one does so in the middle of
     an epoch, training ends with the epoch before. Outside the epochs, the exception counts as the
-    user's Ctrl-C, as in skorch.
+    user's Ctrl-C, as in skorch. Errors name the callback.
     """
     listener = getattr(callback, event)
-    if event in ("on_train_begin", "on_train_end"):
-        return listener
+    is_outside = event in ("on_train_begin", "on_train_end")
+    where = f"The 'callbacks' parameter holds a {type(callback).__name__}, whose {event}"
 
     def listen(net: FeedForwardNet, **kwargs: Any) -> None:
         try:
-            listener(net, **kwargs)
+            with blamed_on(where):
+                listener(net, **kwargs)
         except KeyboardInterrupt as interrupt:
-            if not is_raised_by_statement(interrupt):
+            if is_outside or not is_raised_by_statement(interrupt):
                 raise
             if event != "on_epoch_end" and not net.processes.is_group:
                 raise StopTraining(is_amid_epoch=True) from None

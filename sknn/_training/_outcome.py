@@ -111,6 +111,7 @@ def published(net: FeedForwardNet, start: Model, settings: Settings) -> Model:
         },
         history=start.history + plain_records(net.records_, len(start.history)),
         loss=model.loss if net.records_ else start.loss,
+        is_interrupted=net.interrupted_,
         callbacks=without_training_state(net.user_callbacks),
     )
 
@@ -124,7 +125,9 @@ def check_finite(trained: Model, problem: Problem, settings: Settings) -> None:
         If weights, the outputs for the training rows, or the training loss are not finite.
     """
     arrays = (*trained.coefs, *trained.intercepts, *trained.modules.values())
-    is_kept_of_another_epoch = settings.early_stopping or trained.n_iter == 0
+    has_weights_of_another_epoch = settings.early_stopping or (
+        trained.is_interrupted and trained.n_iter == 0
+    )
     if not all(np.isfinite(a).all() for a in arrays):
         what = "Solver produced non-finite parameter weights."
     elif not _may_overflow(problem, trained):
@@ -132,7 +135,7 @@ def check_finite(trained: Model, problem: Problem, settings: Settings) -> None:
     elif not _all_finite(problem, trained, raw_and_linked(problem.loss)):
         what = "Solver produced parameter weights with which the outputs are non-finite."
     elif np.isfinite(trained.loss) or (
-        is_kept_of_another_epoch and _all_finite(problem, trained, lambda z: z, problem.loss)
+        has_weights_of_another_epoch and _all_finite(problem, trained, lambda z: z, problem.loss)
     ):
         return
     else:

@@ -108,6 +108,8 @@ class Model:
         Number of epochs or iterations of the last training.
     loss : float
         Last training loss.
+    is_interrupted : bool
+        Whether the user's Ctrl-C ended the last training.
     device : str
         Name of the device of the last training.
     callbacks : list of (str, skorch.callbacks.Callback)
@@ -122,5 +124,6 @@ class Model:
     history: list[dict[str, Any]] = field(default_factory=list)
     n_iter: int = 0
     loss: float = np.nan
+    is_interrupted: bool = False
     device: str = "cpu"
     callbacks: list[tuple[str, Any]] = field(default_factory=list)

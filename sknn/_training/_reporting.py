@@ -8,6 +8,11 @@ from typing import Any
 
 from skorch.callbacks import Callback
 
+from sknn._platform._user_code import blamed_on
+
+# A callback that the estimator was given by `set_callbacks`, at the place where it failed.
+_SET = "A callback given to set_callbacks"
+
 
 class EpochBar(Callback):
     """A bar for all epochs that shows loss, validation score, rate and the time that is left."""
@@ -66,25 +71,31 @@ class FitTasks:
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._given = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        self._fit = estimator._init_callback_context(max_subtasks=estimator.max_iter)
-        self._fit.call_on_fit_task_begin(**self._given)
+        with blamed_on(_SET):
+            self._fit = estimator._init_callback_context(max_subtasks=estimator.max_iter)
+            self._fit.call_on_fit_task_begin(**self._given)
         self._epoch: Any = None
 
     def begin_epoch(self) -> None:
         """Report that an epoch begins."""
         self._epoch = self._fit.subcontext("epoch")
-        self._epoch.call_on_fit_task_begin(**self._given)
+        with blamed_on(_SET):
+            self._epoch.call_on_fit_task_begin(**self._given)
 
     def end_epoch(self, attributes: Callable[[], dict[str, Any]]) -> bool:
         """Report that the epoch has ended, and return whether a callback asks to stop.
 
         `attributes` returns the attributes of an estimator that is fitted so far.
         """
-        return self._epoch.call_on_fit_task_end(**self._given, reconstruction_attributes=attributes)
+        with blamed_on(_SET):
+            return self._epoch.call_on_fit_task_end(
+                **self._given, reconstruction_attributes=attributes
+            )
 
     def end(self, attributes: Callable[[], dict[str, Any]]) -> None:
         """Report that the whole fit has ended."""
-        self._fit.call_on_fit_task_end(**self._given, reconstruction_attributes=attributes)
+        with blamed_on(_SET):
+            self._fit.call_on_fit_task_end(**self._given, reconstruction_attributes=attributes)
 
 
 class ReportEpochs(Callback):

@@ -15,6 +15,8 @@ import torch
 from skorch.callbacks import Callback
 from torch.optim import lr_scheduler
 
+from sknn._platform._user_code import blamed_on
+
 STEP_SCHEDULES = ("cosine", "one_cycle")
 
 # Torch's defaults for OneCycleLR: the share of steps in which the rate rises, the ratio of the peak
@@ -162,17 +164,18 @@ class EpochScheduler(Callback):
     ) -> None:
         # Some schedulers set the rate when they are made, which is right in the first call only.
         groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
-        try:
-            self.scheduler = make(optimizer)
-            got = f"returned an object of type {type(self.scheduler).__name__}"
-        except TypeError as error:
-            self.scheduler, got = None, f"failed: {error}"
+        with blamed_on("The 'learning_rate' parameter is a callable that"):
+            try:
+                self.scheduler, failure = make(optimizer), None
+                got = f"returned an object of type {type(self.scheduler).__name__}"
+            except TypeError as error:
+                self.scheduler, failure, got = None, error, f"failed: {error}"
         if not isinstance(self.scheduler, _SCHEDULERS):
             raise ValueError(
                 f"The 'learning_rate' parameter is a callable that {got}. It must take a torch"
                 " optimizer and return a scheduler of torch.optim.lr_scheduler, for instance"
                 " lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)."
-            )
+            ) from failure
         if state is not None and state["kind"] == type(self.scheduler).__name__:
             self.restore(state)
             for group, numbers in zip(optimizer.param_groups, groups, strict=True):
@@ -187,8 +190,11 @@ class EpochScheduler(Callback):
         self.scheduler.load_state_dict(state["numbers"])
 
     def on_epoch_end(self, net, **kwargs) -> None:
+        record, values = net.record_, ()
         if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
-            record = net.record_
-            self.scheduler.step(record.get("valid_loss", record["train_loss"]))
-        else:
-            self.scheduler.step()
+            values = (record.get("valid_loss", record["train_loss"]),)
+        kind = type(self.scheduler).__name__
+        with blamed_on(
+            f"The 'learning_rate' parameter is a callable that made a {kind}, whose step"
+        ):
+            self.scheduler.step(*values)
