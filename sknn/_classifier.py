@@ -327,7 +327,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             Labels of the dtype of `classes_`; zeros and ones for a multilabel target.
         """
-        from sknn._network._inference import link
+        from sknn._network._losses import link
 
         snapshot = self._snapshot()
         return _targets.decode_labels(snapshot._outputs(X, link), snapshot._label_binarizer)

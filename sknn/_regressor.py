@@ -50,10 +50,13 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
 
         .. versionadded:: 0.1
     quantile : float or list of float, default=0.5
-        Level of 'quantile', in (0, 1). With an increasing list, for a target of one column,
-        `predict` returns a column for each level. Each level is learned by an output of its own,
-        and the predictions are sorted [6]_, so that they never cross. With 'quantile', `score` is
-        the mean of the D2 pinball scores of the levels.
+        Level of 'quantile', in (0, 1). With an increasing list, `predict` returns a value for each
+        level along a last axis: its shape is (n_samples, n_levels), or, if y has several columns,
+        (n_samples, n_targets, n_levels). Each level of each target is learned by an output of its
+        own, and the predictions of a target are sorted [6]_, so that they never cross. With
+        'quantile', `score` is the mean of the D2 pinball scores of the levels and targets. A
+        metric of scikit-learn as `scoring` takes one prediction for each target, so that it is an
+        error beside several levels.
 
         .. versionadded:: 0.1
 
@@ -181,13 +184,15 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
     def _check_targets(self, rows, shards, incremental, first_pass):
         with shards.processes.agreement():
             encoded = _targets.encode_numbers(rows.y, self.loss, rows.dtype)
-        if self._predicts_levels() and encoded.shape[1] > 1:
+        n_targets, n_learned = encoded.shape[1], getattr(self, "_n_targets", None)
+        if not first_pass and n_learned not in (None, n_targets):
             raise ValueError(
-                f"The 'quantile' parameter is a list, {self.quantile!r}, which is for a target of"
-                f" one column; y has {encoded.shape[1]}. Give one level, or fit a regressor for"
-                " each column (sklearn.multioutput.MultiOutputRegressor)."
+                f"y has {n_targets} column(s), and the fitted model predicts {n_learned}. Give the"
+                " same columns as before, or fit anew with warm_start=False."
             )
-        self._n_targets = encoded.shape[1]
+        if self._predicts_levels():
+            _parameter_checks.check_scoring_of_levels(self.scoring, self._levels(), n_targets)
+        self._n_targets = n_targets
         return encoded
 
     def _encode_validation(self, rows):
@@ -203,7 +208,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         return _parameter_checks.quantile_levels(self.quantile)
 
     def _predicts_levels(self):
-        """Return whether predictions have a column for each of several quantile levels."""
+        """Return whether predictions have an axis for the levels of quantiles."""
         return self.loss == "quantile" and not isinstance(self.quantile, Real)
 
     def _make_loss(self, smoothed):
@@ -212,7 +217,23 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         return regression_loss(self.loss, huber_delta=self.huber_delta, quantile=self._levels())
 
     def _n_outputs(self, y):
-        return len(self._levels()) if self._predicts_levels() else y.shape[1]
+        return y.shape[1] * (len(self._levels()) if self._predicts_levels() else 1)
+
+    def _shape_of_a_row(self):
+        """Return the shape of the outputs for one row, (n_outputs,) or (n_targets, n_levels).
+
+        The outputs of one target stand together, in the order of the levels.
+        """
+        n_outputs = len(self.intercepts_[-1])
+        n_targets = getattr(self, "_n_targets", 1)  # Weights set by hand come without it.
+        has_levels = self.out_activation_ == "sort" or self._predicts_levels()
+        return (n_targets, n_outputs // n_targets) if has_levels and n_targets > 1 else (n_outputs,)
+
+    def _link(self, output_activation):
+        """Return the output activation of the fitted network."""
+        from sknn._network._losses import link
+
+        return link(output_activation, n_levels=self._shape_of_a_row()[-1])
 
     def _stratify(self, y):
         return None
@@ -233,14 +254,15 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predictions in the dtype of the weights. With a list as `quantile`, there is a column
-            for each level, and no column is smaller than the one before.
+            Predictions in the dtype of the weights. With a list as `quantile`, the last axis holds
+            the levels, and no value along it is smaller than the one before: the shape is
+            (n_samples, n_levels) for one target, and (n_samples, n_targets, n_levels) for several.
         """
-        from sknn._network._inference import link
-
-        prediction = self._snapshot()._outputs(X, link)
-        is_flat = prediction.shape[1] == 1 and not self._predicts_levels()
-        return prediction.ravel() if is_flat else prediction
+        now = self._snapshot()
+        prediction = now._outputs(X, now._link)
+        is_flat = prediction.shape[1] == 1 and not now._predicts_levels()
+        shape = () if is_flat else now._shape_of_a_row()
+        return prediction.reshape(len(prediction), *shape)
 
     def score(self, X, y, sample_weight=None):
         """Return the coefficient of determination R2, or the D2 pinball score for quantiles.
@@ -258,8 +280,8 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         -------
         float
             A number of at most 1. The best constant (the mean, or the quantile) gets 0. With
-            `loss="quantile"`, it is the mean over the levels of their D2 pinball scores, see
-            :func:`sklearn.metrics.d2_pinball_score`.
+            `loss="quantile"`, it is the mean of the D2 pinball scores of all levels and targets,
+            see :func:`sklearn.metrics.d2_pinball_score`.
         """
         y, sample_weight = targets_of(y, "y"), targets_of(sample_weight, "sample_weight")
         if self.loss != "quantile":
@@ -267,7 +289,6 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         y = np.asarray(y)
         prediction = self.predict(X)
         check_consistent_length(y, prediction)
-        prediction, y = prediction.reshape(len(y), -1), y.reshape(len(y), -1)
         return _targets.pinball_score(y, prediction, self._levels(), sample_weight)
 
     @partial_fit_available

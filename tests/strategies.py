@@ -248,11 +248,9 @@ OFF_WITH_LBFGS = {
 }
 
 
-def levels(target: str) -> st.SearchStrategy:
-    """Draw values of `quantile`. Several levels are drawn only for one output."""
+def levels() -> st.SearchStrategy:
+    """Draw values of `quantile`."""
     level = st.floats(0, 1, exclude_min=True, exclude_max=True)
-    if target != "one output":
-        return level
     several = st.lists(level, min_size=1, max_size=4, unique=True).map(sorted)
     return st.one_of(level, several, several.map(tuple), several.map(np.array))
 
@@ -284,7 +282,7 @@ def parameters(draw, problem: Data, n_most_epochs: int = 4) -> dict[str, Any]:
             st.lists(share([0.0, 0.5]), min_size=n_hidden, max_size=n_hidden),
         ),
     }
-    others = {"quantile": levels(problem.target)}
+    others = {"quantile": levels()}
     if problem.is_classification:
         others = {"class_weight": class_weights(problem)}
     solver = st.sampled_from(["lbfgs", "sgd", "adam", "adamw", *TORCH_SOLVERS])

@@ -10,23 +10,31 @@ import pandas as pd
 import pytest
 import sklearn
 from compositions import OURS, THEIRS, frame_of, network
-from conftest import TARGETS, needs_sklearn
+from conftest import TARGETS, case, needs_sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import ColumnTransformer, make_column_selector
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_selector
 from sklearn.ensemble import (
     AdaBoostClassifier,
     AdaBoostRegressor,
+    BaggingRegressor,
+    StackingRegressor,
     VotingClassifier,
     VotingRegressor,
 )
 from sklearn.exceptions import ConvergenceWarning, UnsetMetadataPassedError
 from sklearn.feature_selection import RFECV, SelectFromModel, SequentialFeatureSelector
-from sklearn.inspection import partial_dependence, permutation_importance
+from sklearn.inspection import (
+    PartialDependenceDisplay,
+    partial_dependence,
+    permutation_importance,
+)
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import PredictionErrorDisplay, d2_pinball_score
 from sklearn.model_selection import (
     GridSearchCV,
+    KFold,
     RandomizedSearchCV,
     cross_val_predict,
     cross_val_score,
@@ -34,9 +42,20 @@ from sklearn.model_selection import (
     learning_curve,
 )
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
-from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOutputRegressor
+from sklearn.multioutput import (
+    ClassifierChain,
+    MultiOutputClassifier,
+    MultiOutputRegressor,
+    RegressorChain,
+)
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import (
+    MinMaxScaler,
+    OneHotEncoder,
+    PowerTransformer,
+    QuantileTransformer,
+    StandardScaler,
+)
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 
@@ -304,6 +323,180 @@ def test_feature_selection_by_importances_of_the_first_layer():
     assert_array_equal(ours.get_support(), theirs.get_support())
     RFECV(network("one output"), importance_getter=importance, cv=2, step=5).fit(X, y)
     SequentialFeatureSelector(network("one output"), n_features_to_select=1, cv=2).fit(X[:, :3], y)
+
+
+# --- several levels of quantiles --------------------------------------------------------------
+
+# Each test is of a line in the table of docs/additions.md.
+LEVELS = [0.1, 0.5, 0.9]
+both_targets = pytest.mark.parametrize("target", ["one output", "two outputs"])
+
+
+def of_levels(**parameters):
+    return network("one output", loss="quantile", **{"quantile": LEVELS} | parameters)
+
+
+def score_of_levels(estimator, X, y):
+    prediction = estimator.predict(X)
+    return np.mean([d2_pinball_score(y, prediction[..., i], alpha=q) for i, q in enumerate(LEVELS)])
+
+
+@both_targets
+def test_pipelines_searches_and_inspections_hold_levels(target):
+    X, y = TARGETS[target]
+    shape = (*y.shape, 3)
+    piped = make_pipeline(StandardScaler(), of_levels()).fit(X, y)
+    assert piped.predict(X).shape == shape
+    assert piped.score(X, y) == pytest.approx(score_of_levels(piped, X, y))
+    search = GridSearchCV(of_levels(), {"alpha": [1e-4, 10.0]}, cv=2, error_score="raise")
+    model = search.fit(X, y).best_estimator_
+    assert_array_equal(search.predict(X), model.predict(X))
+    halves = KFold(2)
+    first, _ = next(halves.split(X))
+    expected = of_levels().fit(X[first], y[first])
+    others = np.setdiff1d(np.arange(len(X)), first)
+    predicted = cross_val_predict(of_levels(), X, y, cv=halves)
+    assert predicted.shape == shape
+    assert_array_equal(predicted[others], expected.predict(X[others]))
+    scores = cross_val_score(of_levels(), X, y, cv=halves, error_score="raise")
+    assert scores[0] == pytest.approx(score_of_levels(expected, X[others], y[others]))
+    assert_allclose(
+        cross_val_score(of_levels(), X, y, cv=halves, scoring=score_of_levels), scores, rtol=1e-12
+    )
+    assert np.isfinite(learning_curve(of_levels(), X, y, cv=2)[2]).all()
+    importances = permutation_importance(model, X, y, n_repeats=2, random_state=0)
+    assert np.isfinite(importances.importances).all()
+    SequentialFeatureSelector(of_levels(), n_features_to_select=1, cv=2).fit(X[:, :2], y)
+
+
+@both_targets
+def test_metric_by_name_raises_in_a_cross_validation_of_levels(target):
+    X, y = TARGETS[target]
+    for name in ("r2", "neg_mean_absolute_error"):
+        with pytest.raises(ValueError, match="number of output|dim 3"):
+            cross_val_score(of_levels(), X, y, cv=2, scoring=name, error_score="raise")
+        with pytest.warns(UserWarning, match="Scoring failed"):
+            scores = cross_val_score(of_levels(), X, y, cv=2, scoring=name)
+        assert np.isnan(scores).all()
+
+
+@both_targets
+def test_partial_dependence_has_a_curve_for_each_level_of_each_target(target):
+    X, y = TARGETS[target]
+    model = of_levels().fit(X, y)
+    found = partial_dependence(model, X, [0], grid_resolution=4)
+    (grid,) = found["grid_values"]
+    assert found["average"].shape == (model.n_outputs_, 4)
+    rows = X.copy()
+    rows[:, 0] = grid[2]
+    expected = model.predict(rows).mean(axis=0).T.ravel()
+    assert_allclose(found["average"][:, 2], expected, rtol=1e-9)
+
+
+@both_targets
+def test_displays_of_scikit_learn_take_one_level(target):
+    pytest.importorskip("matplotlib").use("agg")
+    X, y = TARGETS[target]
+    model = of_levels().fit(X, y)
+    with pytest.raises(ValueError, match="target must be specified"):
+        PartialDependenceDisplay.from_estimator(model, X, [0], grid_resolution=4)
+    PartialDependenceDisplay.from_estimator(model, X, [0], grid_resolution=4, target=1)
+    with pytest.raises(ValueError):
+        PredictionErrorDisplay.from_estimator(model, X, y)
+    PredictionErrorDisplay.from_predictions(y, model.predict(X)[..., 1])
+
+
+@both_targets
+def test_bagging_averages_each_level_and_cannot_score(target):
+    X, y = TARGETS[target]
+    bag = BaggingRegressor(of_levels(), n_estimators=2, random_state=0).fit(X, y)
+    expected = np.mean([model.predict(X) for model in bag.estimators_], axis=0)
+    assert_allclose(bag.predict(X), expected, rtol=1e-12)
+    assert (np.diff(bag.predict(X)) >= 0).all()
+    with pytest.raises(ValueError, match="number of output|dim 3"):
+        bag.score(X, y)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        {"transformer": StandardScaler()},
+        {"transformer": MinMaxScaler()},
+        {"func": np.arcsinh, "inverse_func": np.sinh},
+    ],
+    ids=["standard", "min-max", "functions"],
+)
+def test_transformed_target_predicts_levels_of_one_target_and_cannot_score(transform):
+    X, y = TARGETS["one output"]
+    model = TransformedTargetRegressor(of_levels(), **transform).fit(X, y)
+    prediction = model.predict(X)
+    inverse = transform.get("inverse_func") or model.transformer_.inverse_transform
+    assert_allclose(prediction, inverse(model.regressor_.predict(X)), rtol=1e-12)
+    assert (np.diff(prediction) >= 0).all()
+    with pytest.raises(ValueError, match="number of output"):
+        model.score(X, y)
+    assert np.isfinite(cross_val_score(model, X, y, cv=2, scoring=score_of_levels)).all()
+
+
+@pytest.mark.parametrize(
+    ("target", "transformer"),
+    [
+        ("one output", PowerTransformer()),
+        ("one output", QuantileTransformer(n_quantiles=50)),
+        ("two outputs", StandardScaler()),
+    ],
+    ids=case,
+)
+def test_transformed_target_that_cannot_predict_levels_raises(target, transformer):
+    X, y = TARGETS[target]
+    model = TransformedTargetRegressor(of_levels(), transformer=transformer).fit(X, y)
+    with pytest.raises(ValueError, match="expecting 1 features|dim 3"):
+        model.predict(X)
+
+
+def test_stacking_takes_levels_as_features_and_predicts_them_as_its_last_step():
+    X, y = TARGETS["one output"]
+    below = StackingRegressor([("net", of_levels())], LinearRegression(), cv=2).fit(X, y)
+    assert below.final_estimator_.coef_.shape == (3,)
+    assert below.predict(X).shape == (len(X),)
+    on_top = StackingRegressor([("ols", LinearRegression())], of_levels(), cv=2).fit(X, y)
+    assert on_top.predict(X).shape == (len(X), 3)
+    with pytest.raises(ValueError, match="number of output"):
+        on_top.score(X, y)
+
+
+def test_voting_regressor_averages_levels_over_the_rows():
+    X, y = TARGETS["one output"]
+    one, other = of_levels(), of_levels(random_state=1)
+    voting = VotingRegressor([("one", one), ("other", other)]).fit(X, y)
+    assert voting.predict(X).shape == (3, 2)
+    expected = [model.predict(X).mean(axis=0) for model in voting.estimators_]
+    assert_allclose(voting.predict(X), np.transpose(expected), rtol=1e-12)
+
+
+def test_voting_regressor_of_one_level_averages_its_estimators():
+    X, y = TARGETS["one output"]
+    models = [("one", of_levels(quantile=0.1)), ("other", of_levels(quantile=0.1, random_state=1))]
+    voting = VotingRegressor(models).fit(X, y)
+    expected = np.mean([model.predict(X) for model in voting.estimators_], axis=0)
+    assert_allclose(voting.predict(X), expected, rtol=1e-12)
+
+
+def test_multi_output_regressor_gives_levels_the_first_axis():
+    X, y = TARGETS["two outputs"]
+    model = MultiOutputRegressor(of_levels()).fit(X, y)
+    assert model.predict(X).shape == (3, len(X), 2)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.score(X, y)
+
+
+def test_chains_and_boosting_of_levels_raise():
+    X, y = TARGETS["two outputs"]
+    chain = RegressorChain(of_levels()).fit(X, y)
+    with pytest.raises(ValueError, match="broadcast"):
+        chain.predict(X)
+    with pytest.raises(ValueError, match="broadcast"):
+        AdaBoostRegressor(of_levels(), n_estimators=2, random_state=0).fit(X, y[:, 0])
 
 
 # --- metadata routing -------------------------------------------------------------------------

@@ -42,12 +42,10 @@ def is_mad(given, problem):
     return rate >= 1 or alpha > 1 or is_exponential and rate >= 0.1
 
 
-def watches_scores(given, problem):
-    return given["solver"] != "lbfgs" and (splits(given, problem) or problem.X_val is not None)
-
-
 def has_levels(given, problem):
-    return given.get("loss") == "quantile" and np.size(given.get("quantile", 0.5)) > 1
+    quantile = given.get("quantile", 0.5)
+    several = np.size(quantile) > 1 or problem.target == "many outputs"
+    return given.get("loss") == "quantile" and np.ndim(quantile) > 0 and several
 
 
 # Errors that `fit` may raise, each with a function that says for which parameters and data.
@@ -81,10 +79,9 @@ DOCUMENTED_ERRORS = [
     (r"which float(32|64) cannot hold", lambda given, problem: True),
     (r"Solver produced .*non-finite", is_mad),
     (r"whose step is beyond the range of torch.float32", is_mad),
-    # The scorer takes one column but gets one for each quantile level.
     (
-        r"y_true and y_pred have different number of output",
-        lambda given, problem: has_levels(given, problem) and watches_scores(given, problem),
+        r"a metric of one prediction for each target, and the 'quantile' parameter is a list",
+        has_levels,
     ),
     (  # `fit` raises this only if the two parameters were set one after the other.
         r"learning_rate='one_cycle' begins with a rise of its own",
@@ -184,12 +181,10 @@ def check_fitted(model, problem):
     # With early stopping, the weights may be those of an epoch before the last one.
     assert np.isfinite(model.loss_) or model.early_stopping
     if not problem.is_classification:
-        several = has_levels(model.get_params(), problem) or problem.target == "many outputs"
-        n_levels = np.size(model.quantile) if model.loss == "quantile" else 1
+        targets = (3,) if problem.target == "many outputs" else ()
         is_list = model.loss == "quantile" and np.ndim(model.quantile)
-        n_columns = 3 if problem.target == "many outputs" else n_levels
-        flat = not several and not is_list
-        assert prediction.shape == ((n_samples,) if flat else (n_samples, n_columns))
+        levels = (len(model.quantile),) if is_list else ()
+        assert prediction.shape == (n_samples, *targets, *levels)
         assert prediction.dtype == dtype
         # The exponential of a finite number may exceed the range of the dtype.
         assert (

@@ -155,6 +155,20 @@ def test_quantile_levels_without_hidden_layer_each_near_their_linear_program():
     assert sums[0] <= sums[1]
 
 
+def test_levels_of_two_targets_without_hidden_layer_near_the_program_of_each():
+    X, y = TARGETS["one output"]
+    y = np.c_[y, X @ np.linspace(-1, 1, X.shape[1]) + y]
+    levels = [0.2, 0.6]
+    ours = FeedForwardRegressor(loss="quantile", quantile=levels, **DESCENT).fit(X, y)
+    lines = (X @ ours.coefs_[0] + ours.intercepts_[0]).reshape(len(X), 2, 2)
+    assert_allclose(ours.predict(X), np.sort(lines), rtol=1e-12)
+    for column, of_target in zip(y.T, np.moveaxis(lines, 1, 0), strict=True):
+        alone = FeedForwardRegressor(loss="quantile", quantile=levels, **DESCENT).fit(X, column)
+        for level, line, other in zip(levels, of_target.T, alone.predict(X).T, strict=True):
+            assert_near_the_least_pinball_loss(X, column, line, level)
+            assert np.abs(line - other).mean() < 0.05 * column.std()
+
+
 def test_one_level_for_two_outputs_nears_both_linear_programs():
     X, y = TARGETS["one output"]
     y = np.c_[y, X @ np.linspace(-1, 1, X.shape[1]) + y]

@@ -18,7 +18,7 @@ from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._network._activations import ACTIVATIONS
 from sknn._network._inference import log_probabilities, probabilities
 from sknn._network._loss_formulas import Constants
-from sknn._network._losses import OUTPUT_ACTIVATIONS, classification_loss, regression_loss
+from sknn._network._losses import classification_loss, regression_loss
 from sknn._network._solvers import clip_gradient_
 from sknn._training._stopping import inverse_scaling
 
@@ -140,7 +140,7 @@ def test_loss_and_gradient_are_finite_at_extreme_outputs(name, dtype):
             z = torch.cat([z, z + 1])
     n_rows = z.shape[1]
     p = z.clone()
-    (loss.in_training_ or OUTPUT_ACTIVATIONS[loss.output_activation].apply_)(p)
+    (loss.in_training_ or loss.link)(p)
     terms = torch.empty(1 if loss.has_one_term else len(z), n_rows, dtype=dtype)
     ones = torch.ones(1, n_rows, dtype=dtype)
     loss.backward_(p, y, terms, Constants(ones, -ones, torch.empty_like(z)))

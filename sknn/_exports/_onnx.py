@@ -165,7 +165,7 @@ def set_shapes(operator: Operator) -> None:
     model, outputs = operator.raw_operator, operator.outputs
     n_rows = operator.inputs[0].get_first_dimension()
     if model._numeric_targets:
-        outputs[0].type.shape = [n_rows, model.n_outputs_]
+        outputs[0].type.shape = [n_rows, *model._shape_of_a_row()]
         return
     options = _options(operator.scope_inst, model)
     labels = _labels(model, options)
@@ -208,7 +208,7 @@ def convert(scope: Scope, operator: Operator, container: ModelComponentContainer
             x = ACTIVATIONS[network.activations[i]](nodes, x)
     n_outputs = len(intercepts[-1])
     if model._numeric_targets:
-        result = predictions(nodes, x, model.out_activation_, n_outputs)
+        result = predictions(nodes, x, model.out_activation_, model._shape_of_a_row())
         nodes.add("Identity", result, output=operator.outputs[0].full_name)
         return
     p = probabilities(nodes, x, model.out_activation_, n_outputs)

@@ -146,16 +146,16 @@ def layer_normalized(nodes: Nodes, x: str, weight: np.ndarray, bias: np.ndarray)
     return nodes.add("Add", scaled, nodes.constant(bias))
 
 
-def sorted_columns(nodes: Nodes, x: str, n_columns: int) -> str:
-    """Sort the values of each row in increasing order."""
+def sorted_levels(nodes: Nodes, x: str, n_levels: int) -> str:
+    """Sort the values along the last axis in increasing order."""
     values = nodes.scope.get_unique_variable_name("sknn_sorted")
     places = nodes.scope.get_unique_variable_name("sknn_places")
     nodes.container.add_node(
         "TopK",
-        [x, nodes.constant([n_columns], np.int64)],
+        [x, nodes.constant([n_levels], np.int64)],
         [values, places],
         name=nodes.scope.get_unique_operator_name("sknn_TopK"),
-        axis=1,
+        axis=-1,
         largest=0,
         sorted=1,
     )
@@ -188,8 +188,10 @@ def probabilities(nodes: Nodes, raw: str, output_activation: str, n_outputs: int
     return nodes.add("Max", p, nodes.constant(np.finfo(nodes.dtype).tiny))
 
 
-def predictions(nodes: Nodes, raw: str, output_activation: str, n_outputs: int) -> str:
-    """Compute the predictions of a regressor, in one column for each output."""
+def predictions(nodes: Nodes, raw: str, output_activation: str, shape: tuple[int, ...]) -> str:
+    """Compute the predictions of a regressor. Those for one row have the given shape."""
+    if len(shape) > 1:
+        raw = nodes.add("Reshape", raw, nodes.constant([0, *shape], np.int64))  # 0 keeps the rows
     if output_activation == "exp":
         return nodes.add("Exp", raw)
-    return sorted_columns(nodes, raw, n_outputs) if output_activation == "sort" else raw
+    return sorted_levels(nodes, raw, shape[-1]) if output_activation == "sort" else raw

@@ -91,7 +91,8 @@ def check(attributes: dict[str, Any], is_classifier: bool) -> None:
         _check_classes(attributes, units[-1], out)
     else:
         n = attributes["_n_targets"]
-        _require(_is_count(n, 1) and n in (1, units[-1]), "_n_targets", n, f"1 or {units[-1]}")
+        is_sound = _is_count(n, 1) and units[-1] % n == 0
+        _require(is_sound, "_n_targets", n, f"a divisor of {units[-1]}")
         _require(out == "sort" or n == units[-1], "_n_targets", n, f"{units[-1]}")
     if "_solver_state" in attributes:
         _check_progress(attributes)

@@ -116,7 +116,7 @@ def _refuse_what_sklearn_lacks(estimator: BaseEstimator, network: Network) -> No
             " the weights)"
         )
     if estimator._numeric_targets and estimator._predicts_levels():
-        lacking.append(f"quantile={estimator.quantile!r}, a column of predictions for each level")
+        lacking.append(f"quantile={estimator.quantile!r}, an axis of predictions for the levels")
     if lacking:
         # Neither an ONNX graph nor a file of `save` can hold the user's code.
         ways = "or pickle" if own else "skl2onnx (ONNX), save or pickle"

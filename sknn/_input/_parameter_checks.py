@@ -225,6 +225,26 @@ def check_scoring_of_processes(scoring: Any, process_group: Any) -> None:
         )
 
 
+def check_scoring_of_levels(scoring: Any, levels: tuple[float, ...], n_targets: int) -> None:
+    """Refuse metrics of scikit-learn, which take one prediction for each target, for quantiles.
+
+    `levels` are those of a list. One level of one target is a single column, which metrics take.
+    """
+    if scoring in (None, "loss") or n_targets == len(levels) == 1:
+        return
+    metric = getattr(scoring, "_score_func", None)
+    is_of_sklearn = getattr(metric, "__module__", "").startswith("sklearn.")
+    if isinstance(scoring, str) or is_of_sklearn:
+        shape = "(n_samples, n_levels)" if n_targets == 1 else "(n_samples, n_targets, n_levels)"
+        raise ValueError(
+            f"The 'scoring' parameter is {scoring!r}, a metric of one prediction for each target,"
+            f" and the 'quantile' parameter is a list, {list(levels)}: predictions have the shape"
+            f" {shape}. Early stopping can watch their mean D2 pinball score (scoring=None), the"
+            " validation loss (scoring='loss'), or a function of your own that takes (estimator,"
+            " X, y) and returns a number."
+        )
+
+
 def check_validation_pair(X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
     """Refuse half of a validation set."""
     if X_val is not None and y_val is None:

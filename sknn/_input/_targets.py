@@ -146,15 +146,16 @@ def pinball_score(
 ) -> float:
     """Return the mean D2 pinball score over the levels, or NaN if a prediction is not finite.
 
-    With several levels, `y` has one column, and `prediction` has one for each level.
+    `prediction` has a value for each level of the first target, then of the second, and so on. The
+    score of a level is the mean of the scores of the targets.
     """
     if not np.isfinite(prediction).all():
         return np.nan
-    columns = [prediction] if len(levels) == 1 else prediction.T
+    prediction = prediction.reshape(len(prediction), -1, len(levels))
     with np.errstate(all="ignore"):
         scores = [
-            d2_pinball_score(y, column, sample_weight=sample_weight, alpha=level)
-            for level, column in zip(levels, columns, strict=True)
+            d2_pinball_score(y, prediction[:, :, i], sample_weight=sample_weight, alpha=level)
+            for i, level in enumerate(levels)
         ]
     return float(np.mean(scores))
 

@@ -15,7 +15,7 @@ from torch import nn
 from sknn._data._rows import Rows, open_rows
 from sknn._network._activations import ACTIVATIONS
 from sknn._network._architecture import Network
-from sknn._network._losses import OUTPUT_ACTIVATIONS
+from sknn._network._losses import OUTPUT_ACTIVATIONS, link
 from sknn._network._module import FeedForwardModule, modules_between
 from sknn._network._steps import flops_per_step
 from sknn._platform._memory_alignment import ALIGNMENT
@@ -38,11 +38,6 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 Outputs = Callable[[torch.Tensor], torch.Tensor]
 Buffers = Sequence["torch.Tensor | None"]
-
-
-def link(output_activation: str) -> Outputs:
-    """Return the output activation, which works in place on raw outputs (n_outputs, n_rows)."""
-    return OUTPUT_ACTIVATIONS[output_activation].apply_
 
 
 def probabilities(output_activation: str) -> Outputs:

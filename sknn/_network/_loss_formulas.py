@@ -117,7 +117,9 @@ def huber_terms(z: torch.Tensor, y: torch.Tensor, *, width: float) -> torch.Tens
 
 
 class Pinball:
-    """The pinball loss, of one level for all outputs or of one level for each output.
+    """The pinball loss, of one level or several.
+
+    Each target has one output for each level. The outputs of one target stand together.
 
     Parameters
     ----------
@@ -127,7 +129,7 @@ class Pinball:
 
     def __init__(self, levels: tuple[float, ...]) -> None:
         self.levels = levels
-        self._columns: dict[tuple[torch.dtype, torch.device], torch.Tensor] = {}
+        self._columns: dict[tuple[int, torch.dtype, torch.device], torch.Tensor] = {}
 
     def backward_(
         self, p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants
@@ -135,27 +137,34 @@ class Pinball:
         # The derivative by the residual r = z - y is 1 - q for r > 0, -q for r < 0, and 1/2 - q for
         # r = 0.
         residual, shift = constants.scratch, 0.5 - self._column(p)
-        torch.sub(p, y, out=residual)
+        torch.sub(p, self._of_outputs(y), out=residual)
         torch.sign(residual, out=p)
         p.mul_(0.5).add_(shift)
         torch.mul(residual, p, out=terms)
 
     def terms(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        residual, q = z - y, self._column(z)
+        residual, q = z - self._of_outputs(y), self._column(z)
         return torch.maximum((1 - q) * residual, -q * residual)
 
+    def _of_outputs(self, y: torch.Tensor) -> torch.Tensor:
+        """Return the targets of all outputs. One row, or one for each output, stays as it is."""
+        if len(self.levels) == 1 or len(y) == 1:
+            return y
+        return y.unsqueeze(1).expand(-1, len(self.levels), -1).flatten(0, 1)
+
     def _column(self, like: torch.Tensor) -> torch.Tensor | float:
-        """Return the levels as a column for feature-major tensors, or as a number if there is one.
+        """Return the levels of all outputs as a column, or as a number if there is one level.
 
         The tensor is kept, because sending it to a device in every step would make the host wait.
         """
         if len(self.levels) == 1:
             return self.levels[0]
-        key = like.dtype, like.device
+        key = len(like), like.dtype, like.device
         if key not in self._columns:
             with torch.inference_mode(False):  # so that autograd can use the tensor too
+                levels = self.levels * (len(like) // len(self.levels))
                 self._columns[key] = torch.tensor(
-                    self.levels, dtype=like.dtype, device=like.device
+                    levels, dtype=like.dtype, device=like.device
                 ).unsqueeze(1)
         return self._columns[key]
 

@@ -3,7 +3,8 @@
 Conventions. Raw outputs `z` (the input of the output activation), predictions `p` and targets `y`
 are *feature-major*: their shape is (n_outputs, n_rows), and each column is one row of the batch.
 The targets of the multiclass losses are class indices, int64 of shape (1, n_rows). All other
-targets are floats shaped like `p` (if several quantiles are learned, one row serves all outputs).
+targets are floats shaped like `p`, unless several quantiles are learned: the outputs of one target
+then stand together, in the order of the levels, and `y` has one row for each target.
 A loss gives *terms*, of shape (n_outputs, n_rows) or (1, n_rows): the loss of a batch is `scale`
 times the sum of the terms over outputs, averaged over rows by their weights. Work that can be
 postponed is left to `scale` (a factor, a sign) and to `finish_` (a logarithm), which are applied to
@@ -81,6 +82,23 @@ OUTPUT_ACTIVATIONS: dict[str, OutputActivation] = {
 }
 
 
+def link(output_activation: str, n_levels: int = 1) -> Callable[[torch.Tensor], object]:
+    """Return the output activation, which works in place on raw outputs (n_outputs, n_rows).
+
+    With several levels, each group of `n_levels` outputs belongs to one target, and the activation
+    is applied to each group by itself.
+    """
+    apply_ = OUTPUT_ACTIVATIONS[output_activation].apply_
+    if n_levels == 1:
+        return apply_
+
+    def apply_to_each_target_(z: torch.Tensor) -> torch.Tensor:
+        apply_(z if len(z) == n_levels else z.unflatten(0, (-1, n_levels)).transpose(0, 1))
+        return z
+
+    return apply_to_each_target_
+
+
 class Loss(NamedTuple):
     """A loss with its output activation.
 
@@ -107,6 +125,8 @@ class Loss(NamedTuple):
     averages_outputs : bool
         Whether the *reported* loss is the mean over outputs. scikit-learn reports the mean of
         squared errors over outputs and yet descends along the gradient of their sum.
+    n_levels : int
+        Number of quantile levels, each of which has an output of its own for each target.
     """
 
     output_activation: str
@@ -117,6 +137,12 @@ class Loss(NamedTuple):
     has_one_term: bool = False
     averages_outputs: bool = False
     in_training_: Callable[[torch.Tensor], object] | None = None
+    n_levels: int = 1
+
+    @property
+    def link(self) -> Callable[[torch.Tensor], object]:
+        """Function that applies the output activation in place to raw outputs."""
+        return link(self.output_activation, self.n_levels)
 
     @property
     def is_of_the_user(self) -> bool:
@@ -214,6 +240,7 @@ def regression_loss(
             pinball.backward_,
             pinball.terms,
             in_training_=_identity_,
+            n_levels=len(quantile),
         )
     return LOSSES[loss]
 

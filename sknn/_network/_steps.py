@@ -23,7 +23,7 @@ from sknn._data._batches import Batch
 from sknn._network._activations import ACTIVATIONS
 from sknn._network._architecture import Network
 from sknn._network._dropout import Masks
-from sknn._network._losses import OUTPUT_ACTIVATIONS, Constants, Loss
+from sknn._network._losses import Constants, Loss
 from sknn._network._matrix_products import OPERANDS, Operand, TorchProducts
 from sknn._platform._user_code import blamed_on
 
@@ -250,7 +250,7 @@ class ClosedFormStep:
         self.masks = masks
         self.finish_ = loss.finish_
         self._multiply, self._sum_rows = products.multiply, products.sum_rows
-        self._apply_output_ = loss.in_training_ or OUTPUT_ACTIVATIONS[loss.output_activation].apply_
+        self._apply_output_ = loss.in_training_ or loss.link
         self._penalized = products.operand(self.parameters.penalized)
         self._drops_inputs = masks is not None and network.input_dropout > 0
         self._workspaces: dict[int, _Workspace] = {}

@@ -15,7 +15,7 @@ import torch
 
 from sknn._data._validation_split import ValidationSet
 from sknn._network._inference import Forward, open_for, outputs_of
-from sknn._network._losses import OUTPUT_ACTIVATIONS, Loss
+from sknn._network._losses import Loss
 from sknn._platform._compat import as_tensor, feature_major
 from sknn._training._problem import Problem, Scorer
 
@@ -120,14 +120,14 @@ def losses_of_rows(loss: Loss, raw: np.ndarray, y: torch.Tensor) -> torch.Tensor
     z = torch.from_numpy(raw).to(y.device).t()
     # The network predicts with the sorted outputs, so the loss is theirs too.
     if loss.output_activation == "sort":
-        OUTPUT_ACTIVATIONS[loss.output_activation].apply_(z)
+        loss.link(z)
     with torch.no_grad():
         return loss.terms(z, y).sum(0).cpu()
 
 
 def raw_and_linked(loss: Loss) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return a function that stacks raw outputs on their values after the output activation."""
-    apply_ = OUTPUT_ACTIVATIONS[loss.output_activation].apply_
+    apply_ = loss.link
     return lambda z: torch.cat([z, apply_(z.clone())])
 
 

@@ -179,6 +179,11 @@ def test_parameters(team, parameters):
     assert_model_of_one_process(team, "multiclass", parameters, sizes=UNEVEN[team.size])
 
 
+def test_levels_of_two_targets(team):
+    parameters = {"loss": "quantile", "quantile": [0.1, 0.5, 0.9], "early_stopping": True}
+    assert_model_of_one_process(team, "two outputs", parameters, sizes=UNEVEN[team.size])
+
+
 # ----------------------------------------------------------------------------
 # Other kinds of rows and labels
 # ----------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def assert_predicts_the_same(model, X, tolerance=1e-5, **options):
         assert is_close.mean() < 0.01
     else:
         expected = model.predict(X)
-        assert first.shape == (len(X), expected[0].size)
+        assert first.shape == (expected.shape if expected.ndim > 1 else (len(X), 1))
         scale = np.abs(expected).max()
         np.testing.assert_allclose(
             first.reshape(expected.shape), expected, rtol=tolerance, atol=tolerance * scale
@@ -173,6 +173,8 @@ def test_normalization_and_a_list_of_activations_predict_the_same(normalization,
         ("one output", {"loss": "huber"}),
         ("one output", {"loss": "quantile", "quantile": 0.2}),
         ("one output", {"loss": "quantile", "quantile": [0.1, 0.5, 0.9], "max_iter": 1}),
+        ("two outputs", {"loss": "quantile", "quantile": [0.1, 0.5, 0.9], "max_iter": 1}),
+        ("two outputs", {"loss": "quantile", "quantile": [0.3]}),
     ],
     ids=case,
 )
@@ -184,12 +186,14 @@ def test_every_output_of_a_regressor_predicts_the_same(target, parameters, opset
     assert_predicts_the_same(model, X.astype(np.float32), target_opset=opset)
 
 
-def test_quantiles_are_sorted():
-    X, y = TARGETS["one output"]
+@pytest.mark.parametrize("target", ["one output", "two outputs"])
+def test_quantiles_are_sorted(target):
+    X, y = TARGETS[target]
     model = FeedForwardRegressor(loss="quantile", quantile=[0.1, 0.5, 0.9], max_iter=1).fit(X, y)
     raw = model.module_(torch.from_numpy(X)).detach().numpy()
-    assert (np.diff(raw) < 0).any()
+    assert (np.diff(raw.reshape(-1, 3)) < 0).any()
     (quantiles,) = run(model, X)
+    assert quantiles.shape == (len(X), 3) if target == "one output" else (len(X), 2, 3)
     assert (np.diff(quantiles) >= 0).all()
 
 

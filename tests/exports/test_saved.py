@@ -173,9 +173,10 @@ def test_generator_goes_on_from_where_it_was(again):
 
 
 @pytest.mark.parametrize("quantile", [0.3, [0.1, 0.5, 0.9], (0.2, 0.4), np.array([0.2, 0.3])])
-def test_quantiles_are_kept(quantile, again):
-    X, y = TARGETS["one output"]
-    estimator = made_for("one output", loss="quantile", quantile=quantile).fit(X, y)
+@pytest.mark.parametrize("target", ["one output", "two outputs"])
+def test_quantiles_are_kept(target, quantile, again):
+    X, y = TARGETS[target]
+    estimator = made_for(target, loss="quantile", quantile=quantile).fit(X, y)
     loaded = again(estimator)
     assert_same(loaded, estimator)
     assert_array_equal(loaded.predict(X), estimator.predict(X))

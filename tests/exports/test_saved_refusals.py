@@ -162,6 +162,18 @@ def test_attributes_that_do_not_go_together_are_named(name, value, tmp_path):
         estimator.save(tmp_path / "file")
 
 
+@pytest.mark.parametrize("n_targets", [0, 4, 6, 2.0, True])
+def test_number_of_targets_that_does_not_divide_the_outputs_is_named(n_targets, tmp_path):
+    y = X_IRIS[:, :2]
+    estimator = made_for("two outputs", loss="quantile", quantile=[0.1, 0.9])
+    estimator.fit(X_IRIS, np.c_[y, y[:, 0]])
+    estimator._n_targets = n_targets
+    if n_targets == 6:
+        estimator.out_activation_, estimator._n_targets = "identity", 3
+    with pytest.raises(ValueError, match="cannot be saved: its attribute _n_targets"):
+        estimator.save(tmp_path / "file")
+
+
 def test_edited_weights_are_kept(again):
     estimator = made_for("multiclass").fit(X_IRIS, SPECIES)
     estimator.coefs_ = [np.asarray(c, np.float32)[::-1] for c in estimator.coefs_]

@@ -11,6 +11,7 @@ import torch
 from bad_additions import fail, fail_unfitted_and_fitted, network
 from conftest import TARGETS, case
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import make_scorer, mean_pinball_loss
 from sklearn.utils._param_validation import InvalidParameterError
 from skorch.callbacks import EpochTimer
 from torch.optim import lr_scheduler
@@ -158,16 +159,74 @@ def test_quantile_that_is_no_level_or_no_increasing_list_raises(quantile, loss):
     assert "(0, 1)" in message.replace("0.0", "0").replace("1.0", "1")
 
 
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-@pytest.mark.parametrize("levels", [[0.5], [0.1, 0.9]], ids=case)
-def test_list_of_levels_with_two_columns_raises(levels, solver):
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+@pytest.mark.parametrize(
+    ("learned", "given", "match"),
+    [
+        ((1, [0.1, 0.9]), (1, [0.1, 0.5, 0.9]), "intercepts_"),
+        ((2, [0.1, 0.9]), (2, [0.5]), "intercepts_"),
+        ((2, [0.1, 0.9]), (1, [0.1, 0.9]), r"y has 1 column\(s\), .* predicts 2"),
+        # The number of outputs is the same in these.
+        ((2, [0.1, 0.9]), (1, [0.1, 0.2, 0.5, 0.9]), r"y has 1 column\(s\), .* predicts 2"),
+        ((1, [0.1, 0.9]), (2, [0.5]), r"y has 2 column\(s\), .* predicts 1"),
+        ((2, 0.5), (1, [0.1, 0.9]), r"y has 1 column\(s\), .* predicts 2"),
+    ],
+    ids=case,
+)
+def test_other_levels_or_targets_than_those_learned_raise(learned, given, match, call):
     X, y = TARGETS["two outputs"]
-    parameters = {"loss": "quantile", "quantile": levels, "solver": solver}
-    message = fail_unfitted_and_fitted(
-        "one output", parameters, X, y, match="'quantile' parameter is a list"
-    )
-    assert "MultiOutputRegressor" in message
-    fail(network("two outputs").fit(X, y).set_params(**parameters), X, y, match="'quantile'")
+    targets = {1: y[:, 0], 2: y}
+    model = network("two outputs", loss="quantile", quantile=learned[1], warm_start=True)
+    model.fit(X, targets[learned[0]]).set_params(quantile=given[1])
+    message = fail(model, X, targets[given[0]], match=match, call=call)
+    assert "warm_start=False" in message
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize(
+    ("target", "levels"),
+    [("one output", [0.1, 0.9]), ("two outputs", [0.1, 0.9]), ("two outputs", [0.5])],
+    ids=case,
+)
+@pytest.mark.parametrize(
+    "scoring",
+    ["r2", "neg_mean_absolute_error", make_scorer(mean_pinball_loss, alpha=0.9)],
+    ids=case,
+)
+def test_metric_of_one_prediction_for_each_target_raises_with_levels(
+    scoring, target, levels, early_stopping
+):
+    parameters = {"loss": "quantile", "quantile": levels, "scoring": scoring}
+    parameters["early_stopping"] = early_stopping
+    message = fail_unfitted_and_fitted(target, parameters, match="'scoring' parameter")
+    for words in (str(levels), "n_levels", "scoring=None", "scoring='loss'", "(estimator, X, y)"):
+        assert words in message
+
+
+@pytest.mark.parametrize(
+    "scoring",
+    [
+        None,
+        "loss",
+        lambda estimator, X, y: -np.abs(estimator.predict(X)[..., 0] - y).mean(),
+        make_scorer(lambda y, prediction: -np.abs(prediction[..., 0] - y).mean()),
+    ],
+    ids=case,
+)
+@pytest.mark.parametrize("target", ["one output", "two outputs"])
+def test_scores_of_own_functions_are_watched_with_levels(target, scoring):
+    X, y = TARGETS[target]
+    model = network(target, loss="quantile", quantile=[0.1, 0.9], early_stopping=True)
+    model.set_params(scoring=scoring).fit(X, y)
+    assert np.isfinite(model.validation_scores_).all()
+
+
+def test_metric_of_one_prediction_is_watched_with_a_list_of_one_level_and_one_target():
+    X, y = TARGETS["one output"]
+    model = network("one output", loss="quantile", quantile=[0.5], early_stopping=True)
+    model.set_params(scoring="neg_mean_absolute_error").fit(X, y)
+    assert np.isfinite(model.validation_scores_).all()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.sparse
 import torch
 from added_losses import CLASSIFICATION, assert_same_weights, network
 from conftest import TARGETS, assert_bit_equal
@@ -21,7 +22,7 @@ from sklearn.metrics import (
     mean_pinball_loss,
     r2_score,
 )
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.preprocessing import StandardScaler
 
 from sknn import FeedForwardRegressor
@@ -49,7 +50,6 @@ CASES = [
         (target, name, parameters)
         for name, parameters in REGRESSION_LOSSES.items()
         for target in ("one output", "two outputs")
-        if (name, target) != ("levels", "two outputs")
     ),
     *(
         (target, name, parameters)
@@ -233,11 +233,50 @@ def test_each_level_has_a_column_and_columns_never_cross():
     assert model.n_layers_ == 3
 
 
+@pytest.mark.parametrize("n_targets", [2, 3])
+def test_levels_of_several_targets_have_an_axis_and_never_cross(n_targets):
+    X, y = TARGETS["one output"]
+    y = np.c_[y, -y, X[:, 0]][:, :n_targets]
+    model = network("two outputs", loss="quantile", quantile=LEVELS, max_iter=1).fit(X, y)
+    raw = np.tanh(X @ model.coefs_[0] + model.intercepts_[0]) @ model.coefs_[1]
+    raw = (raw + model.intercepts_[1]).reshape(len(X), n_targets, 4)
+    for target in range(n_targets):
+        assert (np.diff(raw[:, target]) < 0).any()
+    prediction = model.predict(X)
+    assert_allclose(prediction, np.sort(raw), rtol=1e-12, atol=1e-12)
+    for rows in (X[:1], scipy.sparse.csr_matrix(X), np.repeat(X, 40, axis=0)):
+        expected = prediction if len(X) == rows.shape[0] else prediction[[0] * rows.shape[0]]
+        expected = np.repeat(prediction, 40, axis=0) if rows.shape[0] > len(X) else expected
+        assert_allclose(model.predict(rows), expected, rtol=1e-12, atol=1e-12)
+    assert (model.n_outputs_, model.out_activation_) == (4 * n_targets, "sort")
+    assert f"-> {4 * n_targets}" in model.summary()
+
+
+def test_list_of_one_level_for_two_targets_has_an_axis_for_it():
+    X, y = TARGETS["two outputs"]
+    number, one = (
+        network("two outputs", loss="quantile", quantile=q).fit(X, y) for q in (0.3, [0.3])
+    )
+    assert_same_weights(one, number)
+    assert one.predict(X).shape == (len(X), 2, 1)
+    assert_array_equal(one.predict(X)[:, :, 0], number.predict(X))
+    assert one.score(X, y) == number.score(X, y)
+
+
+def test_predictions_are_those_of_the_fit_whatever_is_set_afterwards():
+    X, y = TARGETS["two outputs"]
+    model = network("two outputs", loss="quantile", quantile=LEVELS).fit(X, y)
+    expected = model.predict(X)
+    model.set_params(loss="squared_error", quantile=0.5)
+    assert_array_equal(model.predict(X), expected)
+
+
+@pytest.mark.parametrize("target", ["one output", "two outputs"])
 @pytest.mark.parametrize("n_hidden", [0, 2])
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_levels_never_cross_far_from_the_rows(solver, n_hidden):
-    X, y = TARGETS["one output"]
-    model = network("one output", loss="quantile", quantile=LEVELS, solver=solver)
+def test_levels_never_cross_far_from_the_rows(solver, n_hidden, target):
+    X, y = TARGETS[target]
+    model = network(target, loss="quantile", quantile=LEVELS, solver=solver)
     model.set_params(hidden_layer_sizes=(5,) * n_hidden, max_iter=30).fit(X, y)
     far = 100 * np.random.RandomState(0).randn(1000, X.shape[1])
     assert (np.diff(model.predict(far)) >= 0).all()
@@ -334,6 +373,24 @@ def test_score_of_levels_is_the_mean_d2_pinball_score(quantile, weighted):
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
+def test_score_of_levels_of_two_targets_is_the_mean_over_both(weighted):
+    X, y = TARGETS["two outputs"]
+    weight = np.random.RandomState(0).uniform(0.1, 3, len(X)) if weighted else None
+    model = network("two outputs", loss="quantile", quantile=LEVELS).fit(X, y, weight)
+    prediction = model.predict(X)
+    expected = np.mean(
+        [
+            d2_pinball_score(y[:, t], prediction[:, t, i], alpha=level, sample_weight=weight)
+            for t in range(2)
+            for i, level in enumerate(LEVELS)
+        ]
+    )
+    assert model.score(X, y, weight) == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(ValueError, match="different number of output"):
+        model.score(X, y[:, 0])
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 def test_score_of_a_level_for_two_outputs_is_the_d2_pinball_score(weighted):
     X, y = TARGETS["two outputs"]
     weight = np.random.RandomState(0).uniform(0.1, 3, len(X)) if weighted else None
@@ -360,6 +417,16 @@ def test_cross_validation_scores_levels_by_default_and_by_a_metric():
     )
     assert np.isfinite(scores).all()
     assert (width >= 0).all()
+
+
+def test_search_over_levels_of_two_targets_takes_the_default_score():
+    X, y = TARGETS["two outputs"]
+    model = network("two outputs", loss="quantile", quantile=LEVELS)
+    grid = {"alpha": [1e-4, 100.0], "quantile": [LEVELS, [0.3, 0.6]]}
+    search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(X, y)
+    best = clone(model).set_params(**search.best_params_).fit(X, y)
+    assert_array_equal(search.predict(X), best.predict(X))
+    assert search.score(X, y) == best.score(X, y)
 
 
 def test_quantile_changes_nothing_with_another_loss():

@@ -94,8 +94,7 @@ def make_case(name, scale=1.0, dtype=np.float64, n_rows=40):
 def closed_form(loss, z, y):
     """Return the finished terms and the derivative with respect to z, by the closed form."""
     p = z.clone()
-    activation = OUTPUT_ACTIVATIONS[loss.output_activation]
-    (loss.in_training_ or activation.apply_)(p)
+    (loss.in_training_ or loss.link)(p)
     terms = p.new_empty(1 if loss.has_one_term else len(p), p.shape[1])
     ones = torch.ones_like(p[:1])
     loss.backward_(p, y, terms, Constants(ones, -ones, torch.full_like(p, torch.nan)))
@@ -325,20 +324,34 @@ def test_subgradient_at_a_kink(name, residuals, expected):
     torch.testing.assert_close(autograd(CASES[name], z, y), delta)
 
 
+@pytest.mark.parametrize("n_targets", [1, 2, 3])
 @pytest.mark.parametrize("levels", [(0.2,), (0.2, 0.7), (0.1, 0.5, 0.9), (0.1, 0.2, 0.3, 0.8)])
-def test_each_level_has_the_loss_and_derivative_of_itself_alone(levels):
-    rng = np.random.RandomState(0)
-    z, y = torch.from_numpy(rng.randn(len(levels), 20)), torch.from_numpy(rng.randn(1, 20))
-    terms, delta = closed_form(regression("quantile", quantile=levels), z, y)
-    for i, level in enumerate(levels):
-        alone = closed_form(regression("quantile", quantile=(level,)), z[i : i + 1], y)
-        residual = z[i].numpy() - y[0].numpy()
+def test_each_level_has_the_loss_and_derivative_of_itself_alone(levels, n_targets):
+    rng, n_outputs = np.random.RandomState(0), n_targets * len(levels)
+    z, y = (torch.from_numpy(rng.randn(n, 20)) for n in (n_outputs, n_targets))
+    loss = regression("quantile", quantile=levels)
+    terms, delta = closed_form(loss, z, y)
+    torch.testing.assert_close(delta, autograd(loss, z, y), rtol=1e-12, atol=0)
+    assert len(terms) == n_outputs
+    for i in range(n_outputs):
+        target, level = y[i // len(levels)], levels[i % len(levels)]
+        alone = closed_form(regression("quantile", quantile=(level,)), z[i : i + 1], target[None])
+        residual = z[i].numpy() - target.numpy()
         slope = np.where(residual > 0, 1 - level, -level)
         for of_several, of_one, expected in zip(
             (terms[i], delta[i]), alone, (slope * residual, slope), strict=True
         ):
             np.testing.assert_allclose(of_several, expected, rtol=1e-12)
             np.testing.assert_allclose(of_one[0], expected, rtol=1e-12)
+
+
+def test_levels_of_one_target_after_those_of_two_have_their_own_loss():
+    loss = regression("quantile", quantile=LEVELS)
+    z, y = make_case("quantiles")
+    expected = closed_form(regression("quantile", quantile=LEVELS), z, y)
+    closed_form(loss, torch.cat([z, z + 1]), torch.cat([y, y]))
+    for actual, wanted in zip(closed_form(loss, z, y), expected, strict=True):
+        assert torch.equal(actual, wanted)
 
 
 def test_levels_first_met_in_inference_can_be_differentiated_later():
@@ -375,13 +388,21 @@ def test_log_loss_without_smoothing_is_that_of_the_table(kind):
 
 
 def test_several_levels_are_sorted_in_prediction_and_not_in_training():
-    activation = OUTPUT_ACTIVATIONS[CASES["quantiles"].output_activation]
     z = torch.tensor([[3.0, 1.0], [1.0, 2.0], [2.0, 3.0]])
     trained = z.clone()
     CASES["quantiles"].in_training_(trained)
     assert torch.equal(trained, z)
-    activation.apply_(z)
+    assert CASES["quantiles"].link(z) is z
     assert z.tolist() == [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]
+
+
+def test_levels_of_each_target_are_sorted_by_themselves():
+    z = torch.tensor([[9.0, 1.0], [7.0, 3.0], [8.0, 2.0], [3.0, 9.0], [1.0, 8.0], [2.0, 7.0]])
+    assert CASES["quantiles"].link(z) is z
+    assert z.tolist() == [[7, 1], [8, 2], [9, 3], [1, 7], [2, 8], [3, 9]]
+    rows = torch.tensor([[9.0, 7.0, 8.0, 3.0, 1.0, 2.0]])
+    CASES["quantiles"].link(rows.t())  # The outputs of modules are row-major.
+    assert rows.tolist() == [[7, 8, 9, 1, 2, 3]]
 
 
 def test_softmax_of_large_inputs_is_scikit_learns():

@@ -337,12 +337,13 @@ def test_epoch_reads_the_loss_and_sends_the_order_without_waiting(parameters, we
         *(("one output", {"loss": loss}) for loss in ("poisson", "gamma")),
         ("one output", {"loss": "quantile", "quantile": [0.1, 0.5, 0.9]}),
         ("one output", {"loss": "quantile", "quantile": [0.1, 0.9], "normalization": "layer"}),
+        ("two outputs", {"loss": "quantile", "quantile": [0.1, 0.5, 0.9]}),
     ],
     ids=case,
 )
 def test_epoch_of_each_loss_reads_once(target, parameters, traffic):
     data, targets = TARGETS[target]
-    kind = FeedForwardRegressor if target == "one output" else FeedForwardClassifier
+    kind = FeedForwardRegressor if target.endswith(("output", "outputs")) else FeedForwardClassifier
     if parameters.get("loss") in ("poisson", "gamma"):
         targets = np.abs(targets) + 1
     reads, sends = traffic(kind(batch_size=40, **parameters), data, targets)

@@ -39,10 +39,14 @@ def of_predictions(metric, factor=1.0, **options):
 
 
 def pinball_of_levels(model, X, y, weight):
-    columns = model.predict(X).T
+    n_levels = len(model.quantile)
+    prediction = model.predict(X).reshape(len(X), -1, n_levels)
     return sum(
-        mean_pinball_loss(y, column, sample_weight=weight, alpha=level)
-        for level, column in zip(model.quantile, columns, strict=True)
+        mean_pinball_loss(target, of_target[:, i], sample_weight=weight, alpha=model.quantile[i])
+        for target, of_target in zip(
+            y.reshape(len(y), -1).T, np.moveaxis(prediction, 1, 0), strict=True
+        )
+        for i in range(n_levels)
     )
 
 
@@ -95,6 +99,11 @@ LOSSES = {
     ),
     "levels": (
         "one output",
+        {"loss": "quantile", "quantile": [0.2, 0.5, 0.6]},
+        pinball_of_levels,
+    ),
+    "levels, two": (
+        "two outputs",
         {"loss": "quantile", "quantile": [0.2, 0.5, 0.6]},
         pinball_of_levels,
     ),
