@@ -1,8 +1,12 @@
-"""The documentation of parameters and attributes that both estimators share, written once."""
+"""What both estimators present to the user in the same way: documentation and names of methods.
+
+The documentation of parameters and attributes that both share is written once, here.
+"""
 
 from __future__ import annotations
 
 import inspect
+from types import CellType, FunctionType
 
 PARAMETERS = """\
 hidden_layer_sizes : array-like of int or int, default=(100,)
@@ -293,7 +297,10 @@ REGRESSOR_REFERENCES = """\
 
 
 def document(estimator: type) -> type:
-    """Fill in the shared parts, such as `{parameters}`, in the docstring of a class."""
+    """Fill in the shared parts, such as `{parameters}`, in the docstring of a class.
+
+    The public methods that the class inherits from this package become its own.
+    """
     own = CLASSIFIER_REFERENCES if "Classifier" in estimator.__name__ else REGRESSOR_REFERENCES
     parts = {
         "{parameters}": PARAMETERS,
@@ -304,4 +311,34 @@ def document(estimator: type) -> type:
     for place, part in parts.items():
         text = text.replace(place, part.rstrip())
     estimator.__doc__ = text + "\n"
+    for name in dir(estimator):
+        method = inspect.getattr_static(estimator, name)
+        is_ours = inspect.isfunction(method) and method.__module__.startswith("sknn.")
+        if is_ours and name not in vars(estimator) and not name.startswith("_"):
+            setattr(estimator, name, _method_of(estimator, method))
     return estimator
+
+
+def _method_of(owner: type, function: FunctionType) -> FunctionType:
+    """Return a copy of a method of a base class that has the name of another class.
+
+    Python takes the name in "fit() got an unexpected keyword argument" from `__qualname__`, which
+    would be that of a private base class. Where a decorator wraps the method, the method is copied
+    too, because it is the one that refuses an argument. The module is that of the owner, so that
+    pickle finds the copy by its name.
+    """
+    cells = function.__closure__
+    attributes = dict(vars(function))
+    if "__wrapped__" in attributes:
+        wrapped = attributes["__wrapped__"]
+        attributes["__wrapped__"] = copy = _method_of(owner, wrapped)
+        cells = tuple(CellType(copy) if c.cell_contents is wrapped else c for c in cells)
+    method = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, cells
+    )
+    for name in ("__annotations__", "__doc__", "__kwdefaults__"):
+        setattr(method, name, getattr(function, name))
+    vars(method).update(attributes)
+    method.__module__ = owner.__module__
+    method.__qualname__ = f"{owner.__name__}.{function.__name__}"
+    return method

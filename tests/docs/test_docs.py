@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import ast
 import inspect
+import pickle
 import re
+import runpy
+from pathlib import Path
 
 import pytest
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import sknn
 from sknn import FeedForwardClassifier, FeedForwardRegressor
+
+ROOT = Path(__file__).resolve().parents[2]
+public_objects = runpy.run_path(str(ROOT / "docs" / "_ext" / "public_api.py"))["public_objects"]
 
 BOTH = [(FeedForwardClassifier, MLPClassifier), (FeedForwardRegressor, MLPRegressor)]
 
@@ -70,3 +76,31 @@ def test_public_names_are_the_estimators_the_displays_and_three_functions():
         *("FeedForwardClassifier", "FeedForwardRegressor", "LossCurveDisplay", "WeightsDisplay"),
         *("from_sklearn", "load", "register_onnx"),
     ]
+
+
+CALLED = [name for name, thing in public_objects(sknn).items() if not isinstance(thing, property)]
+
+
+@pytest.mark.parametrize("name", CALLED)
+@pytest.mark.parametrize(("too_many", "wrong"), [((0,) * 60, {}), ((), {"eval_set": 0})])
+def test_error_of_a_wrong_argument_names_the_public_class_and_method(name, too_many, wrong):
+    if too_many and name.endswith("set_callbacks"):
+        pytest.skip("takes any number of callbacks")
+    owner, _, method = name.rpartition(".")
+    thing = getattr(sknn, owner or name)
+    first = (thing(),) if owner.startswith("FeedForward") else ()
+    called = getattr(thing, method) if owner else thing
+    stated = f"{name}.__init__" if inspect.isclass(called) else name
+    with pytest.raises(TypeError, match=rf"^{stated}\(\) (takes|got an unexpected) "):
+        called(*first, *too_many, **wrong)
+
+
+@pytest.mark.parametrize("estimator", [ours for ours, _ in BOTH])
+def test_method_of_a_base_class_is_whole_under_its_public_name(estimator):
+    for name in ("fit", "save", "set_callbacks", "summary", "to_sklearn"):
+        method = getattr(estimator, name)
+        assert pickle.loads(pickle.dumps(method)) is method
+        assert f"def {name}(self" in inspect.getsource(method)
+        (base,) = [c for c in estimator.__mro__[1:] if name in vars(c)][:1]
+        assert inspect.signature(method) == inspect.signature(getattr(base, name))
+        assert method.__doc__ == getattr(base, name).__doc__

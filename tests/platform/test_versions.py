@@ -36,9 +36,10 @@ def test_lower_bounds_are_the_versions_of_the_oldest_set():
             assert OLDEST[name] == bound, name
 
 
-def test_oldest_set_pins_the_torch_of_the_constraints():
+@pytest.mark.parametrize("path", [".ci/oldest.txt", ".ci/others.txt"])
+def test_torch_of_each_set_is_that_of_the_constraints(path):
     # This torch is the only small build for CPUs, and all environments of `.ci/run` share it.
-    assert OLDEST["torch"] == pins("constraints.txt")["torch"]
+    assert pins(path)["torch"] == pins("constraints.txt")["torch"]
 
 
 def test_readme_names_the_oldest_and_the_pinned_versions():
