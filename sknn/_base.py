@@ -437,7 +437,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
 
     def _with_split(self, problem: Problem, random_state, incremental) -> Problem:
         """Return the problem with some of its rows set aside for validation."""
-        from sknn._data._validation_split import ValidationSet, split_rows
+        from sknn._data._validation_split import ValidationSet, share_classes, split_rows
 
         if incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
@@ -448,6 +448,10 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         train_rows, valid_rows = split_rows(
             problem.n_train, self.validation_fraction, random_state, stratify
         )
+        # scikit-learn's MLP has no `scoring`, so its split need not be kept where a scorer is set.
+        # Scorers are refused if several processes train one network.
+        if callable(problem.scorer) and not self._numeric_targets and y.shape[1] == 1:
+            share_classes(train_rows, valid_rows, y.ravel().astype(np.intp))
         for name, rows in (("training", train_rows), ("validation", valid_rows)):
             if weight is not None and weight[rows].sum() == 0:
                 raise ValueError(

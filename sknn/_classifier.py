@@ -229,6 +229,12 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
                 f"y_val has the shape {y.shape}. It must be a multilabel indicator like y, of shape"
                 f" (n_val, {len(self.classes_)})."
             )
+        if not is_multilabel and y.ndim == 2:
+            raise ValueError(
+                f"y_val has the shape {y.shape}. It must have one label for each row, like y."
+                " ClassifierChain and MultiOutputClassifier fit a network for each column of y, and"
+                " hand on y_val as a whole: let early_stopping split rows off there."
+            )
         try:
             unseen = _targets.unknown_labels(unique_labels(y), self.classes_)
             if not len(unseen):
@@ -243,8 +249,25 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
                 f"y_val has the labels {unseen}, which do not occur in y: its classes are"
                 f" {self.classes_}."
                 " Leave those rows out of the validation data, or learn their classes too."
+                f"{self._advice_on_codes()}"
             )
         return encoded
+
+    def _advice_on_codes(self):
+        """Return what to do if the classes are codes that an ensemble may have made of y."""
+        if not np.array_equal(self.classes_, np.arange(len(self.classes_))):
+            return ""
+        advice = (
+            " Does an ensemble fit this network? VotingClassifier, StackingClassifier and"
+            " BaggingClassifier hand on y encoded as 0 to k-1, but y_val as it was given: encode"
+            " both by one LabelEncoder before the ensemble."
+        )
+        if len(self.classes_) == 2:
+            advice += (
+                " OneVsRestClassifier, OneVsOneClassifier and OutputCodeClassifier give each"
+                " network a y of 0 and 1: let early_stopping split rows off there."
+            )
+        return advice
 
     def _finalize_sample_weight(self, rows, shards, incremental):
         sample_weight = super()._finalize_sample_weight(rows, shards, incremental)

@@ -102,7 +102,8 @@ nesterovs_momentum : bool, default=True
 early_stopping : bool, default=False
     Whether a stochastic solver sets rows aside, stops when their score does not improve, and
     restores the weights of the best score. The score is the accuracy, or R2, or what `scoring`
-    says. The split is stratified for two classes only. Validation rows given to `fit` as `X_val`
+    says. The split is stratified for two classes only; if `scoring` is a scorer, each class of two
+    rows or more has at least one row on both sides. Validation rows given to `fit` as `X_val`
     replace the split.
 validation_fraction : float, default=0.1
     Share of the rows that early stopping sets aside, in [0, 1).
@@ -149,7 +150,10 @@ max_grad_norm : float or None, default=None
 scoring : str, callable or None, default=None
     The score that early stopping watches: a scorer of scikit-learn by name, a callable
     `(estimator, X, y) -> float`, or 'loss' for the negative loss of the validation rows. None is
-    the accuracy, or R2 (with `loss='quantile'`, the D2 pinball score).
+    the accuracy, or R2 (with `loss='quantile'`, the D2 pinball score). A scorer of scikit-learn
+    knows the classes of the network, even those without validation rows: metrics of probabilities
+    get them as `labels`, and of two classes the second is the positive one, unless 1 is a class or
+    the scorer sets `pos_label`. A scorer that cannot be computed is an error before training.
 
     .. versionadded:: 0.1
 callbacks : list or None, default=None

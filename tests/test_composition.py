@@ -18,7 +18,9 @@ from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_
 from sklearn.ensemble import (
     AdaBoostClassifier,
     AdaBoostRegressor,
+    BaggingClassifier,
     BaggingRegressor,
+    StackingClassifier,
     StackingRegressor,
     VotingClassifier,
     VotingRegressor,
@@ -31,17 +33,19 @@ from sklearn.inspection import (
     permutation_importance,
 )
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.metrics import PredictionErrorDisplay, d2_pinball_score
+from sklearn.metrics import PredictionErrorDisplay, d2_pinball_score, log_loss
 from sklearn.model_selection import (
+    FixedThresholdClassifier,
     GridSearchCV,
     KFold,
     RandomizedSearchCV,
+    TunedThresholdClassifierCV,
     cross_val_predict,
     cross_val_score,
     cross_validate,
     learning_curve,
 )
-from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import (
     ClassifierChain,
     MultiOutputClassifier,
@@ -50,12 +54,14 @@ from sklearn.multioutput import (
 )
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import (
+    LabelEncoder,
     MinMaxScaler,
     OneHotEncoder,
     PowerTransformer,
     QuantileTransformer,
     StandardScaler,
 )
+from sklearn.semi_supervised import SelfTrainingClassifier
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 
@@ -572,3 +578,137 @@ def test_metadata_requests_are_those_of_scikit_learns_mlp(routing):
 def test_requests_survive_clone(routing):
     estimator = network("multiclass").set_fit_request(sample_weight=True)
     assert clone(estimator).get_metadata_routing().fit.requests["sample_weight"] is True
+
+
+# --- validation data through meta-estimators --------------------------------------------------
+
+X, _y = TARGETS["multiclass"]
+TRAIN, HELD = np.split(np.random.RandomState(0).permutation(len(_y)), [100])
+NAMES = np.array(["ash", "birch", "cedar"])[_y].astype(object)
+
+
+def watching(**parameters):
+    return network("multiclass", **parameters).set_fit_request(X_val=True, y_val=True)
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        lambda net: VotingClassifier([("net", net)]),
+        lambda net: BaggingClassifier(net, n_estimators=1, bootstrap=False),
+    ],
+    ids=["voting", "bagging"],
+)
+def test_ensemble_that_encodes_y_watches_what_one_encoder_encodes(meta, routing):
+    with pytest.raises(ValueError, match="VotingClassifier, StackingClassifier and BaggingCl") as e:
+        meta(watching()).fit(X[TRAIN], NAMES[TRAIN], X_val=X[HELD], y_val=NAMES[HELD])
+    assert "y_val has the labels ['ash' 'birch' 'cedar']" in str(e.value)
+    assert "encode both by one LabelEncoder before the ensemble" in str(e.value)
+    y = LabelEncoder().fit_transform(NAMES)
+    ensemble = meta(watching(scoring="neg_log_loss"))
+    ensemble.fit(X[TRAIN], y[TRAIN], X_val=X[HELD], y_val=y[HELD])
+    member = ensemble.estimators_[0]
+    expected = -log_loss(y[HELD], member.predict_proba(X[HELD]))
+    assert member.validation_scores_[-1] == pytest.approx(expected, rel=1e-12)
+
+
+def test_stacking_hands_validation_rows_to_its_last_estimator_too(routing):
+    y = LabelEncoder().fit_transform(NAMES)
+    stack = StackingClassifier([("net", watching())], cv=2)
+    with pytest.raises(ValueError, match="StackingClassifier.*one LabelEncoder"):
+        stack.fit(X[TRAIN], NAMES[TRAIN], X_val=X[HELD], y_val=NAMES[HELD])
+    with pytest.raises(TypeError, match="X_val"):
+        stack.fit(X[TRAIN], y[TRAIN], X_val=X[HELD], y_val=y[HELD])
+
+
+@pytest.mark.filterwarnings("ignore:y contains no unlabeled samples")
+@pytest.mark.parametrize(
+    "meta",
+    [
+        lambda net: CalibratedClassifierCV(net, cv=2),
+        lambda net: SelfTrainingClassifier(net),
+        lambda net: GridSearchCV(net, {"alpha": [0.1]}, cv=2),
+        lambda net: FixedThresholdClassifier(net),
+        lambda net: TunedThresholdClassifierCV(net, cv=2),
+    ],
+    ids=["calibrated", "self-training", "grid search", "fixed threshold", "tuned threshold"],
+)
+def test_other_meta_estimators_hand_on_both_as_they_are(meta, routing):
+    y = np.minimum(_y, 1) + 1
+    meta(watching()).fit(X[TRAIN], y[TRAIN], X_val=X[HELD], y_val=y[HELD])
+
+
+@pytest.mark.parametrize(
+    "meta, advice",
+    [
+        (lambda net: OneVsRestClassifier(net), "OneVsRestClassifier, OneVsOneClassifier"),
+        (lambda net: OneVsOneClassifier(net), "let early_stopping split rows off"),
+        (lambda net: OutputCodeClassifier(net, random_state=0), "and OutputCodeClassifier give"),
+    ],
+    ids=["one against rest", "one against one", "output codes"],
+)
+def test_wrappers_that_split_the_classes_are_named(meta, advice, routing):
+    with pytest.raises(ValueError, match=f"y_val has the labels.*{advice}"):
+        meta(watching()).fit(X[TRAIN], _y[TRAIN], X_val=X[HELD], y_val=_y[HELD])
+    with pytest.raises(ValueError, match=f"y_val has the labels.*{advice}"):
+        meta(watching()).fit(X[TRAIN], NAMES[TRAIN], X_val=X[HELD], y_val=NAMES[HELD])
+
+
+@pytest.mark.parametrize("meta", [ClassifierChain, MultiOutputClassifier])
+def test_wrappers_that_split_the_columns_of_y_are_named(meta, routing):
+    y = np.column_stack([_y, _y])
+    with pytest.raises(ValueError, match=f"y_val has the shape.*{meta.__name__}"):
+        meta(watching()).fit(X[TRAIN], y[TRAIN], X_val=X[HELD], y_val=y[HELD])
+
+
+def test_label_that_y_never_has_says_nothing_of_ensembles_where_the_classes_are_no_codes():
+    with pytest.raises(ValueError, match="y_val has the labels") as error:
+        network("multiclass").fit(X[TRAIN], _y[TRAIN] + 1, X_val=X[HELD], y_val=_y[HELD])
+    assert "Classifier" not in str(error.value)
+
+
+class OfLength(FeedForwardClassifier):
+    """A network that notes how many validation rows each fit gets."""
+
+    def fit(self, X, y, *, X_val=None, y_val=None):
+        LENGTHS.append(len(X_val))
+        return super().fit(X, y, X_val=X_val, y_val=y_val)
+
+
+LENGTHS = []
+
+
+def test_cross_validation_cuts_validation_rows_if_they_are_as_many_as_all_rows():
+    for n_rows in (len(X), len(X) - 1):
+        params = {"X_val": X[:n_rows], "y_val": _y[:n_rows]}
+        cross_val_score(OfLength(max_iter=1), X, _y, params=params, cv=2)
+    assert LENGTHS == [len(X) // 2] * 2 + [len(X) - 1] * 2
+
+
+class OnHeldRows(FeedForwardClassifier):
+    """A network that brings its validation rows."""
+
+    y_held = _y[HELD]
+
+    def fit(self, X, y, sample_weight=None):
+        held = TARGETS["multiclass"][0][HELD]
+        return super().fit(X, y, sample_weight, X_val=held, y_val=self.y_held)
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        lambda net: VotingClassifier([("net", net)]),
+        lambda net: StackingClassifier([("net", net)], cv=2),
+        lambda net: BaggingClassifier(net, n_estimators=1),
+        lambda net: AdaBoostClassifier(net, n_estimators=1),
+        lambda net: GridSearchCV(net, {"alpha": [0.1]}, cv=2),
+    ],
+    ids=["voting", "stacking", "bagging", "boosting", "grid search"],
+)
+def test_class_that_holds_its_validation_rows_works_in_any_wrapper(meta):
+    net = OnHeldRows((8,), learning_rate_init=0.05, early_stopping=True, random_state=0)
+    fitted = meta(net).fit(X[TRAIN], _y[TRAIN])
+    member = getattr(fitted, "best_estimator_", None) or fitted.estimators_[0]
+    expected = member.score(X[HELD], _y[HELD])
+    assert member.best_validation_score_ == pytest.approx(expected, rel=1e-12)

@@ -71,6 +71,45 @@ def split_rows(
     return train, valid
 
 
+def share_classes(train: np.ndarray, valid: np.ndarray, y: np.ndarray) -> None:
+    """Exchange rows in place so that both parts have every class of two rows or more.
+
+    Metrics may be undefined without some class. A part takes a row of a class that it lacks, and
+    gives one of the class of which it has most rows. The parts keep their sizes, and stay as they
+    are if they lack no class. A part with fewer rows than classes gets as many classes as it can
+    hold.
+
+    Parameters
+    ----------
+    train, valid : ndarray of int
+        Row numbers of the two parts.
+    y : ndarray of int
+        Classes of all rows.
+    """
+    totals = np.bincount(y)
+    for part, other in ((valid, train), (train, valid)):
+        counts = np.bincount(y[part], minlength=len(totals))
+        for label in np.flatnonzero((totals > 1) & (counts == 0)):
+            most = counts.argmax()
+            if counts[most] < 2:
+                break
+            given, taken = (y[part] == most).argmax(), (y[other] == label).argmax()
+            part[given], other[taken] = other[taken], part[given]
+            counts[most] -= 1
+            counts[label] += 1
+
+
+def missing_classes(data: ValidationSet, classes: np.ndarray) -> np.ndarray:
+    """Return the classes of which validation rows with a weight above zero have no example.
+
+    Those of a multilabel target are the labels that are zero, or one, in all of these rows.
+    """
+    y = data.y if data.sample_weight is None else data.y[data.sample_weight > 0]
+    if data.labels.ndim == 2:
+        return classes[(y == y[0]).all(axis=0)]
+    return classes[~np.isin(np.arange(len(classes)), y)]
+
+
 def _stratified(
     y: np.ndarray, validation_fraction: float, random_state: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
+
 
 class blamed_on:
     """Context that puts a name before the errors of its body, which calls code of the user.
@@ -14,10 +17,13 @@ class blamed_on:
     ----------
     where : str
         Beginning of the message, as "The 'loss' parameter", which then "raised KeyError: ...".
+    advice : str, default=""
+        Sentences that end the message.
     """
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, advice: str = "") -> None:
         self.where = where
+        self.advice = advice
 
     def __enter__(self) -> None:
         pass
@@ -25,11 +31,27 @@ class blamed_on:
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> None:
         if not isinstance(error, Exception):
             return
-        message = f"{self.where} raised {type(error).__name__}: {error}"
+        message = self.message_of(error)
         if type(error).__module__ == "builtins":
             raise _of_same_class(error, message) from error
         if hasattr(error, "add_note"):
             error.add_note(message)
+
+    def message_of(self, error: Exception) -> str:
+        """Return the message that names where an error came from."""
+        message = f"{self.where} raised {type(error).__name__}: {error}"
+        return f"{message.rstrip().rstrip('.')}. {self.advice}" if self.advice else message
+
+
+def parameters_of(function: Callable) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a function by name, or none if it does not tell them.
+
+    Many functions that are written in C have no signature.
+    """
+    try:
+        return inspect.signature(function).parameters
+    except (ValueError, TypeError):
+        return {}
 
 
 def _of_same_class(error: Exception, message: str) -> Exception:

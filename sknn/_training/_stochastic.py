@@ -100,6 +100,8 @@ def train_stochastic(run: Run) -> Model:
     with epoch_bars(settings.verbose) as bars:
         with processes.agreement():  # on the user's callbacks and optimizer
             net = _net(run, bars, file)
+        if net.trainer.validate is not None:
+            net.trainer.validate.check_scorer()
         if settings.early_stopping:
             net.remember_best()
         if file is not None:

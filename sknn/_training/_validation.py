@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
+import copy
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from numbers import Real
 from typing import Any
 
@@ -13,10 +14,11 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from sknn._data._validation_split import ValidationSet
+from sknn._data._validation_split import missing_classes
 from sknn._network._inference import Forward, open_for, outputs_of
 from sknn._network._losses import Loss
 from sknn._platform._compat import as_tensor, feature_major
+from sknn._platform._user_code import blamed_on, parameters_of
 from sknn._training._problem import Problem, Scorer
 
 
@@ -64,13 +66,52 @@ class Validation:
         data = self.problem.validation
         return data.X if data.rows is None else data.X[data.rows], data.labels
 
+    @cached_property
+    def scorer(self) -> Scorer:
+        """The user's scorer, which knows the classes of the network if it is of scikit-learn."""
+        return with_classes(self.problem.scorer, self.estimator_now(), self.shown[1].ndim == 2)
+
+    def check_scorer(self) -> None:
+        """Refuse a scorer that must fail, before training.
+
+        A metric of scikit-learn is tried: one of probabilities with the initial network, and one of
+        predictions with those of `_possible_predictions`. Functions of the user are not tried, so
+        that they are called once an epoch.
+
+        Raises
+        ------
+        ValueError
+            If the estimator lacks the method that the scorer needs, or the metric is not defined
+            for the validation rows.
+        """
+        if self.problem.scorer is None or self.problem.scorer == "loss":
+            return
+        estimator = self.estimator_now()
+        methods, method = _response_methods(self.scorer), _used_method(self.scorer, estimator)
+        if methods and method is None:
+            raise ValueError(
+                f"The 'scoring' parameter needs {' or '.join(methods)}, which"
+                f" {type(estimator).__name__} does not have. {self._advice}"
+            )
+        if not _is_of_sklearn(self.scorer):
+            return
+        try:
+            with warnings.catch_warnings():  # The epochs will warn.
+                warnings.simplefilter("ignore")
+                score = self._scored(self._possible_predictions(estimator, method))
+        except Exception as error:
+            if np.isfinite(self._outputs()).all():
+                raise ValueError(self._blame.message_of(error)) from error
+            return
+        score = self._number(score)
+        # A metric of predicted labels may be NaN only until the network predicts some class.
+        if not (hasattr(estimator, "classes_") and method == "predict"):
+            self._check_watchable(score)
+
     def __call__(self) -> tuple[float, float]:
         """Return the score, and the loss without penalty and label smoothing."""
         data, loss = self.problem.validation, self.problem.validation_loss
-        with self.forward.evaluating():
-            both = outputs_of(self._X, self.forward, raw_and_linked(loss), self._rows, self._source)
-        if data.n_rows is not None:
-            both = self.problem.shards.processes.concatenate(both, data.n_rows)
+        both = self._outputs()
         n_outputs = both.shape[1] // 2
         raw, prediction = both[:, :n_outputs], both[:, n_outputs:]
         value = self._loss(loss, raw)
@@ -82,19 +123,51 @@ class Validation:
         elif scorer == "loss":
             score = -value
         else:
-            score = self._user_score(scorer, data)
+            with self._blame:
+                score = self._scored()
+            score = self._number(score)
+            self._check_watchable(score)
         return score, value
+
+    def _outputs(self) -> np.ndarray:
+        """Return the raw outputs for the validation rows, and beside them the predictions."""
+        data = self.problem.validation
+        transform = raw_and_linked(self.problem.validation_loss)
+        with self.forward.evaluating():
+            both = outputs_of(self._X, self.forward, transform, self._rows, self._source)
+        if data.n_rows is not None:
+            both = self.problem.shards.processes.concatenate(both, data.n_rows)
+        return both
 
     def _loss(self, loss: Loss, raw: np.ndarray) -> float:
         terms = losses_of_rows(loss, raw, self._y)
         mean = terms.mean() if self._shares is None else torch.dot(terms, self._shares)
         return mean.item() * loss.reported_scale(raw.shape[1])
 
-    def _user_score(self, scorer: Scorer, data: ValidationSet) -> float:
+    def _possible_predictions(self, estimator: Any, method: str) -> np.ndarray | None:
+        """Return predictions that a defined metric takes, or None if it takes probabilities.
+
+        They hold all classes. Numbers are positive, because each metric of numbers takes these.
+        """
+        if method != "predict":
+            return None
+        y = self.shown[1]
+        if not hasattr(estimator, "classes_"):
+            return np.abs(y) + 0.5
+        return y if y.ndim == 2 else np.resize(estimator.classes_, len(y))
+
+    def _scored(self, predicted: np.ndarray | None = None) -> Any:
+        """Return what the user's scorer gives for the network, or its metric for predictions."""
         weight = {}
-        if data.sample_weight is not None and _takes_weights(scorer):
-            weight["sample_weight"] = data.sample_weight
-        score = scorer(self.estimator_now(), *self.shown, **weight)
+        if self.problem.validation.sample_weight is not None and _takes_weights(self.scorer):
+            weight["sample_weight"] = self.problem.validation.sample_weight
+        if predicted is None:
+            return self.scorer(self.estimator_now(), *self.shown, **weight)
+        metric, given = _metric_of(self.scorer)
+        return metric(self.shown[1], predicted, **given | weight)
+
+    def _number(self, score: Any) -> float:
+        """Return a score as a float, or raise if it is not one number."""
         if hasattr(score, "item"):
             with suppress(ValueError, RuntimeError):  # Arrays of several values raise these.
                 score = score.item()
@@ -103,13 +176,40 @@ class Validation:
                 f"The 'scoring' parameter gave {score!r}. It must give one number for an estimator,"
                 " rows and targets: choose a scorer of a single metric."
             )
+        return float(score)
+
+    def _check_watchable(self, score: float) -> None:
         if self.must_stop and np.isnan(score):
             raise ValueError(
                 "The 'scoring' parameter gave nan for the validation rows although the predictions"
                 " are finite, so early stopping has nothing to watch. The metric may not be defined"
-                " for these rows (a class may be missing): choose another, or other rows."
+                f" for these rows. {self._advice}"
             )
-        return float(score)
+
+    @cached_property
+    def _blame(self) -> blamed_on:
+        return blamed_on("The 'scoring' parameter", self._advice)
+
+    @cached_property
+    def _advice(self) -> str:
+        """What an error adds: the name of the scorer, the classes that are missing, ways out."""
+        estimator, data = self.estimator_now(), self.problem.validation
+        scoring = estimator.scoring
+        name = getattr(scoring, "__qualname__", type(scoring).__qualname__)
+        with suppress(Exception):  # A scorer of a partial function may have no repr.
+            name = repr(scoring) if name in ("str", "_Scorer") else name
+        missing = ()
+        if hasattr(estimator, "classes_"):
+            missing = missing_classes(data, estimator.classes_)
+        if not len(missing):
+            return f"The scorer is {name}: choose another one, or set scoring='loss'."
+        what = "no row of the classes" if data.labels.ndim == 1 else "only one value of the labels"
+        what = f"{what} {missing.tolist()}"
+        return (
+            f"The scorer is {name}, and the validation rows have {what}. Set"
+            " scoring='loss' or a larger validation_fraction, or give X_val and y_val with rows of"
+            " all classes."
+        )
 
 
 def losses_of_rows(loss: Loss, raw: np.ndarray, y: torch.Tensor) -> torch.Tensor:
@@ -131,8 +231,88 @@ def raw_and_linked(loss: Loss) -> Callable[[torch.Tensor], torch.Tensor]:
     return lambda z: torch.cat([z, apply_(z.clone())])
 
 
+def with_classes(scorer: Scorer, estimator: Any, is_multilabel: bool) -> Scorer:
+    """Return a scorer whose metric is told the classes of a classifier, if it is of scikit-learn.
+
+    scikit-learn takes the classes from the labels of the rows that are scored, which may lack some,
+    and takes 1 for the positive label. A metric of probabilities is given `labels`, and one of two
+    classes `pos_label`, where the user has not set them: the positive class is the second. What
+    scikit-learn can compute keeps its value.
+    """
+    if not (hasattr(estimator, "classes_") and _response_methods(scorer)):
+        return scorer
+    classes, method = estimator.classes_, _used_method(scorer, estimator)
+    function, given = _metric_of(scorer)
+    parameters = parameters_of(function)
+    is_of_sklearn = _is_of_sklearn(scorer)
+    scorer, added = copy.copy(scorer), {}
+    if is_of_sklearn and method != "predict":
+        if is_multilabel or len(classes) > 2:
+            scorer._score = partial(_score_of_all_columns, scorer._score)
+        if not is_multilabel and "labels" in parameters:
+            added["labels"] = classes
+    if "pos_label" in parameters and not is_multilabel:
+        added |= _positive_label(scorer, classes, method)
+    scorer._kwargs = added | given
+    return scorer
+
+
+def _positive_label(scorer: Scorer, classes: np.ndarray, method: str | None) -> dict[str, Any]:
+    """Return the `pos_label` of a metric whose default is not one of the classes, as an option."""
+    function, given = _metric_of(scorer)
+    parameters = parameters_of(function)
+    default = parameters["pos_label"].default
+    # A function of the user whose default is None finds the class by itself.
+    if default in classes.tolist() or (default is None and not _is_of_sklearn(scorer)):
+        return {}
+    average = given.get("average", getattr(parameters.get("average"), "default", "binary"))
+    if method == "predict" and average != "binary":
+        return {"pos_label": None}  # It is not used, but scikit-learn would refuse its default.
+    return {"pos_label": classes[1]} if len(classes) == 2 else {}
+
+
+def _score_of_all_columns(score: Callable, caller: Any, *arguments: Any, **options: Any) -> Any:
+    """Score the responses as the estimator gives them.
+
+    scikit-learn would take the columns of two labels for those of two classes, and older versions
+    refuse the default `pos_label` also for more classes, where it is not used.
+    """
+
+    def response(estimator: Any, method: str, X: Any, pos_label: Any) -> np.ndarray:
+        return getattr(estimator, method)(X)
+
+    return score(response, *arguments, **options)
+
+
+def _metric_of(scorer: Scorer) -> tuple[Callable, dict[str, Any]]:
+    """Return the metric of a `make_scorer` object, and the arguments that the user has set."""
+    function, given = scorer._score_func, dict(scorer._kwargs)
+    while isinstance(function, partial):
+        given = function.keywords | given
+        function = function.func
+    return function, given
+
+
+def _is_of_sklearn(scorer: Scorer) -> bool:
+    """Return whether the metric of a scorer is a function of scikit-learn."""
+    if not _response_methods(scorer):
+        return False
+    module = getattr(_metric_of(scorer)[0], "__module__", None)
+    return str(module).partition(".")[0] == "sklearn"
+
+
+def _response_methods(scorer: Scorer) -> list[str]:
+    """Return the methods that a `make_scorer` object can score, and none for other callables."""
+    methods = getattr(scorer, "_response_method", ())
+    return [methods] if isinstance(methods, str) else list(methods)
+
+
+def _used_method(scorer: Scorer, estimator: Any) -> str | None:
+    """Return the method whose results a `make_scorer` object scores."""
+    return next((m for m in _response_methods(scorer) if hasattr(estimator, m)), None)
+
+
 def _takes_weights(scorer: Scorer) -> bool:
     """Return whether a scorer, or the metric of a scikit-learn scorer, accepts `sample_weight`."""
-    function = getattr(scorer, "_score_func", scorer)
-    parameters = inspect.signature(function).parameters.values()
+    parameters = parameters_of(getattr(scorer, "_score_func", scorer)).values()
     return any(p.name == "sample_weight" or p.kind is p.VAR_KEYWORD for p in parameters)

@@ -11,7 +11,7 @@ from sklearn.utils import gen_batches, shuffle
 
 from sknn._data import _batches
 from sknn._data._batches import Batches
-from sknn._data._validation_split import split_rows
+from sknn._data._validation_split import share_classes, split_rows
 
 CPU = torch.device("cpu")
 
@@ -114,6 +114,27 @@ def test_split_with_a_single_validation_row_is_an_error():
     with pytest.raises(ValueError, match="The validation set is too small") as error:
         split_rows(5, 0.1, np.random.RandomState(0), None)
     assert "validation_fraction=0.1" in str(error.value)
+
+
+@pytest.mark.parametrize("counts", [[9, 8, 2, 1], [5, 2, 2], [16, 2], [3, 2, 2, 2, 2, 2]])
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_are_exchanged_until_each_class_is_on_both_sides(counts, seed):
+    random = np.random.RandomState(seed)
+    y = random.permutation(np.repeat(np.arange(len(counts)), counts))
+    n_valid = max(2, len(y) // 3)
+    for order in (random.permutation(len(y)), np.argsort(y), np.argsort(-y)):
+        parts = order[n_valid:].copy(), order[:n_valid].copy()
+        share_classes(*parts, y)
+        assert [len(part) for part in parts] == [len(y) - n_valid, n_valid]
+        np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(len(y)))
+        shared = {label for label, count in enumerate(counts) if count > 1}
+        missing = [shared - set(y[part]) for part in parts]
+        assert not missing[0]
+        assert len(missing[1]) <= max(0, len(counts) - n_valid)
+        again = [part.copy() for part in parts]
+        share_classes(*again, y)
+        for part, same in zip(parts, again, strict=True):
+            np.testing.assert_array_equal(part, same)
 
 
 def test_chunk_of_sparse_rows_is_bounded_by_its_values():

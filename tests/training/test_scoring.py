@@ -5,23 +5,38 @@ Any scorer of scikit-learn or of the user will do.
 
 from __future__ import annotations
 
+import math
 import pickle
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
+import sklearn.metrics
 import torch
 from conftest import case
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import (
+    average_precision_score,
     balanced_accuracy_score,
+    brier_score_loss,
     d2_pinball_score,
+    f1_score,
+    fbeta_score,
     get_scorer,
+    get_scorer_names,
+    jaccard_score,
+    log_loss,
     make_scorer,
     max_error,
     mean_absolute_error,
     mean_squared_error,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+    top_k_accuracy_score,
 )
+from sklearn.model_selection import cross_val_score
 from validation import (
     VARIANTS,
     assert_same_weights,
@@ -35,6 +50,7 @@ from validation import (
 )
 
 import sknn._data._validation_split
+import sknn._training._epoch
 import sknn._training._validation
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -336,4 +352,394 @@ def test_score_undefined_for_one_row_is_no_divergence():
         network("one output", early_stopping=True).fit(X, y, **one)
     assert not [w for w in caught if "diverged" in str(w.message)]
     model = network("one output", early_stopping=True, scoring="loss", max_iter=3).fit(X, y, **one)
+    assert np.isfinite(model.validation_scores_).all()
+
+
+# The positive class of two is the second, unless 1 is a class: scikit-learn takes the class 1.
+def two_classes(metric):
+    return lambda y, p, proba, c: metric(y == positive(c), p == positive(c))
+
+
+def positive(classes):
+    return 1 if 1 in classes else classes[1]
+
+
+OF_TWO_CLASSES = {
+    "f1": two_classes(f1_score),
+    "jaccard": two_classes(jaccard_score),
+    "precision": two_classes(precision_score),
+    "recall": two_classes(recall_score),
+    "average_precision": lambda y, p, proba, c: average_precision_score(
+        y == positive(c), proba[:, list(c).index(positive(c))]
+    ),
+    "neg_brier_score": lambda y, p, proba, c: -np.mean((proba[:, 1] - (y == c[1])) ** 2),
+    "d2_brier_score": lambda y, p, proba, c: (
+        1 - np.mean((proba[:, 1] - (y == c[1])) ** 2) / np.var(y == c[1])
+    ),
+    **dict.fromkeys(
+        ["roc_auc", "roc_auc_ovr", "roc_auc_ovo", "roc_auc_ovr_weighted", "roc_auc_ovo_weighted"],
+        lambda y, p, proba, c: roc_auc_score(y == c[1], proba[:, 1]),
+    ),
+}
+
+
+def of_classes(name, **options):
+    metric = getattr(sklearn.metrics, name, None)
+    return lambda y, p, proba, c: metric(y, proba, labels=c, **options)
+
+
+OF_CLASSES = {
+    "neg_log_loss": lambda y, p, proba, c: -log_loss(y, proba, labels=c),
+    "neg_brier_score": lambda y, p, proba, c: -brier_score_loss(y, proba, labels=c),
+    "average_precision": lambda y, p, proba, c: average_precision_score(y, proba),
+    "d2_log_loss_score": of_classes("d2_log_loss_score"),
+    "d2_brier_score": of_classes("d2_brier_score"),
+    "top_k_accuracy": of_classes("top_k_accuracy_score"),
+    "roc_auc_ovr": of_classes("roc_auc_score", multi_class="ovr"),
+    "roc_auc_ovo": of_classes("roc_auc_score", multi_class="ovo"),
+    "roc_auc_ovr_weighted": of_classes("roc_auc_score", multi_class="ovr", average="weighted"),
+    "roc_auc_ovo_weighted": of_classes("roc_auc_score", multi_class="ovo", average="weighted"),
+}
+MULTICLASS = {*OF_CLASSES, "f1_macro", "balanced_accuracy", "rand_score"}
+BINARY = {*OF_CLASSES, *OF_TWO_CLASSES, "f1_weighted", "matthews_corrcoef"}
+# The kind of target, and the scorers that must work for it. Each other one may be refused.
+TARGETS_OF_SCORERS = {
+    "integers": MULTICLASS | {"r2", "neg_mean_squared_error"},
+    "strings": MULTICLASS,
+    "two strings": BINARY | {"positive_likelihood_ratio"},
+    "two strings, one rare": BINARY,
+    "1 and 2": BINARY | {"r2"},
+    "three labels": {"roc_auc", "average_precision", "f1_macro", "f1_samples", "accuracy"},
+    "two labels": {"roc_auc", "average_precision", "f1_macro", "f1_samples", "accuracy"},
+    "numbers": {"r2", "neg_mean_squared_error", "explained_variance", "neg_max_error"},
+    "counts": {"r2", "neg_mean_poisson_deviance", "neg_mean_squared_log_error"},
+}
+
+
+def of_kind(kind, seed):
+    """Return 200 rows, of which some classes are rare."""
+    random = np.random.RandomState(seed)
+    X = random.randn(200, 4)
+    if "labels" in kind:
+        n_labels = 2 if kind == "two labels" else 3
+        return X, (X[:, :n_labels] + random.randn(200, n_labels) > 0).astype(int)
+    if kind in ("numbers", "counts"):
+        return X, X[:, 0] + random.randn(200) if kind == "numbers" else random.poisson(3.0, 200)
+    counts = {"two strings, one rare": [198, 2], "integers": [100, 95, 5], "strings": [100, 95, 5]}
+    counts = counts.get(kind, [120, 80])
+    y = random.permutation(np.repeat(np.arange(len(counts)), counts))
+    X[:, 0] += y
+    if "strings" in kind:
+        return X, np.array(["ash", "birch", "cedar"])[y]
+    return X, y + 1 if kind == "1 and 2" else y
+
+
+@pytest.fixture
+def epochs(monkeypatch):
+    """Return a list that gets an element for each epoch that begins."""
+    begun, epoch = [], sknn._training._epoch.Trainer.epoch
+
+    def counted(*arguments):
+        begun.append(1)
+        return epoch(*arguments)
+
+    monkeypatch.setattr(sknn._training._epoch.Trainer, "epoch", counted)
+    return begun
+
+
+@pytest.fixture
+def held_out(monkeypatch):
+    """Return a list of the validation rows of each split."""
+    splits, split_rows = [], sknn._data._validation_split.split_rows
+
+    def remember(*arguments):
+        train, valid = split_rows(*arguments)
+        splits.append(valid)
+        return train, valid
+
+    monkeypatch.setattr(sknn._data._validation_split, "split_rows", remember)
+    return splits
+
+
+def score_by_hand(name, model, X, y):
+    classes = getattr(model, "classes_", ())
+    if y.ndim == 2 and get_scorer(name)._response_method != "predict":
+        metric = get_scorer(name)  # scikit-learn's scorers take two labels for two classes
+        return metric._sign * metric._score_func(y, model.predict_proba(X), **metric._kwargs)
+    references = {**OF_CLASSES, **(OF_TWO_CLASSES if len(classes) == 2 else {})}
+    if y.ndim == 2 or not len(classes) or name not in references:
+        return get_scorer(name)(model, X, y)
+    proba = model.predict_proba(X)
+    if name == "top_k_accuracy" and len(classes) == 2:
+        return top_k_accuracy_score(y, proba[:, 1], labels=classes)
+    return references[name](y, model.predict(X), proba, classes)
+
+
+@pytest.mark.matrix
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("kind", list(TARGETS_OF_SCORERS))
+def test_every_scorer_is_its_metric_or_is_refused_before_training(kind, seed, epochs, held_out):
+    X, y = of_kind(kind, seed)
+    target = "one output" if kind in ("numbers", "counts") else "binary"
+    loss = {"loss": "poisson"} if kind == "counts" else {}
+    for name in get_scorer_names():
+        epochs.clear()
+        model = network(
+            target, scoring=name, early_stopping=True, max_iter=1, random_state=seed, **loss
+        )
+        try:
+            model.fit(X, y)
+        except ValueError as error:
+            assert "'scoring' parameter" in str(error) and repr(name) in str(error), name
+            assert "scoring='loss'" in str(error)
+            assert not epochs, name
+            assert name not in TARGETS_OF_SCORERS[kind], str(error)
+        else:
+            rows = held_out[-1]
+            expected = score_by_hand(name, model, X[rows], y[rows])
+            assert_allclose(model.validation_scores_, [expected], rtol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("name", ["roc_auc", "roc_auc_ovr", "average_precision", "neg_log_loss"])
+def test_own_rows_without_a_class(name, early_stopping, epochs):
+    X, y = of_kind("integers", 0)
+    model = network("multiclass", scoring=name, early_stopping=early_stopping, max_iter=2)
+    rows = y < 2
+    if name == "neg_log_loss":  # defined for the classes of the network
+        model.fit(X, y, X_val=X[rows], y_val=y[rows])
+        expected = -log_loss(y[rows], model.predict_proba(X[rows]), labels=[0, 1, 2])
+        assert model.best_validation_score_ == pytest.approx(expected, rel=1e-12)
+    elif name == "roc_auc_ovr" and not early_stopping:  # what is only recorded may be undefined
+        with pytest.warns(sklearn.exceptions.UndefinedMetricWarning):
+            model.fit(X, y, X_val=X[rows], y_val=y[rows])
+        assert np.isnan(model.validation_scores_).all()
+    else:
+        with pytest.raises(ValueError, match="'scoring' parameter") as error:
+            model.fit(X, y, X_val=X[rows], y_val=y[rows])
+        assert not epochs
+        for part in (f"scorer is {name!r}", "no row of the classes [2]", "scoring='loss'"):
+            assert part in str(error.value)
+        for way_out in ("a larger validation_fraction", "X_val and y_val"):
+            assert way_out in str(error.value)
+        assert (error.value.__cause__ is None) == (name == "roc_auc_ovr")  # of NaN
+
+
+def test_class_of_a_single_row_is_named_where_the_metric_needs_it(epochs):
+    X, y = of_kind("strings", 0)
+    y = np.where(y == "cedar", "birch", y)
+    y[0] = "cedar"
+    model = network("multiclass", scoring="roc_auc_ovr", early_stopping=True)
+    with pytest.raises(ValueError, match=r"no row of the classes \['cedar'\]"):
+        model.fit(X, y)
+    assert not epochs
+    model.set_params(scoring="neg_log_loss").fit(X, y)
+    assert np.isfinite(model.validation_scores_).all()
+
+
+def test_label_that_all_validation_rows_share_is_named(epochs):
+    X, y = of_kind("three labels", 0)
+    rows = y[:, 1] == 1
+    model = network("multilabel", scoring="roc_auc", early_stopping=True)
+    with pytest.raises(ValueError, match=r"gave nan.*one value of the labels \[1\]"):
+        model.fit(X, y, X_val=X[rows], y_val=y[rows])
+    assert not epochs
+
+
+@pytest.mark.parametrize(
+    "scoring, metric",
+    [
+        ("f1", lambda y, p, w: f1_score(y, p, pos_label="birch", sample_weight=w)),
+        (
+            make_scorer(f1_score, pos_label="ash"),
+            lambda y, p, w: f1_score(y, p, pos_label="ash", sample_weight=w),
+        ),
+        (
+            make_scorer(partial(fbeta_score, beta=2)),
+            lambda y, p, w: fbeta_score(y, p, beta=2, pos_label="birch", sample_weight=w),
+        ),
+        (
+            make_scorer(partial(fbeta_score, beta=2, pos_label="ash")),
+            lambda y, p, w: fbeta_score(y, p, beta=2, pos_label="ash", sample_weight=w),
+        ),
+        (
+            make_scorer(f1_score, average="macro"),
+            lambda y, p, w: f1_score(y, p, average="macro", sample_weight=w),
+        ),
+        (
+            make_scorer(fbeta_score, beta=0.5, average="weighted"),
+            lambda y, p, w: fbeta_score(y, p, beta=0.5, average="weighted", sample_weight=w),
+        ),
+        (
+            make_scorer(lambda y, p, pos_label=1: float((p == pos_label).mean())),
+            lambda y, p, w: (p == "birch").mean(),
+        ),
+    ],
+    ids=[
+        "name",
+        "own positive class",
+        "partial",
+        "partial, own positive class",
+        "macro",
+        "weighted",
+        "own",
+    ],
+)
+def test_positive_class_of_strings_is_the_second_unless_the_user_says_so(scoring, metric):
+    X, y = of_kind("two strings", 1)
+    weight = np.random.RandomState(0).uniform(0.1, 3, 200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model = network("binary", scoring=scoring, max_iter=1, tol=0, n_iter_no_change=np.inf)
+        with pytest.warns(sklearn.exceptions.ConvergenceWarning):
+            model.fit(X, y, X_val=X, y_val=y, sample_weight_val=weight)
+    expected = metric(y, model.predict(X), weight)
+    assert model.validation_scores_ == pytest.approx([expected], rel=1e-12)
+
+
+def test_labels_that_the_user_has_set_are_kept():
+    X, y = of_kind("integers", 0)
+    for metric in (partial(log_loss, labels=[0, 1, 2, 3]), log_loss):
+        options = {"labels": [0, 1, 2, 3]} if metric is log_loss else {}
+        scorer = make_scorer(metric, response_method="predict_proba", **options)
+        model = network("multiclass", scoring=scorer, early_stopping=True)
+        with pytest.raises(ValueError, match="number of classes in labels is different"):
+            model.fit(X, y)
+        assert getattr(scorer, "_kwargs") == options  # noqa: B009  the user's object
+
+
+def test_scorer_keeps_the_split_of_scikit_learn_if_no_class_is_missing(held_out):
+    X, y, _ = data("multiclass")
+    for scoring in (None, "f1_macro"):
+        network("multiclass", scoring=scoring, early_stopping=True, max_iter=1).fit(X, y)
+    assert_array_equal(*held_out)
+
+
+@pytest.mark.parametrize("kind", ["integers", "two strings, one rare"])
+def test_scorer_has_each_class_among_its_rows(kind, held_out):
+    X, y = of_kind(kind, 3)
+    for scoring in (None, "loss", "f1_macro"):
+        network("binary", scoring=scoring, early_stopping=True, max_iter=1).fit(X, y)
+    default, loss, scorer = held_out
+    assert_array_equal(default, loss)
+    assert set(y[default]) < set(y[scorer]) == set(y)
+    assert len(default) == len(scorer) and len(np.setdiff1d(scorer, default)) == 1
+
+
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "roc_auc_ovr", "neg_brier_score"])
+def test_cross_validation_with_a_rare_class_has_no_failed_fold(scoring):
+    X, y = of_kind("strings", 0)
+    model = network("multiclass", scoring=scoring, early_stopping=True)
+    scores = cross_val_score(model, X, y, cv=5, scoring="accuracy", error_score="raise")
+    assert len(scores) == 5 and np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
+@pytest.mark.parametrize("error", [KeyError("rate"), ValueError("no rate."), ZeroDivisionError()])
+def test_error_of_a_scorer_in_training_names_the_parameter(target, error):
+    calls = []
+
+    def fragile(estimator, X, y):
+        calls.append(1)
+        if len(calls) == 3:
+            raise error
+        return 0.5
+
+    X, y, validation = data(target)
+    with pytest.raises(type(error), match="'scoring' parameter raised") as raised:
+        network(target, scoring=fragile).fit(X, y, **unweighted(validation))
+    assert raised.value.__cause__ is error
+    assert "fragile: choose another one, or set scoring='loss'." in str(raised.value)
+
+
+def test_error_of_a_scorer_names_the_classes_that_are_missing():
+    def fragile(estimator, X, y):
+        return 1 / (y == 2).sum().item()
+
+    X, y = of_kind("integers", 0)
+    rows = y < 2
+    with pytest.raises(ZeroDivisionError, match=r"'scoring'.*no row of the classes \[2\]"):
+        network("multiclass", scoring=fragile).fit(X, y, X_val=X[rows], y_val=y[rows])
+
+
+def test_own_function_is_called_once_an_epoch_even_if_a_class_is_missing():
+    X, y = of_kind("integers", 0)
+    rows, calls = y < 2, []
+
+    def scorer(estimator, X, y):
+        calls.append(estimator.n_iter_)
+        return 0.0
+
+    model = network("multiclass", scoring=scorer, max_iter=3)
+    model.fit(X, y, X_val=X[rows], y_val=y[rows])
+    assert calls == [1, 2, 3]
+
+
+def test_trial_of_a_scorer_leaves_the_model_and_gives_no_warnings():
+    X, y, validation = data("multiclass")
+    validation["y_val"] = np.where(validation["y_val"] == 2, 1, validation["y_val"])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        scored = network("multiclass", scoring="precision_macro", max_iter=1)
+        scored.fit(X, y, **validation)
+    assert sum("Precision is ill-defined" in str(w.message) for w in caught) <= 1
+    assert_same_weights(scored, network("multiclass", max_iter=1).fit(X, y))
+
+
+@pytest.mark.parametrize(
+    "target, scoring, methods",
+    [
+        ("multiclass", make_scorer(roc_auc_score, response_method="decision_function"), "decision"),
+        ("one output", "neg_log_loss", "predict_proba"),
+        ("one output", "roc_auc", "decision_function or predict_proba"),
+    ],
+    ids=["decision function", "probabilities", "either"],
+)
+def test_scorer_of_a_method_that_the_network_lacks_is_refused(target, scoring, methods, epochs):
+    X, y, validation = data(target)
+    kind = "FeedForwardClassifier" if target == "multiclass" else "FeedForwardRegressor"
+    with pytest.raises(ValueError, match=f"'scoring' parameter needs {methods}.*{kind} does not"):
+        network(target, scoring=scoring).fit(X, y, **validation)
+    assert not epochs
+
+
+class Opaque:
+    """A function whose parameters cannot be read, as those of many that are written in C."""
+
+    def __init__(self, function):
+        self.function = function
+
+    @property
+    def __signature__(self):
+        raise ValueError("no signature found for builtin")
+
+    def __call__(self, *arguments):
+        return self.function(*arguments)
+
+
+@pytest.mark.parametrize(
+    "scoring",
+    [
+        make_scorer(Opaque(math.dist), greater_is_better=False),
+        Opaque(lambda estimator, X, y: -math.dist(y, estimator.predict(X))),
+    ],
+    ids=["metric", "scorer"],
+)
+def test_function_without_a_readable_signature_gets_no_weights(scoring):
+    X, y, validation = data("one output")
+    model = network("one output", scoring=scoring, max_iter=1).fit(X, y, **validation)
+    expected = -math.dist(validation["y_val"], model.predict(validation["X_val"]))
+    assert model.validation_scores_ == pytest.approx([expected], rel=1e-12)
+
+
+def test_metric_of_numbers_is_not_refused_for_what_the_initial_network_predicts():
+    # The Poisson deviance is defined for positive predictions, which the first epoch brings.
+    X, y, validation = data("one output")
+    y, validation["y_val"] = y + 100, validation["y_val"] + 100
+    still = network("one output", learning_rate_init=1e-12, max_iter=1).fit(X, y)
+    assert still.predict(validation["X_val"]).min() < 0
+    options = {"learning_rate_init": 0.5, "early_stopping": True, "max_iter": 3}
+    model = network("one output", scoring="neg_mean_poisson_deviance", **options)
+    model.fit(X, y, **validation)
     assert np.isfinite(model.validation_scores_).all()
