@@ -6,7 +6,6 @@ module.
 
 from __future__ import annotations
 
-import copy
 import os
 import re
 from abc import ABC, abstractmethod
@@ -44,6 +43,7 @@ from sknn._platform._sklearn_compat import (
     is_sklearn_callback,
     with_callbacks,
 )
+from sknn._training._fitted_names import complete_attributes
 
 if TYPE_CHECKING:
     from sknn._data._processes import OneProcess
@@ -153,6 +153,10 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         """Store or check the classes that are given to `partial_fit`."""
 
     @abstractmethod
+    def _complete_targets(self, n_outputs: int) -> None:
+        """Set what follows, for a network with so many outputs, from attributes set by hand."""
+
+    @abstractmethod
     def _encode_validation(self, rows: CheckedRows) -> np.ndarray:
         """Check the targets of validation rows against those learned from, and encode them."""
 
@@ -248,8 +252,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         A copy is trained, and the estimator takes over its fitted attributes in one assignment. So
         a fit that fails, at whatever point, leaves the model as it was.
         """
-        trained = self._snapshot()
-        object.__setattr__(trained, "__dict__", vars(self).copy())
+        trained = self._copy()
         trained._train(X, y, sample_weight, validation, tasks=tasks, **options)
         if tasks is not None:
             tasks.end(lambda: vars(trained))
@@ -273,6 +276,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         with processes.agreement():
             self._check_parameters(*validation)
             first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+            if not first_pass and not hasattr(self, "_history"):  # weights that were set by hand
+                complete_attributes(self)
             rows = self._checked_rows(X, y, sample_weight, classes, incremental, first_pass)
         shards = self._shards(processes, rows, validation, incremental)
         problem = self._encoded_problem(rows, shards, incremental, first_pass, tasks)
@@ -377,7 +382,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
             scorer = check_scoring(self, scorer)
 
         def estimator_at(model: Model) -> BaseFeedForward:
-            estimator = copy.copy(self)
+            estimator = self._copy()
             set_attributes(estimator, model, problem)
             return estimator
 
@@ -499,7 +504,9 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
 
     def __sklearn_clone__(self):
         # A group cannot be copied: the copy has none, and the clone gets the same group.
-        clone = super(BaseFeedForward, copy.copy(self)).__sklearn_clone__()
+        copied = self._copy()
+        copied.process_group = None
+        clone = super(BaseFeedForward, copied).__sklearn_clone__()
         clone.process_group = self.process_group
         return clone
 

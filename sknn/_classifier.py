@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from numbers import Real
 from typing import ClassVar
 
@@ -190,7 +191,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         #      yes         yes          yes         y must have the same classes
         #      yes         no           yes         y must have no other class
         seen = _targets.labels_of_all(rows.y, shards.processes)
-        if first_pass and not incremental:
+        if not incremental and (first_pass or not hasattr(self, "classes_")):
             self._learn_classes(seen)
         else:
             self._check_classes(unique_labels(seen))
@@ -206,6 +207,23 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
     def _learn_classes(self, y):
         self._label_binarizer = LabelBinarizer().fit(y)
         self.classes_ = self._label_binarizer.classes_
+
+    def _complete_targets(self, n_outputs):
+        out = getattr(self, "out_activation_", None)
+        if "_label_binarizer" in vars(self):
+            self.classes_ = getattr(self, "classes_", self._label_binarizer.classes_)
+        elif hasattr(self, "classes_"):
+            self.classes_ = np.asarray(self.classes_)
+            self._label_binarizer = _targets.binarizer_of_outputs(self.classes_, n_outputs, out)
+        if out is None and n_outputs == 1:
+            self.out_activation_ = "logistic"
+        elif out is None and hasattr(self, "classes_"):
+            self.out_activation_ = "softmax" if self._is_multiclass() else "logistic"
+
+    @cached_property
+    def _label_binarizer(self):
+        # This is read only where the attribute is missing: an attribute goes before this property.
+        raise _targets.classes_are_missing(self)
 
     def _check_classes(self, classes):
         if self.warm_start:

@@ -210,7 +210,8 @@ checkpoint_every : int, default=10
 ATTRIBUTES = """\
 coefs_ : list of ndarray of shape (n_in, n_out)
     Weights of each layer. They may be edited or replaced: prediction, `partial_fit` and a warm
-    start use the values that they find.
+    start use the values that they find. They may also be set without a fit, together with
+    `intercepts_` and the `classes_` of a classifier. See docs/elsewhere.md.
 intercepts_ : list of ndarray of shape (n_out,)
     Biases of each layer.
 module_state_ : dict of str to ndarray
@@ -259,10 +260,11 @@ module_ : torch.nn.Sequential
     .. versionadded:: 0.1
 net_ : skorch.NeuralNet
     The model as a skorch net, with its own copy of the weights, made anew on each access. Its
-    outputs are raw, before the output activation.
+    `predict`, `predict_proba` and `score` give the estimator's results, and `forward` and `infer`
+    give raw outputs, before the output activation.
     `net_.history` has one record for each epoch. It holds `epoch`, `train_loss`, `train_loss_best`,
     `dur` in seconds, with validation rows also `valid_score`, `valid_loss` and `valid_loss_best`,
-    and what callbacks have recorded.
+    and what callbacks have recorded. Files do not keep `dur`, which is NaN after loading.
 """
 
 REFERENCES = """\

@@ -16,11 +16,19 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sknn._files._plain_values import canonical
 from sknn._input import _parameter_checks, _targets
 from sknn._input._data_checks import check_rows_to_predict
 from sknn._platform import _sklearn_compat
 from sknn._platform._memory_alignment import aligned
-from sknn._training._fitted_names import NAMED, STOCHASTIC, names_set_by
+from sknn._training._fitted_names import (
+    FITTED_NAMES,
+    NAMED,
+    STOCHASTIC,
+    complete_attributes,
+    names_set_by,
+    without_durations,
+)
 
 if TYPE_CHECKING:
     from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -51,9 +59,27 @@ class FittedNetwork(BaseEstimator):
         The two share the dictionary of attributes. A fit in another thread leaves it as it is, and
         gives the estimator another one (`_take_over`).
         """
+        attributes = vars(self)
+        # Every fit sets `_history`, and a user who sets the weights by hand does not.
+        if "_history" not in attributes and "coefs_" in attributes:
+            return self._completed()
         snapshot = object.__new__(type(self))
-        object.__setattr__(snapshot, "__dict__", vars(self))
+        object.__setattr__(snapshot, "__dict__", attributes)
         return snapshot
+
+    def _completed(self):
+        """Return a copy that has all attributes of a fit, although weights were set by hand."""
+        completed = self._copy()
+        complete_attributes(completed)
+        if not hasattr(completed, "out_activation_"):
+            raise _targets.classes_are_missing(self)
+        return completed
+
+    def _copy(self):
+        """Return an estimator with the same attributes in a dictionary of its own."""
+        copied = object.__new__(type(self))
+        object.__setattr__(copied, "__dict__", vars(self).copy())
+        return copied
 
     def _take_over(self, trained) -> None:
         """Take over the fitted attributes of a trained copy, in one assignment.
@@ -98,7 +124,7 @@ class FittedNetwork(BaseEstimator):
         returns a function of the raw outputs.
         """
         if not hasattr(self, "coefs_"):
-            check_is_fitted(self)
+            check_is_fitted(self, "coefs_")
         from sknn._network._inference import Layers, forward_of, outputs_of
         from sknn._platform._compat import as_tensor
         from sknn._platform._devices import is_present
@@ -150,26 +176,23 @@ class FittedNetwork(BaseEstimator):
         -------
         FeedForwardNet
             A net with a copy of the weights in `module_`, and the training history in `history`.
+            `predict`, `predict_proba` and `score` give what the methods of the estimator give; for
+            a regressor, `predict_proba` gives what `predict` gives, as in skorch. `forward` and
+            `infer` give raw outputs, before the output activation. If you change the weights of
+            the net's `module_`, the net's results change with them. The estimator, and the net of
+            the next access, stay as they are.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "coefs_")
         from sknn._platform._threads import threads_for
         from sknn._training._net import net_of
 
-        now = self._snapshot()
         with threads_for(0.0):
-            return net_of(
-                now.coefs_,
-                now.intercepts_,
-                now.module_state_,
-                now._network(now._layer_units()),
-                now._make_loss(smoothed=True),
-                now._history,
-            )
+            return net_of(self._snapshot())
 
     @property
     def module_(self) -> nn.Sequential:
@@ -193,7 +216,7 @@ class FittedNetwork(BaseEstimator):
         -----
         .. versionadded:: 0.1
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "coefs_")
         import torch
 
         from sknn._exports._standalone_module import standalone_module
@@ -320,13 +343,14 @@ class FittedNetwork(BaseEstimator):
         Notes
         -----
         The file does not hold `checkpoint_dir`, which is a place on this machine, a group object in
-        `process_group`, the `callbacks_`, and the state of an optimizer or a scheduler of torch.
+        `process_group`, the `callbacks_`, the state of an optimizer or a scheduler of torch, and
+        the durations of epochs. Equal models are saved as equal bytes.
 
         .. versionadded:: 0.1
         """
         from sknn._exports._saved import save
 
-        save(self, path)
+        save(self._snapshot(), path)
 
     def to_sklearn(self) -> MLPClassifier | MLPRegressor:
         """Convert to scikit-learn's own estimator, fitted, with the same predictions.
@@ -364,7 +388,7 @@ class FittedNetwork(BaseEstimator):
         >>> bool((mlp.predict(X) == clf.predict(X)).all())
         True
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "coefs_")
         from sknn._exports._sklearn_exchange import to_sklearn
 
         return to_sklearn(self._snapshot())
@@ -451,7 +475,7 @@ class FittedNetwork(BaseEstimator):
 
     @available_if(lambda self: _sklearn_compat.has_table_of_attributes())
     def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
-        stored = _sklearn_compat.StoredAttributes(self._snapshot())
+        stored = _sklearn_compat.StoredAttributes(self._copy())
         return BaseEstimator._get_fitted_attr_html(stored, *args, **kwargs)
 
     @available_if(lambda self: _sklearn_compat.has_captions())
@@ -461,12 +485,28 @@ class FittedNetwork(BaseEstimator):
         return _sklearn_compat.captioned_block(self, caption_of(self))
 
     def __getstate__(self) -> dict[str, Any]:
+        """Return what pickle, joblib and files of `save` keep: the same bytes for equal models."""
         state = dict(super().__getstate__())
         if not isinstance(state.get("process_group"), str):
             state["process_group"] = None  # a group belongs to this process alone
         if "_label_binarizer" in state:  # the object of scikit-learn belongs to one version
             state["_label_binarizer"] = _targets.plain_binarizer(state["_label_binarizer"])
-        return state
+        if "_history" in state:
+            state["_history"] = without_durations(state["_history"])
+        if state.get("callbacks_"):
+            from sknn._training._callbacks import without_clocks
+
+            state["callbacks_"] = without_clocks(state["callbacks_"])
+        # Attributes of the user's own stay the same objects.
+        own = {*self._parameter_constraints, *(fitted.name for fitted in FITTED_NAMES)}
+        strings: dict[str, str] = {}
+        try:
+            return {
+                canonical(name, strings): canonical(value, strings) if name in own else value
+                for name, value in sorted(state.items())
+            }
+        except RecursionError:  # A value holds itself, which pickle supports.
+            return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if isinstance(state.get("_label_binarizer"), dict):

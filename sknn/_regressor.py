@@ -195,6 +195,17 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         self._n_targets = n_targets
         return encoded
 
+    def _complete_targets(self, n_outputs):
+        n_levels = len(self._levels()) if self._predicts_levels() else 1
+        if n_outputs % n_levels:
+            raise ValueError(
+                f"coefs_ and intercepts_ have {n_outputs} outputs, and quantile={self.quantile!r}"
+                f" has {n_levels} levels. Set quantile to the levels of the outputs."
+            )
+        self._n_targets = getattr(self, "_n_targets", n_outputs // n_levels)
+        if not hasattr(self, "out_activation_"):
+            self.out_activation_ = self._make_loss(smoothed=False).output_activation
+
     def _encode_validation(self, rows):
         encoded = _targets.encode_numbers(rows.y, self.loss, rows.dtype, name="y_val")
         if encoded.shape[1] != self._n_targets:

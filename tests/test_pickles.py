@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import pickle
 import subprocess
 import sys
+from functools import partial
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import skops.io
+import torch
 from conftest import TARGETS, assert_bit_equal
 from numpy.testing import assert_array_equal
 from sklearn.base import is_classifier
@@ -19,7 +23,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback, EpochScoring, EpochTimer, PrintLog
 
+import sknn
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._platform._memory_alignment import ALIGNMENT, aligned
 
@@ -234,3 +240,154 @@ def test_array_of_objects_is_not_moved():
     numbers = numbers if numbers.ctypes.data % ALIGNMENT else numbers[1:]
     assert aligned(numbers).ctypes.data % ALIGNMENT == 0
     assert_array_equal(aligned(numbers), numbers)
+
+
+class KeepHistory(Callback):
+    """A callback that keeps the history of the net, and a list of its records."""
+
+    def on_train_begin(self, net, **arguments):
+        self.history_ = net.history
+
+    def on_train_end(self, net, **arguments):
+        self.records_ = net.history.to_list()
+
+
+# Fits of each kind: target, parameters, and whether a file of `save` can hold the estimator.
+FITS = {
+    "adam": ("multiclass", {}, True),
+    "sgd": ("binary", {"solver": "sgd", "learning_rate": "invscaling"}, True),
+    "lbfgs": ("two outputs", {"solver": "lbfgs"}, True),
+    "early stopping": ("multiclass", {"early_stopping": True, "scoring": "accuracy"}, True),
+    "batch": ("multiclass", {"normalization": "batch", "solver": "adamw", "dropout": 0.2}, True),
+    "levels": ("one output", {"loss": "quantile", "quantile": [0.1, 0.9]}, True),
+    "one unit": ("one output", {"hidden_layer_sizes": [1, 1], "activation": ["relu"] * 2}, True),
+    "multilabel": ("multilabel", {"verbose": "progress"}, True),
+    "optimizer": ("multiclass", {"solver": torch.optim.NAdam}, False),
+    "scheduler": ("multiclass", {"learning_rate": torch.optim.lr_scheduler.LinearLR}, False),
+    "modules": ("multiclass", {"activation": torch.nn.PReLU}, False),
+    "EpochTimer": ("multiclass", {"callbacks": [EpochTimer()]}, False),
+    "EpochScoring": ("multiclass", {"callbacks": [EpochScoring("accuracy", name="own")]}, False),
+    "other callbacks": ("multiclass", {"callbacks": [PrintLog(), KeepHistory()]}, False),
+}
+
+
+def fitted_again(name, *, frame=False):
+    """Return a new fit of `FITS`."""
+    target, parameters, _ = FITS[name]
+    X, y = TARGETS[target]
+    if frame:
+        # Strings that are names of parameters and of keys in the history, too.
+        names = [*("loss", "alpha", "epoch", "own"), *map("x{}".format, range(X.shape[1]))]
+        X = pd.DataFrame(X, columns=names[: X.shape[1]])
+        y = np.array(["adam", "cpu", "name"], object)[y] if target == "multiclass" else y
+    return pair(target)[1].set_params(**parameters).fit(X, y)
+
+
+def all_bytes(estimator, path):
+    """Return the hash of joblib, the pickles, and the file of `save` if there can be one."""
+    files = [joblib.hash(estimator), *(pickle.dumps(estimator, protocol) for protocol in (2, 4, 5))]
+    if not estimator.callbacks and not any(
+        callable(getattr(estimator, name)) for name in ("solver", "learning_rate", "activation")
+    ):
+        estimator.save(path)
+        files.append(path.read_bytes())
+    return files
+
+
+@pytest.mark.parametrize("frame", [False, True])
+@pytest.mark.parametrize("name", FITS)
+def test_equal_fits_have_equal_bytes(name, frame, tmp_path):
+    estimator = fitted_again(name, frame=frame)
+    expected = all_bytes(estimator, tmp_path / "file")
+    assert (len(expected) == 5) == FITS[name][2]
+    others = [fitted_again(name, frame=frame), through_pickle(estimator), through_joblib(estimator)]
+    others += [sknn.load(tmp_path / "file")] if FITS[name][2] else []
+    for other in others:
+        assert all_bytes(other, tmp_path / "file") == expected
+
+
+@pytest.mark.parametrize("through", [through_pickle, through_joblib])
+def test_training_that_goes_on_after_a_pickle_has_equal_bytes(through, tmp_path):
+    X, y = TARGETS["binary"]
+    for make in (partial(pair, "binary", warm_start=True), partial(pair, "binary", solver="sgd")):
+        estimator = make()[1].fit(X, y.astype(float))
+        unfitted = through(make()[1])  # as one that is sent to another process
+        assert pickle.dumps(unfitted.fit(X, y.astype(float))) == pickle.dumps(estimator)
+        loaded = through(estimator)
+        for model in (estimator, loaded):
+            model.fit(X, y.astype(float)).partial_fit(X, y.astype(float))
+        assert all_bytes(loaded, tmp_path / "file") == all_bytes(estimator, tmp_path / "file")
+
+
+def test_other_process_writes_equal_bytes(tmp_path):
+    code = (
+        "import hashlib, sys, warnings; warnings.simplefilter('ignore')\n"
+        "import joblib, numpy as np, pickle\n"
+        "from sknn import FeedForwardClassifier\n"
+        "X = np.arange(60.0).reshape(20, 3) % 7\n"
+        "y = np.array(['adam', 'loss'])[np.arange(20) % 2]\n"
+        "clf = FeedForwardClassifier((4,), max_iter=3, early_stopping=True, random_state=0,\n"
+        "                            class_weight={'adam': 1.0, 'loss': 2.0}).fit(X, y)\n"
+        "clf.save(path)\n"
+        "files = pickle.dumps(clf), open(path, 'rb').read(), joblib.hash(clf).encode()\n"
+        "hashes = [hashlib.sha1(file).hexdigest() for file in files]\n"
+    )
+    path = str(tmp_path / "file")
+    here = {"path": path}
+    exec(code, here)  # noqa: S102
+    there = subprocess.run(
+        [sys.executable, "-c", f"path = {path!r}\n{code}print(hashes)"],
+        env={**os.environ, "PYTHONHASHSEED": "77"},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    ).stdout
+    assert there.strip() == str(here["hashes"])
+
+
+def test_durations_live_as_long_as_the_estimator(tmp_path):
+    X, y = TARGETS["multiclass"]
+    timer = ("timer", EpochTimer())
+    estimator = pair("multiclass")[1].set_params(callbacks=[timer, KeepHistory()]).fit(X, y)
+    durations = estimator.net_.history[:, "dur"]
+    assert all(duration > 0 for duration in durations)
+    assert estimator.callbacks_[1][1].history_[:, "dur"] == durations
+    loaded = through_pickle(estimator)
+    for history in (loaded.net_.history, loaded.callbacks_[1][1].history_):
+        assert history[:, "epoch"] == [1, 2, 3, 4]
+        assert np.isnan(history[:, "dur"]).all()
+    assert np.isnan([record["dur"] for record in loaded.callbacks_[1][1].records_]).all()
+    assert loaded.callbacks_[0][1].epoch_start_time_ is None
+    assert loaded.summary() == estimator.summary()
+    assert estimator.net_.history[:, "dur"] == durations
+    loaded.partial_fit(X, y)
+    assert np.isnan(loaded.net_.history[:, "dur"]).tolist() == [True] * 4 + [False]
+
+
+def test_cache_of_joblib_recognizes_an_equal_model(tmp_path):
+    calls = []
+
+    def accuracy(model, X, y):
+        calls.append(1)
+        return model.score(X, y)
+
+    cached = joblib.Memory(tmp_path, verbose=0).cache(accuracy)
+    for _ in range(3):
+        cached(fitted_again("adam"), *TARGETS["multiclass"])
+    assert calls == [1]
+
+
+def test_value_that_holds_itself_is_pickled():
+    estimator = fitted_again("adam")
+    own = estimator._history[0]["own"] = []
+    own.append(own)
+    kept = through_pickle(estimator)._history[0]["own"]
+    assert kept[0] is kept
+
+
+def test_attributes_of_the_user_stay_one_object():
+    estimator = fitted_again("adam")
+    estimator.first = estimator.second = ["a"]
+    loaded = through_pickle(estimator)
+    assert loaded.first is loaded.second

@@ -37,11 +37,14 @@ def curves_of(network: Any) -> dict[str, np.ndarray]:
     """
     losses = getattr(network, CURVES["loss"], None)
     if not losses:
-        reason = (
-            "solver='lbfgs' keeps none: it has no epochs. Use a stochastic solver ('adam', 'sgd')."
-            if losses is None
-            else "its training was interrupted in the first epoch. Fit it again."
-        )
+        reason = "its training was interrupted in the first epoch. Fit it again."
+        if losses is None and network.solver == "lbfgs":
+            reason = (
+                "solver='lbfgs' keeps none: it has no epochs. Use a stochastic solver"
+                " ('adam', 'sgd')."
+            )
+        elif not hasattr(network, "loss_"):
+            reason = "its weights were set by hand, without a training. Fit it."
         raise ValueError(f"{type(network).__name__} has no loss curve: {reason}")
     curves = {"epoch": np.arange(1, len(losses) + 1)}
     for name, attribute in CURVES.items():
@@ -60,7 +63,8 @@ def is_by_epochs(network: Any) -> bool:
     `solver="lbfgs"` with `warm_start` leaves the curves of an earlier training, as in scikit-learn.
     """
     losses = getattr(network, CURVES["loss"], None)
-    return bool(losses) and np.array_equal(network.loss_, losses[-1], equal_nan=True)
+    loss = getattr(network, "loss_", np.nan)  # Weights set by hand may be without one.
+    return bool(losses) and np.array_equal(loss, losses[-1], equal_nan=True)
 
 
 def best_epoch_of(network: Any) -> int | None:

@@ -43,6 +43,7 @@ from sknn._exports._onnx_nodes import (
     predictions,
     probabilities,
 )
+from sknn._input import _targets
 
 if TYPE_CHECKING:
     from skl2onnx.common._container import ModelComponentContainer
@@ -94,12 +95,13 @@ def _parse(scope: Scope, model: Any, inputs: list[Variable], custom_parsers: Any
 
 def _outputs(scope: Scope, model: BaseEstimator, inputs: list[Variable]) -> list[Variable]:
     """Declare the outputs that the options ask for, under the names that skl2onnx uses."""
-    check_is_fitted(model)
+    check_is_fitted(model, "coefs_")
     number = _number_type(inputs)
     declare = scope.declare_local_variable
     if model._numeric_targets:
         return [declare("variable", number())]
     options = _options(scope, model)
+    model = model._snapshot()
     label = _label_type(_labels(model, options))
     if options["zipmap"] and options["output_class_labels"]:
         raise ValueError(
@@ -140,6 +142,8 @@ def _labels(model: BaseEstimator, options: dict[str, Any]) -> np.ndarray:
     ValueError
         If the classes are not strings, bools or whole numbers.
     """
+    if not hasattr(model, "classes_"):
+        raise _targets.classes_are_missing(model)
     classes = model.classes_
     if options.get("nocl"):
         return np.arange(len(classes))
@@ -162,12 +166,12 @@ def _labels(model: BaseEstimator, options: dict[str, Any]) -> np.ndarray:
 
 def set_shapes(operator: Operator) -> None:
     """Set the types and shapes of an operator's outputs."""
-    model, outputs = operator.raw_operator, operator.outputs
+    model, outputs = operator.raw_operator._snapshot(), operator.outputs
     n_rows = operator.inputs[0].get_first_dimension()
     if model._numeric_targets:
         outputs[0].type.shape = [n_rows, *model._shape_of_a_row()]
         return
-    options = _options(operator.scope_inst, model)
+    options = _options(operator.scope_inst, operator.raw_operator)
     labels = _labels(model, options)
     is_multilabel = model._label_binarizer.y_type_.startswith("multilabel")
     shape = [n_rows, len(labels)]
@@ -189,8 +193,8 @@ def convert(scope: Scope, operator: Operator, container: ModelComponentContainer
     ValueError
         If ONNX cannot express the network, or the target opset is too low.
     """
-    model = operator.raw_operator
-    check_is_fitted(model)
+    check_is_fitted(operator.raw_operator, "coefs_")
+    model = operator.raw_operator._snapshot()
     network = model._checked_network()
     _refuse_what_onnx_lacks(model, network, container.target_opset)
     is_double = _number_type(operator.inputs) is DoubleTensorType
@@ -243,7 +247,7 @@ def _refuse_what_onnx_lacks(model: BaseEstimator, network: Network, opset: int) 
 
 def _write_classification(nodes: Nodes, model: BaseEstimator, operator: Operator, p: str) -> None:
     """Add the nodes of labels and probabilities, in the form of the operator's outputs."""
-    outputs, options = operator.outputs, _options(nodes.scope, model)
+    outputs, options = operator.outputs, _options(nodes.scope, operator.raw_operator)
     labels = _labels(model, options)
     kind = str if _label_type(labels) is StringTensorType else np.int64
     label = outputs[0].full_name

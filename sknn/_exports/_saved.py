@@ -29,7 +29,6 @@ from sklearn.utils._param_validation import make_constraint, validate_parameter_
 from sknn._exports import _saved_attributes
 from sknn._files import _container
 from sknn._files._plain_values import Allowance, Codec, Kind, records_of, table_of
-from sknn._input import _targets
 from sknn._network._solver_options import state_names
 from sknn._platform._version import __version__
 
@@ -128,7 +127,7 @@ def _document(estimator: BaseEstimator) -> tuple[dict[str, Any], list[tuple[str,
             refused.append(f"the {what} {name!r} is nested too deeply, or holds itself")
 
     parameters = estimator.get_params(deep=False)
-    attributes = {k: v for k, v in vars(estimator).items() if k not in parameters}
+    attributes = {k: v for k, v in estimator.__getstate__().items() if k not in parameters}
     parameters.update(_NOT_KEPT)
     if not isinstance(parameters["process_group"], str):
         parameters["process_group"] = None
@@ -176,12 +175,10 @@ def _document(estimator: BaseEstimator) -> tuple[dict[str, Any], list[tuple[str,
 
 
 def _plain_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return the attributes in the form in which a file holds them."""
+    """Return the attributes of a pickle in the form in which a file holds them."""
     plain = {k: v for k, v in attributes.items() if k not in _saved_attributes.NOT_AS_THEY_ARE}
     if "_history" in plain:
         plain["_history"] = table_of(plain["_history"])
-    if "_label_binarizer" in plain:
-        plain["_label_binarizer"] = _targets.plain_binarizer(plain["_label_binarizer"])
     solver = plain.get("_solver_state")
     if isinstance(solver, dict) and {"name", "numbers"} <= set(solver):
         # The states of a scheduler and an optimizer of torch belong to objects that are not saved.

@@ -23,6 +23,7 @@ from sknn._training._fitted_names import (
     ALL,
     CLASSIFIER,
     NAMED,
+    OUTPUT_ACTIVATIONS,
     REGRESSOR,
     STOCHASTIC,
     names_set_by,
@@ -32,7 +33,6 @@ from sknn._training._fitted_names import (
 NOT_AS_THEY_ARE = ("callbacks_", "_metadata_request")
 _OF_STOCHASTIC_SOLVERS = names_set_by(STOCHASTIC)
 
-_OUTPUTS = {True: ("logistic", "softmax"), False: ("identity", "exp", "sort")}
 _DEVICE = re.compile(r"[a-z]{1,20}(:[0-9]{1,3})?", re.ASCII)
 _NORMALIZED = ("weight", "bias")
 _BATCH_NORMALIZED = (*_NORMALIZED, "running_mean", "running_var", "num_batches_tracked")
@@ -84,7 +84,7 @@ def check(attributes: dict[str, Any], is_classifier: bool) -> None:
     units = _check_layers(attributes)
     _check_counts(attributes)
     _check_modules(attributes["module_state_"], units[1:-1])
-    outputs = _OUTPUTS[is_classifier]
+    outputs = OUTPUT_ACTIVATIONS[is_classifier]
     out = attributes["out_activation_"]
     _require(out in outputs, "out_activation_", out, f"one of {outputs}")
     if is_classifier:
@@ -207,7 +207,8 @@ def _check_classes(attributes: dict[str, Any], n_outputs: int, out: str) -> None
     n_classes = len(classes)
     is_sound = {
         "binary": n_outputs == 1 and n_classes <= 2 and out == "logistic",
-        "multiclass": n_outputs == n_classes > 2 and out == "softmax",
+        # No fit leaves two classes with two outputs, but weights may be set by hand.
+        "multiclass": n_outputs == n_classes > 1 and out == "softmax",
         "multilabel-indicator": n_outputs == n_classes and out == "logistic",
     }
     expected = f"of a kind with {n_classes} classes, {n_outputs} outputs and {out!r}"

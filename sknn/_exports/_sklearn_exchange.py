@@ -19,7 +19,7 @@ from sknn._exports._batch_norm_folding import folded
 from sknn._input import _parameter_checks, _targets
 from sknn._network._solver_options import SOLVER_OPTIONS
 from sknn._platform._memory_alignment import aligned
-from sknn._training._fitted_names import FITTED_NAMES
+from sknn._training._fitted_names import FITTED_NAMES, complete_attributes
 
 if TYPE_CHECKING:
     from sknn._network._architecture import Network
@@ -226,18 +226,21 @@ def _solver_state(mlp: MLP) -> dict[str, Any]:
 def _take_over(mlp: MLP, estimator: BaseEstimator) -> None:
     """Set the fitted attributes of scikit-learn's estimator, and those that only ours has."""
     _copy_attributes(mlp, estimator)
-    estimator.loss_ = float(mlp.loss_)
     estimator.coefs_ = [aligned(np.array(coef, order="F")) for coef in mlp.coefs_]
     estimator.intercepts_ = [np.array(intercept) for intercept in mlp.intercepts_]
-    estimator.module_state_, estimator.callbacks_, estimator.device_ = {}, [], "cpu"
-    estimator._history = []
-    if estimator._numeric_targets:
-        estimator._n_targets = mlp.n_outputs_
-    if not hasattr(mlp, "loss_curve_"):
-        return
-    n_epochs, scores = len(mlp.loss_curve_), mlp.validation_scores_
+    if not hasattr(mlp, "loss_"):
+        return  # The weights were set by hand, and so are those of the estimator.
+    estimator.loss_ = float(mlp.loss_)
+    if hasattr(mlp, "loss_curve_"):
+        _take_over_curves(mlp, estimator)
+    complete_attributes(estimator)
+
+
+def _take_over_curves(mlp: MLP, estimator: BaseEstimator) -> None:
+    """Set the attributes of a training by epochs."""
+    n_epochs, scores = len(mlp.loss_curve_), getattr(mlp, "validation_scores_", None)
     for name in ("best_loss_", "best_validation_score_"):
-        value = getattr(mlp, name)
+        value = getattr(mlp, name, None)
         setattr(estimator, name, None if value is None else float(value))
     estimator.loss_curve_ = [float(loss) for loss in mlp.loss_curve_]
     if scores is not None:
@@ -249,7 +252,9 @@ def _take_over(mlp: MLP, estimator: BaseEstimator) -> None:
     estimator.validation_loss_curve_ = None if scores is None else [np.nan] * len(scores)
     estimator._watched = "" if scores is None else estimator._watched_scores()
     estimator._solver_state = _solver_state(mlp)
-    estimator._history = _history(estimator.loss_curve_, estimator.validation_scores_)
+    estimator._history = _history(
+        estimator.loss_curve_, getattr(estimator, "validation_scores_", None)
+    )
 
 
 def _history(losses: list[float], scores: list[float] | None) -> list[dict[str, Any]]:

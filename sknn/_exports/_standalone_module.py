@@ -15,6 +15,7 @@ from sknn._network._module import (
     Linear,
     check_extras,
     modules_between,
+    state_between,
 )
 from sknn._platform import _compat
 from sknn._platform._torch_settings import default_settings
@@ -85,10 +86,4 @@ def check_module_state(modules: dict[str, np.ndarray], network: Network) -> None
         returns something that is not a module.
     """
     with default_settings(torch.device("cpu")):
-        extras = {
-            f"{place}.{name}": tensor
-            for layer in modules_between(network)
-            for place, module in layer
-            for name, tensor in module.state_dict().items()
-        }
-    check_extras(modules, extras)
+        check_extras(modules, state_between(network))

@@ -9,6 +9,8 @@ bytes for each epoch.
 The encoded values may come from a stranger. Anything that differs from what `Codec.encode` writes
 is a `ValueError`. Each array is handed out once. The memory of objects made from arrays is counted
 against an allowance before they are made.
+
+`canonical` prepares plain values for pickle.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import re
 import reprlib
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -252,6 +254,54 @@ def _column(values: list[Any], arrays: list[np.ndarray]) -> list[Any]:
     return ["text", first, first + 1, first + 2]
 
 
+def canonical(value: Any, strings: dict[str, str]) -> Any:
+    """Return an equal plain value for which pickle writes the same bytes, however it was made.
+
+    pickle writes an object that it meets a second time as a reference to the first one. So its
+    bytes depend on which equal strings, arrays or dtypes happen to be one object. Here, lists,
+    tuples, dicts and NumPy's scalars are made anew, and equal strings become one object. Arrays
+    become views that have NumPy's own object for their dtype and the strides that unpickling gives
+    them; joblib's hash reads the strides, which for an axis of length 1 may be anything.
+
+    Parameters
+    ----------
+    value : object
+        The value. What is not plain in it stays the same object.
+    strings : dict of str to str
+        The objects for the strings that have occurred so far. New ones are added.
+    """
+    kind = type(value)
+    if kind is str:
+        if value not in strings:
+            # A new object: pickle also writes names of classes, which may be the same string.
+            strings[value] = value.encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass")
+        return strings[value]
+    if kind is list or kind is tuple:
+        return kind([canonical(item, strings) for item in value])
+    if kind is dict:
+        return {canonical(key, strings): canonical(item, strings) for key, item in value.items()}
+    if kind is np.ndarray and value.dtype == object:
+        items = value.ravel().tolist()
+        if all(type(item) in _PLACES for item in items):
+            return _object_array([canonical(item, strings) for item in items], value.shape)
+    elif kind is np.ndarray and value.dtype.kind in "biufcSUmM":
+        if not value.flags.forc:
+            value = value.copy(order="K")
+        if value.flags.fnc:
+            return canonical(value.T, strings).T
+        memory = np.ascontiguousarray(value)
+        return np.ndarray(value.shape, np.dtype(value.dtype.str), memory)
+    elif kind in _PLACES and isinstance(value, np.generic):
+        return np.asarray(value)[()]
+    return value
+
+
+def _object_array(items: list[Any], shape: Sequence[int]) -> np.ndarray:
+    array = np.empty(len(items), object)
+    array[:] = items
+    return array.reshape(shape)
+
+
 class _Decoder:
     """Decoder of one tree. `unused` holds the arrays that have not been handed out yet."""
 
@@ -312,10 +362,7 @@ class _Decoder:
 
     def _objects(self, content: Any) -> np.ndarray:
         shape, column = content
-        items = self._list(column)
-        array = np.empty(len(items), object)
-        array[:] = items
-        return array.reshape([int(n) for n in self._checked_list(shape)])
+        return _object_array(self._list(column), [int(n) for n in self._checked_list(shape)])
 
     def _list(self, content: Any) -> list[Any]:
         name, *places = content

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import assert_all_finite
@@ -68,6 +71,44 @@ def binarizer_of(y_type: str, sparse_input: bool, classes: np.ndarray) -> LabelB
     binarizer.y_type_, binarizer.sparse_input_ = y_type, sparse_input
     binarizer.classes_ = classes
     return binarizer
+
+
+def binarizer_of_outputs(
+    classes: np.ndarray, n_outputs: int, output_activation: str | None
+) -> LabelBinarizer:
+    """Return the binarizer for the classes and the outputs of a network that the user describes.
+
+    A logistic function of several outputs means a multilabel target. Without a function that is
+    known, the classes of several outputs exclude each other.
+
+    Raises
+    ------
+    ValueError
+        If the classes are not sorted, or are not as many as the outputs stand for.
+    """
+    is_increasing = classes.ndim == 1 and np.array_equal(classes, np.unique(classes))
+    if not is_increasing:
+        raise ValueError(
+            f"classes_ is {reprlib.repr(classes.tolist())}. It must hold the labels in sorted"
+            " order, each once, and the outputs must have the same order."
+        )
+    n_expected = (1, 2) if n_outputs == 1 else (n_outputs,)
+    if len(classes) not in n_expected:
+        raise ValueError(
+            f"classes_ has {len(classes)} labels, and coefs_ and intercepts_ have {n_outputs}"
+            " outputs. Two classes have one output, and more classes have one for each."
+        )
+    kind = "multilabel-indicator" if output_activation == "logistic" else "multiclass"
+    return binarizer_of("binary" if n_outputs == 1 else kind, False, classes)
+
+
+def classes_are_missing(estimator: BaseEstimator) -> NotFittedError:
+    """Return the error for a classifier that has weights, but no classes."""
+    return NotFittedError(
+        f"The classes of this {type(estimator).__name__}, whose weights were set by hand, are not"
+        " known. Set classes_ to the sorted labels (and out_activation_ to 'logistic' for a"
+        " multilabel target), or call 'partial_fit' with classes."
+    )
 
 
 def every_indicator(n_labels: int) -> np.ndarray:

@@ -142,6 +142,22 @@ class FeedForwardModule(nn.Sequential):
             tensor.copy_(_compat.as_tensor(np.asarray(arrays[name])))
 
 
+def state_between(network: Network) -> dict[str, torch.Tensor]:
+    """Return the initial state of all modules but the linear layers, by name, as `extras` does."""
+    return {
+        f"{place}.{name}": tensor
+        for layer in modules_between(network)
+        for place, module in layer
+        for name, tensor in module.state_dict().items()
+    }
+
+
+def initial_state(network: Network, dtype: type) -> dict[str, np.ndarray]:
+    """Return the state with which training starts, as arrays with the dtype of the weights."""
+    arrays = {name: tensor.numpy() for name, tensor in state_between(network).items()}
+    return {k: v.astype(dtype) if v.dtype.kind == "f" else v.copy() for k, v in arrays.items()}
+
+
 def check_extras(arrays: dict[str, np.ndarray], extras: dict[str, torch.Tensor]) -> None:
     """Refuse arrays whose names or shapes are not those of the state of modules."""
     wanted = {name: tuple(tensor.shape) for name, tensor in extras.items()}

@@ -4,6 +4,6 @@ Training begins in `_train`. It goes on in `_stochastic` by epochs, which skorch
 in `_lbfgs`. `_problem` says what goes in and comes out, and `_model_attributes` turns a model into
 the attributes of an estimator and back. No other room imports skorch.
 
-Entered from outside: `_fitted_names`, `_model_attributes`, `_net`, `_problem`, `_reporting`,
-`_settings`, `_train`.
+Entered from outside: `_callbacks`, `_fitted_names`, `_model_attributes`, `_net`, `_problem`,
+`_reporting`, `_settings`, `_train`.
 """

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochScoring, LRScheduler
+from skorch.callbacks import Callback, EpochScoring, EpochTimer, LRScheduler
 from torch.optim.lr_scheduler import LRScheduler as TorchScheduler
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from sknn._platform._sklearn_compat import is_sklearn_callback
 from sknn._platform._user_code import blamed_on
+from sknn._training._fitted_names import without_durations
 
 # Objects of these classes belong to one fit and are never pickled.
 _OF_ONE_FIT = (torch.optim.Optimizer, TorchScheduler, ReduceLROnPlateau, NeuralNet)
@@ -105,3 +106,21 @@ def without_training_state(callbacks: list[tuple[str, Callback]]) -> list[tuple[
             if isinstance(value, _OF_ONE_FIT):
                 vars(callback)[name] = None
     return callbacks
+
+
+def without_clocks(callbacks: list[tuple[str, Callback]]) -> list[tuple[str, Callback]]:
+    """Return copies of callbacks without the times that skorch has measured.
+
+    They are the start of an epoch in skorch's EpochTimer, and the durations of epochs in a history,
+    or a list of its records, that a callback has kept.
+    """
+    copies = []
+    for name, callback in callbacks:
+        new = copy.copy(callback)
+        for key, value in vars(new).items():
+            if isinstance(value, list) and all(isinstance(record, dict) for record in value):
+                vars(new)[key] = type(value)(without_durations(value))
+        if isinstance(new, EpochTimer):
+            new.epoch_start_time_ = None
+        copies.append((name, new))
+    return copies

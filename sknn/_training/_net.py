@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
 import skorch
 import torch
+from sklearn.base import BaseEstimator
 from skorch.callbacks import Callback, EpochTimer
+from skorch.dataset import unpack_data
 from skorch.history import History
+from skorch.utils import is_dataset
 
 from sknn._data._batches import Batch
-from sknn._network._architecture import Network
-from sknn._network._losses import Criterion, Loss
+from sknn._network._losses import Criterion
 from sknn._network._module import FeedForwardModule, modules_between
 from sknn._network._parameters import Checkpoint, FlatParameters
 from sknn._network._solvers import SGD
@@ -41,8 +44,12 @@ class EpochHistory(History):
 class FeedForwardNet(skorch.NeuralNet):
     """A `skorch.NeuralNet` over one flat vector of parameters.
 
-    The net learns from the rows of its trainer; the data sets are only shown to callbacks. With an
-    `estimator_now`, its predictions are those of the estimator, in the user's own labels.
+    The net learns from the rows of its trainer; the data sets are only shown to callbacks. It
+    answers as skorch's NeuralNetClassifier and NeuralNetRegressor do: `predict`, `predict_proba`
+    and `score` give what the estimator's methods give, in the user's own labels, while `forward`,
+    `forward_iter` and `infer` give raw outputs, before the output activation. The answers follow
+    the weights of `module_`. If these are changed, for instance by `load_params`, the answers
+    change too.
 
     Parameters
     ----------
@@ -54,12 +61,12 @@ class FeedForwardNet(skorch.NeuralNet):
         Function that takes `parameters` and returns the `torch.optim.Optimizer`.
     parameters : FlatParameters
         The parameters of the network.
+    estimator_now : callable
+        Function of the net that returns an estimator with the network as it is now.
     trainer : Trainer, default=None
         The trainer that runs the epochs. A net without one only predicts.
     progress : Progress, default=None
         The values that the rules remember.
-    estimator_now : callable, default=None
-        Function without arguments that returns an estimator with the network as it is now.
     datasets : tuple of (Dataset, Dataset or None), default=None
         Training and validation rows with their targets, for the user's callbacks; None if the user
         has given no callbacks.
@@ -100,9 +107,9 @@ class FeedForwardNet(skorch.NeuralNet):
         criterion: Criterion,
         optimizer: Callable[[FlatParameters], torch.optim.Optimizer],
         parameters: FlatParameters,
+        estimator_now: Callable[[FeedForwardNet], Any],
         trainer: Trainer | None = None,
         progress: Progress | None = None,
-        estimator_now: Callable[[], Any] | None = None,
         datasets: tuple[Any, Any] | None = None,
         rules: tuple[list[Callback], list[Callback]] = ((), ()),
         processes: Any = None,
@@ -283,33 +290,44 @@ class FeedForwardNet(skorch.NeuralNet):
             self._back_to_saved_epoch()
         return self
 
-    # The user's callbacks get the estimator's predictions from the next four methods.
-
     @property
     def classes_(self) -> np.ndarray:
         """Return the labels of the classifier."""
-        if self.estimator_now is None:
-            raise AttributeError("classes_")
-        return self.estimator_now().classes_
+        return self.estimator_now(self).classes_
 
     def __sklearn_tags__(self):
-        if self.estimator_now is None:
-            return super().__sklearn_tags__()
-        return self.estimator_now().__sklearn_tags__()
+        return self.estimator_now(self).__sklearn_tags__()
 
     def predict(self, X):
-        """Return the estimator's predictions, or skorch's for a net without an estimator."""
-        return super().predict(X) if self.estimator_now is None else self.estimator_now().predict(X)
+        """Return the estimator's predictions: labels of a classifier, targets of a regressor.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, tensor, frame, torch.utils.data.Dataset or SliceDataset
+            Rows to predict for.
+        """
+        return self.estimator_now(self).predict(self._rows(X))
 
     def predict_proba(self, X):
-        """Return the estimator's probabilities, or skorch's for a net without an estimator."""
-        if self.estimator_now is None:
-            return super().predict_proba(X)
-        return self.estimator_now().predict_proba(X)
+        """Return the probabilities of the classes, or what `predict` returns for a regressor.
 
-    def score(self, X, y):
-        """Return the estimator's score."""
-        return self.estimator_now().score(X, y)
+        skorch's NeuralNetRegressor returns its predictions here, too.
+        """
+        estimator = self.estimator_now(self)
+        return getattr(estimator, "predict_proba", estimator.predict)(self._rows(X))
+
+    def score(self, X, y, sample_weight=None):
+        """Return the estimator's score: the accuracy, R2, or the D2 pinball score of quantiles."""
+        return self.estimator_now(self).score(self._rows(X), y, sample_weight)
+
+    def _rows(self, X):
+        """Return the rows of a data set as one tensor, and any others as they are."""
+        from skorch.helper import SliceDataset
+
+        if not (is_dataset(X) or isinstance(X, SliceDataset)):
+            return X
+        batches = self.get_iterator(self.get_dataset(X), training=False)
+        return torch.cat([unpack_data(batch)[0] for batch in batches])
 
     def __getstate__(self):
         if self.trainer is not None:
@@ -369,30 +387,38 @@ def _listener_of_the_user(callback: Callback, event: str) -> Callable[..., None]
     return listen
 
 
-def net_of(
-    coefs: list[np.ndarray],
-    intercepts: list[np.ndarray],
-    modules: dict[str, np.ndarray],
-    network: Network,
-    loss: Loss,
-    history: list[dict[str, Any]],
-) -> FeedForwardNet:
-    """Return the skorch net of a fitted model, with its own copy of the weights, on the CPU."""
+def net_of(estimator: BaseEstimator) -> FeedForwardNet:
+    """Return the skorch net of a fitted estimator, with its own copy of the weights, on the CPU."""
+    network = estimator._network(estimator._layer_units())
     with default_settings(torch.device("cpu")):
         between = modules_between(network)
-        is_single = np.asarray(coefs[0]).dtype == np.float32
         parameters = FlatParameters(
             network.layer_units,
             SGD.n_slots,
-            dtype=torch.float32 if is_single else torch.float64,
+            dtype=torch.float32 if estimator._model_dtype() is np.float32 else torch.float64,
             modules=[module for layer in between for _, module in layer],
         )
-        parameters.write(coefs, intercepts)
-        module = FeedForwardModule(parameters.weights, parameters.biases, network, between)
-        module.load_extras(modules)
-        net = FeedForwardNet(module, Criterion(loss), SGD, parameters).initialize()
-        net.history.extend({**record, "batches": []} for record in history)
+        parameters.write(estimator.coefs_, estimator.intercepts_)
+        module = FeedForwardModule(parameters.weights, parameters.biases, network, between).eval()
+        module.load_extras(estimator.module_state_)
+        criterion = Criterion(estimator._make_loss(smoothed=True))
+        now = partial(_with_module_of, estimator._copy())
+        net = FeedForwardNet(module, criterion, SGD, parameters, now).initialize()
+        net.history.extend({**record, "batches": []} for record in estimator._history)
         return net
+
+
+def _with_module_of(estimator: BaseEstimator, net: FeedForwardNet) -> BaseEstimator:
+    """Return a copy of an estimator with the weights that the module of a net has now."""
+    layers = [module for name, module in net.module_.places() if name.startswith("linear")]
+    now = estimator._copy()
+    vars(now).update(
+        coefs_=[layer.weight.detach().cpu().numpy().T for layer in layers],
+        intercepts_=[layer.bias.detach().cpu().numpy() for layer in layers],
+        module_state_={name: t.cpu().numpy() for name, t in net.module_.extras().items()},
+        device_="cpu",
+    )
+    return now
 
 
 def plain_records(history: list[dict[str, Any]], n_before: int) -> list[dict[str, Any]]:

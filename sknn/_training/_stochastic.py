@@ -144,15 +144,15 @@ def _net(run: Run, bars: list[EpochBar], file: AnyFile | None) -> FeedForwardNet
     problem, settings, parameters = run.problem, run.settings, run.step.parameters
     processes = problem.shards.processes
 
-    def estimator_now() -> Any:
-        estimator = problem.estimator_at(copy_of(model_of(net_if_alive())))
+    def estimator_now(net: FeedForwardNet) -> Any:
+        estimator = problem.estimator_at(copy_of(model_of(net)))
         vars(estimator).pop("feature_names_in_", None)  # it gets plain arrays, without names
         return estimator
 
     def attributes_now() -> dict[str, Any]:
         return vars(problem.estimator_at(model_if_stopped(net_if_alive(), run.start, settings)))
 
-    trainer = _trainer(run, estimator_now)
+    trainer = _trainer(run, lambda: estimator_now(net_if_alive()))
     progress = run.start.progress.copy(
         settings.early_stopping,
         problem.validation is not None,
@@ -166,9 +166,9 @@ def _net(run: Run, bars: list[EpochBar], file: AnyFile | None) -> FeedForwardNet
         Criterion(problem.loss),
         lambda _: trainer.solver.optimizer,
         parameters,
+        estimator_now,
         trainer,
         progress,
-        estimator_now,
         _datasets(problem) if callbacks else None,
         _rules(settings, trainer, progress, [*bars, *reports], processes, file),
         processes,

@@ -443,3 +443,17 @@ def test_missing_skl2onnx_is_an_error_that_names_the_extra():
 def test_importing_the_package_leaves_skl2onnx_alone():
     program = "import sys, sknn; assert not {'skl2onnx', 'onnx'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("normalization", [None, "batch", "layer"])
+def test_weights_set_by_hand_are_converted(normalization):
+    X, y = TARGETS["multiclass"]
+    fitted = FeedForwardClassifier(max_iter=5, random_state=0).fit(X, y)
+    model = FeedForwardClassifier(normalization=normalization)
+    model.coefs_, model.intercepts_ = fitted.coefs_, fitted.intercepts_
+    with pytest.raises(ValueError, match="Set classes_ to the sorted labels"):
+        run(model, X)
+    model.classes_ = ["a", "b", "c"]
+    labels, p = run(model, X, options=PLAIN)
+    np.testing.assert_array_equal(labels, model.predict(X))
+    np.testing.assert_allclose(p, model.predict_proba(X), atol=1e-5)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 from functools import partial
 
+import joblib
 import numpy as np
 import pytest
 import scipy.sparse
@@ -304,3 +306,17 @@ def test_global_generators_are_left_alone(tmp_path):
     make().fit(X_IRIS, SPECIES)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]
+
+
+def test_resumed_fit_has_the_bytes_of_a_whole_one(tmp_path):
+    whole, resumed = (
+        classifier(str(tmp_path), early_stopping=True, scoring="accuracy", checkpoint_every=1)
+        for _ in range(2)
+    )
+    whole.fit(X_IRIS, SPECIES)
+    kill(resumed, 9, X_IRIS, SPECIES)
+    with killed_after(None) as resumption:
+        resumed.fit(X_IRIS, SPECIES)
+    assert resumption.n_epochs == whole.n_iter_ - 9
+    assert pickle.dumps(resumed) == pickle.dumps(whole)
+    assert joblib.hash(resumed) == joblib.hash(whole)
