@@ -276,7 +276,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         with processes.agreement():
             self._check_parameters(*validation)
             first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-            if not first_pass and not hasattr(self, "_history"):  # weights that were set by hand
+            if not first_pass and self._has_weights_set_by_hand():
                 complete_attributes(self)
             rows = self._checked_rows(X, y, sample_weight, classes, incremental, first_pass)
         shards = self._shards(processes, rows, validation, incremental)
@@ -456,7 +456,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         # scikit-learn's MLP has no `scoring`, so its split need not be kept where a scorer is set.
         # Scorers are refused if several processes train one network.
         if callable(problem.scorer) and not self._numeric_targets and y.shape[1] == 1:
-            share_classes(train_rows, valid_rows, y.ravel().astype(np.intp))
+            share_classes(train_rows, valid_rows, y.ravel().astype(np.intp), weight)
         for name, rows in (("training", train_rows), ("validation", valid_rows)):
             if weight is not None and weight[rows].sum() == 0:
                 raise ValueError(

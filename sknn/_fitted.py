@@ -59,13 +59,15 @@ class FittedNetwork(BaseEstimator):
         The two share the dictionary of attributes. A fit in another thread leaves it as it is, and
         gives the estimator another one (`_take_over`).
         """
-        attributes = vars(self)
-        # Every fit sets `_history`, and a user who sets the weights by hand does not.
-        if "_history" not in attributes and "coefs_" in attributes:
+        if self._has_weights_set_by_hand():
             return self._completed()
         snapshot = object.__new__(type(self))
-        object.__setattr__(snapshot, "__dict__", attributes)
+        object.__setattr__(snapshot, "__dict__", vars(self))
         return snapshot
+
+    def _has_weights_set_by_hand(self) -> bool:
+        """Return whether there are weights without a fit, which leaves a `_history`."""
+        return "_history" not in vars(self) and "coefs_" in vars(self)
 
     def _completed(self):
         """Return a copy that has all attributes of a fit, although weights were set by hand."""

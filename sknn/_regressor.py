@@ -297,10 +297,16 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         y, sample_weight = targets_of(y, "y"), targets_of(sample_weight, "sample_weight")
         if self.loss != "quantile":
             return super().score(X, y, sample_weight)
-        y = np.asarray(y)
+        y, levels = np.asarray(y), self._levels()
         prediction = self.predict(X)
         check_consistent_length(y, prediction)
-        return _targets.pinball_score(y, prediction, self._levels(), sample_weight)
+        n_learned = prediction[0].size // getattr(self, "_n_targets", y[0].size)
+        if n_learned != len(levels):
+            raise ValueError(
+                f"The 'quantile' parameter has {len(levels)} level(s), {list(levels)}, but the"
+                f" fitted model predicts {n_learned}. Set the levels of the fit, or fit again."
+            )
+        return _targets.pinball_score(y, prediction, levels, sample_weight)
 
     @partial_fit_available
     @_fit_context(prefer_skip_nested_validation=True)

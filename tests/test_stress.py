@@ -363,6 +363,17 @@ def test_fit_whose_loss_is_infinite_is_an_error(loss, y, early_stopping, solver)
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("scoring", [None, "loss", "neg_mean_absolute_error"])
+def test_validation_loss_that_is_infinite_in_every_epoch_is_an_error(scoring):
+    rows, y = X.astype(np.float32), X[:, 0].astype(np.float32)
+    model = FeedForwardRegressor(hidden_layer_sizes=(3,), max_iter=5, random_state=0)
+    model.set_params(early_stopping=True, scoring=scoring)
+    with pytest.raises(ValueError, match="Solver produced a non-finite validation loss in every"):
+        model.fit(rows, y, X_val=rows, y_val=np.full(len(y), 3e38, np.float32))
+    assert not hasattr(model, "coefs_")
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_lbfgs_that_leaves_the_weights_but_has_no_loss_is_an_error():
     clf = FeedForwardClassifier(hidden_layer_sizes=(), solver="lbfgs", max_iter=1, random_state=0)
     with pytest.raises(ValueError, match=r"Solver produced a non-finite training loss"):

@@ -71,13 +71,15 @@ def split_rows(
     return train, valid
 
 
-def share_classes(train: np.ndarray, valid: np.ndarray, y: np.ndarray) -> None:
+def share_classes(
+    train: np.ndarray, valid: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None
+) -> None:
     """Exchange rows in place so that both parts have every class of two rows or more.
 
     Metrics may be undefined without some class. A part takes a row of a class that it lacks, and
     gives one of the class of which it has most rows. The parts keep their sizes, and stay as they
     are if they lack no class. A part with fewer rows than classes gets as many classes as it can
-    hold.
+    hold. Rows without weight do not count, as metrics do not see them.
 
     Parameters
     ----------
@@ -85,8 +87,14 @@ def share_classes(train: np.ndarray, valid: np.ndarray, y: np.ndarray) -> None:
         Row numbers of the two parts.
     y : ndarray of int
         Classes of all rows.
+    weight : ndarray, default=None
+        Weights of all rows. None stands for all ones.
     """
-    totals = np.bincount(y)
+    n_classes = y.max() + 1
+    if weight is not None:
+        y = np.where(weight > 0, y, n_classes)  # a class of their own, which no part lacks
+    totals = np.bincount(y, minlength=n_classes + 1)
+    totals[n_classes] = 0
     for part, other in ((valid, train), (train, valid)):
         counts = np.bincount(y[part], minlength=len(totals))
         for label in np.flatnonzero((totals > 1) & (counts == 0)):

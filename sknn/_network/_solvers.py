@@ -280,19 +280,24 @@ class TorchSolver:
 
     def update(self) -> None:
         """Update the parameters by their gradients."""
-        where = f"The 'solver' parameter is {type(self.optimizer).__name__}, whose step"
-        try:
-            with blamed_on(where):
+        where, overflow = (
+            f"The 'solver' parameter is {type(self.optimizer).__name__}, whose step",
+            None,
+        )
+        with blamed_on(where):
+            try:
                 self._step()
-        except RuntimeError as error:
-            if "without overflow" not in str(error):
-                raise
-            # Torch raises this for a number that is too large for the dtype of the parameters.
+            except RuntimeError as error:
+                # Torch raises this for a number that is too large for the dtype of the parameters.
+                if "without overflow" not in str(error):
+                    raise
+                overflow = error
+        if overflow is not None:
             raise ValueError(
                 f"{where} is beyond the range of {self.param_groups[0]['params'][0].dtype}:"
-                f" {error.__cause__}. Lower learning_rate_init or the options of the optimizer, or"
+                f" {overflow}. Lower learning_rate_init or the options of the optimizer, or"
                 " use dtype='float64'."
-            ) from error.__cause__
+            ) from overflow
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:

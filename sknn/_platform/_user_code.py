@@ -39,7 +39,7 @@ class blamed_on:
 
     def message_of(self, error: Exception) -> str:
         """Return the message that names where an error came from."""
-        message = f"{self.where} raised {type(error).__name__}: {error}"
+        message = f"{self.where} raised {type(error).__name__}: {error}".removesuffix(": ")
         return f"{message.rstrip().rstrip('.')}. {self.advice}" if self.advice else message
 
 
@@ -55,8 +55,18 @@ def parameters_of(function: Callable) -> Mapping[str, inspect.Parameter]:
 
 
 def _of_same_class(error: Exception, message: str) -> Exception:
-    """Return an exception of the same class, or a RuntimeError if a message does not make one."""
+    """Return an exception of the same class, or a RuntimeError if a message does not make one.
+
+    The attributes stay what they were, such as the number and the file name of an OSError.
+    """
     try:
-        return type(error)(message)
+        new = type(error)(message)
     except TypeError:  # the class takes other arguments, as UnicodeDecodeError does
         return RuntimeError(message)
+    if isinstance(error, OSError) and error.errno is not None:
+        new = type(error)(error.errno, message)
+    for name in ("errno", "filename", "filename2", "name", "obj", "path", "value"):
+        if getattr(error, name, None) is not None:
+            setattr(new, name, getattr(error, name))
+    vars(new).update(vars(error))
+    return new

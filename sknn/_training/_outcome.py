@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from sknn._data._validation_split import ValidationSet
 from sknn._network._inference import forward_of, outputs_of
-from sknn._network._losses import Loss
 from sknn._network._solvers import solver_name
 from sknn._platform import _compat
 from sknn._training._callbacks import without_training_state
@@ -31,8 +32,8 @@ def warn_of_the_end(net: FeedForwardNet, settings: Settings) -> None:
         if net.stopped_.diverged and settings.early_stopping:
             warnings.warn(
                 f"Training diverged in epoch {len(net.records_)}: the validation score is NaN, as"
-                " the network's outputs are not finite. The weights of the best validation score"
-                " are restored. Scale the data, or lower learning_rate_init"
+                " the network's outputs or their errors are not finite. The weights of the best"
+                " validation score are restored. Scale the data, or lower learning_rate_init"
                 f" (it is {settings.learning_rate_init}).",
                 ConvergenceWarning,
                 stacklevel=2,
@@ -122,29 +123,38 @@ def check_finite(trained: Model, problem: Problem, settings: Settings) -> None:
     Raises
     ------
     ValueError
-        If weights, the outputs for the training rows, or the training loss are not finite.
+        If weights, the outputs for the training rows, or the loss are not finite.
     """
     arrays = (*trained.coefs, *trained.intercepts, *trained.modules.values())
-    has_weights_of_another_epoch = settings.early_stopping or (
-        trained.is_interrupted and trained.n_iter == 0
-    )
     if not all(np.isfinite(a).all() for a in arrays):
         what = "Solver produced non-finite parameter weights."
     elif not _may_overflow(problem, trained):
         return
     elif not _all_finite(problem, trained, raw_and_linked(problem.loss)):
         what = "Solver produced parameter weights with which the outputs are non-finite."
-    elif np.isfinite(trained.loss) or (
-        has_weights_of_another_epoch and _all_finite(problem, trained, lambda z: z, problem.loss)
-    ):
-        return
-    else:
+    elif not np.isfinite(trained.loss) and not _has_other_weights(problem, trained, settings):
         what = f"Solver produced a non-finite training loss ({trained.loss})."
+    elif _scores_nothing(trained) and not _has_finite_loss(problem, trained, problem.validation):
+        what = "Solver produced a non-finite validation loss in every epoch."
+    else:
+        return
     raise ValueError(
         f"{what} The input data may contain large values and need to be preprocessed."
         " Scale the features (for instance with StandardScaler) and a regression target, or lower"
         f" learning_rate_init (it is {settings.learning_rate_init}) or alpha ({settings.alpha})."
     )
+
+
+def _has_other_weights(problem: Problem, trained: Model, settings: Settings) -> bool:
+    """Return whether the weights are not those of the last epoch, and have a finite loss."""
+    is_unchanged = trained.is_interrupted and trained.n_iter == 0
+    has_others = settings.early_stopping or is_unchanged
+    return has_others and _has_finite_loss(problem, trained)
+
+
+def _scores_nothing(trained: Model) -> bool:
+    """Return whether no validation score has been better than the worst that there can be."""
+    return trained.progress.best_validation_score == -np.inf
 
 
 def _may_overflow(problem: Problem, trained: Model) -> bool:
@@ -161,21 +171,38 @@ def _may_overflow(problem: Problem, trained: Model) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         gain = np.prod([len(c) * float(m) for c, m in zip(trained.coefs, largest, strict=True)])
     is_moderate = gain <= np.sqrt(np.finfo(problem.dtype).max) and np.isfinite(trained.loss)
+    is_moderate = is_moderate and not _scores_nothing(trained)
     return not is_moderate or problem.loss.output_activation == "exp"
 
 
-def _all_finite(
-    problem: Problem, trained: Model, transform: Callable, loss: Loss | None = None
-) -> bool:
-    """Return whether transformed outputs for the training rows are finite, or their mean loss."""
+def _outputs(trained: Model, problem: Problem, X: Any, transform: Callable, rows: Any = None):
+    """Return transformed outputs of a model for rows."""
+    weights = [_compat.as_tensor(coef.T) for coef in trained.coefs]
+    biases = [_compat.as_tensor(intercept) for intercept in trained.intercepts]
+    forward = forward_of(weights, biases, trained.modules, problem.network)
+    return outputs_of(X, forward, transform, rows)
+
+
+def _all_finite(problem: Problem, trained: Model, transform: Callable) -> bool:
+    """Return whether all transformed outputs for the training rows are finite."""
     is_finite = True
     if problem.X.shape[0]:
-        weights = [_compat.as_tensor(coef.T) for coef in trained.coefs]
-        biases = [_compat.as_tensor(intercept) for intercept in trained.intercepts]
-        forward = forward_of(weights, biases, trained.modules, problem.network)
-        values = outputs_of(problem.X, forward, transform)
-        if loss is not None:
-            y = _compat.feature_major(_compat.as_tensor(problem.y))
-            values = losses_of_rows(loss, values, y).mean().item()
-        is_finite = bool(np.isfinite(values).all())
+        is_finite = bool(np.isfinite(_outputs(trained, problem, problem.X, transform)).all())
+    return not problem.shards.processes.any(not is_finite)
+
+
+def _has_finite_loss(
+    problem: Problem, trained: Model, validation: ValidationSet | None = None
+) -> bool:
+    """Return whether the mean loss of the training rows, or of validation rows, is finite."""
+    X, y, rows = problem.X, problem.y, None
+    if validation is not None:
+        X, y, rows = validation.X, validation.y, validation.rows
+    is_finite = True
+    if X.shape[0] or validation is not None:
+        raw = _outputs(trained, problem, X, lambda z: z, rows)
+        if validation is not None and validation.n_rows is not None:  # y is that of all processes
+            raw = problem.shards.processes.concatenate(raw, validation.n_rows)
+        y = _compat.feature_major(_compat.as_tensor(y))
+        is_finite = bool(np.isfinite(losses_of_rows(problem.loss, raw, y).mean().item()))
     return not problem.shards.processes.any(not is_finite)

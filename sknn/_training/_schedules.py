@@ -183,18 +183,24 @@ class EpochScheduler(Callback):
 
     def state(self) -> dict[str, Any]:
         """Return what the scheduler needs to continue, with the name of its class."""
-        return {"kind": type(self.scheduler).__name__, "numbers": dict(self.scheduler.state_dict())}
+        kind = type(self.scheduler).__name__
+        with self._blame("state_dict"):
+            return {"kind": kind, "numbers": dict(self.scheduler.state_dict())}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from what `state` of a scheduler of the same class returned."""
-        self.scheduler.load_state_dict(state["numbers"])
+        with self._blame("load_state_dict"):
+            self.scheduler.load_state_dict(state["numbers"])
+
+    def _blame(self, method: str) -> blamed_on:
+        kind = type(self.scheduler).__name__
+        return blamed_on(
+            f"The 'learning_rate' parameter is a callable that made a {kind}, whose {method}"
+        )
 
     def on_epoch_end(self, net, **kwargs) -> None:
         record, values = net.record_, ()
         if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
             values = (record.get("valid_loss", record["train_loss"]),)
-        kind = type(self.scheduler).__name__
-        with blamed_on(
-            f"The 'learning_rate' parameter is a callable that made a {kind}, whose step"
-        ):
+        with self._blame("step"):
             self.scheduler.step(*values)

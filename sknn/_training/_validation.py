@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cached_property
 from numbers import Real
 from typing import Any
 
@@ -18,8 +17,17 @@ from sknn._data._validation_split import missing_classes
 from sknn._network._inference import Forward, open_for, outputs_of
 from sknn._network._losses import Loss
 from sknn._platform._compat import as_tensor, feature_major
-from sknn._platform._user_code import blamed_on, parameters_of
+from sknn._platform._user_code import blamed_on
 from sknn._training._problem import Problem, Scorer
+from sknn._training._scorers import (
+    is_of_sklearn,
+    metric_of,
+    response_methods,
+    takes_classes,
+    takes_weights,
+    used_method,
+    with_classes,
+)
 
 
 class Validation:
@@ -87,13 +95,13 @@ class Validation:
         if self.problem.scorer is None or self.problem.scorer == "loss":
             return
         estimator = self.estimator_now()
-        methods, method = _response_methods(self.scorer), _used_method(self.scorer, estimator)
+        methods, method = response_methods(self.scorer), used_method(self.scorer, estimator)
         if methods and method is None:
             raise ValueError(
                 f"The 'scoring' parameter needs {' or '.join(methods)}, which"
                 f" {type(estimator).__name__} does not have. {self._advice}"
             )
-        if not _is_of_sklearn(self.scorer):
+        if not is_of_sklearn(self.scorer):
             return
         try:
             with warnings.catch_warnings():  # The epochs will warn.
@@ -101,7 +109,10 @@ class Validation:
                 score = self._scored(self._possible_predictions(estimator, method))
         except Exception as error:
             if np.isfinite(self._outputs()).all():
-                raise ValueError(self._blame.message_of(error)) from error
+                blame = self._blame
+                if not takes_classes(self.scorer, estimator, method):
+                    blame = blamed_on("The 'scoring' parameter", self._other_scorer)
+                raise ValueError(blame.message_of(error)) from error
             return
         score = self._number(score)
         # A metric of predicted labels may be NaN only until the network predicts some class.
@@ -159,11 +170,11 @@ class Validation:
     def _scored(self, predicted: np.ndarray | None = None) -> Any:
         """Return what the user's scorer gives for the network, or its metric for predictions."""
         weight = {}
-        if self.problem.validation.sample_weight is not None and _takes_weights(self.scorer):
+        if self.problem.validation.sample_weight is not None and takes_weights(self.scorer):
             weight["sample_weight"] = self.problem.validation.sample_weight
         if predicted is None:
             return self.scorer(self.estimator_now(), *self.shown, **weight)
-        metric, given = _metric_of(self.scorer)
+        metric, given = metric_of(self.scorer)
         return metric(self.shown[1], predicted, **given | weight)
 
     def _number(self, score: Any) -> float:
@@ -194,22 +205,30 @@ class Validation:
     def _advice(self) -> str:
         """What an error adds: the name of the scorer, the classes that are missing, ways out."""
         estimator, data = self.estimator_now(), self.problem.validation
-        scoring = estimator.scoring
-        name = getattr(scoring, "__qualname__", type(scoring).__qualname__)
-        with suppress(Exception):  # A scorer of a partial function may have no repr.
-            name = repr(scoring) if name in ("str", "_Scorer") else name
         missing = ()
         if hasattr(estimator, "classes_"):
             missing = missing_classes(data, estimator.classes_)
         if not len(missing):
-            return f"The scorer is {name}: choose another one, or set scoring='loss'."
+            return self._other_scorer
         what = "no row of the classes" if data.labels.ndim == 1 else "only one value of the labels"
         what = f"{what} {missing.tolist()}"
         return (
-            f"The scorer is {name}, and the validation rows have {what}. Set"
+            f"The scorer is {self._name}, and the validation rows have {what}. Set"
             " scoring='loss' or a larger validation_fraction, or give X_val and y_val with rows of"
             " all classes."
         )
+
+    @property
+    def _other_scorer(self) -> str:
+        return f"The scorer is {self._name}: choose another one, or set scoring='loss'."
+
+    @cached_property
+    def _name(self) -> str:
+        scoring = self.estimator_now().scoring
+        name = getattr(scoring, "__qualname__", type(scoring).__qualname__)
+        with suppress(Exception):  # A scorer of a partial function may have no repr.
+            name = repr(scoring) if name in ("str", "_Scorer") else name
+        return name
 
 
 def losses_of_rows(loss: Loss, raw: np.ndarray, y: torch.Tensor) -> torch.Tensor:
@@ -229,90 +248,3 @@ def raw_and_linked(loss: Loss) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return a function that stacks raw outputs on their values after the output activation."""
     apply_ = loss.link
     return lambda z: torch.cat([z, apply_(z.clone())])
-
-
-def with_classes(scorer: Scorer, estimator: Any, is_multilabel: bool) -> Scorer:
-    """Return a scorer whose metric is told the classes of a classifier, if it is of scikit-learn.
-
-    scikit-learn takes the classes from the labels of the rows that are scored, which may lack some,
-    and takes 1 for the positive label. A metric of probabilities is given `labels`, and one of two
-    classes `pos_label`, where the user has not set them: the positive class is the second. What
-    scikit-learn can compute keeps its value.
-    """
-    if not (hasattr(estimator, "classes_") and _response_methods(scorer)):
-        return scorer
-    classes, method = estimator.classes_, _used_method(scorer, estimator)
-    function, given = _metric_of(scorer)
-    parameters = parameters_of(function)
-    is_of_sklearn = _is_of_sklearn(scorer)
-    scorer, added = copy.copy(scorer), {}
-    if is_of_sklearn and method != "predict":
-        if is_multilabel or len(classes) > 2:
-            scorer._score = partial(_score_of_all_columns, scorer._score)
-        if not is_multilabel and "labels" in parameters:
-            added["labels"] = classes
-    if "pos_label" in parameters and not is_multilabel:
-        added |= _positive_label(scorer, classes, method)
-    scorer._kwargs = added | given
-    return scorer
-
-
-def _positive_label(scorer: Scorer, classes: np.ndarray, method: str | None) -> dict[str, Any]:
-    """Return the `pos_label` of a metric whose default is not one of the classes, as an option."""
-    function, given = _metric_of(scorer)
-    parameters = parameters_of(function)
-    default = parameters["pos_label"].default
-    # A function of the user whose default is None finds the class by itself.
-    if default in classes.tolist() or (default is None and not _is_of_sklearn(scorer)):
-        return {}
-    average = given.get("average", getattr(parameters.get("average"), "default", "binary"))
-    if method == "predict" and average != "binary":
-        return {"pos_label": None}  # It is not used, but scikit-learn would refuse its default.
-    return {"pos_label": classes[1]} if len(classes) == 2 else {}
-
-
-def _score_of_all_columns(score: Callable, caller: Any, *arguments: Any, **options: Any) -> Any:
-    """Score the responses as the estimator gives them.
-
-    scikit-learn would take the columns of two labels for those of two classes, and older versions
-    refuse the default `pos_label` also for more classes, where it is not used.
-    """
-
-    def response(estimator: Any, method: str, X: Any, pos_label: Any) -> np.ndarray:
-        return getattr(estimator, method)(X)
-
-    return score(response, *arguments, **options)
-
-
-def _metric_of(scorer: Scorer) -> tuple[Callable, dict[str, Any]]:
-    """Return the metric of a `make_scorer` object, and the arguments that the user has set."""
-    function, given = scorer._score_func, dict(scorer._kwargs)
-    while isinstance(function, partial):
-        given = function.keywords | given
-        function = function.func
-    return function, given
-
-
-def _is_of_sklearn(scorer: Scorer) -> bool:
-    """Return whether the metric of a scorer is a function of scikit-learn."""
-    if not _response_methods(scorer):
-        return False
-    module = getattr(_metric_of(scorer)[0], "__module__", None)
-    return str(module).partition(".")[0] == "sklearn"
-
-
-def _response_methods(scorer: Scorer) -> list[str]:
-    """Return the methods that a `make_scorer` object can score, and none for other callables."""
-    methods = getattr(scorer, "_response_method", ())
-    return [methods] if isinstance(methods, str) else list(methods)
-
-
-def _used_method(scorer: Scorer, estimator: Any) -> str | None:
-    """Return the method whose results a `make_scorer` object scores."""
-    return next((m for m in _response_methods(scorer) if hasattr(estimator, m)), None)
-
-
-def _takes_weights(scorer: Scorer) -> bool:
-    """Return whether a scorer, or the metric of a scikit-learn scorer, accepts `sample_weight`."""
-    parameters = parameters_of(getattr(scorer, "_score_func", scorer)).values()
-    return any(p.name == "sample_weight" or p.kind is p.VAR_KEYWORD for p in parameters)

@@ -137,6 +137,22 @@ def test_rows_are_exchanged_until_each_class_is_on_both_sides(counts, seed):
             np.testing.assert_array_equal(part, same)
 
 
+def test_rows_without_weight_are_not_those_that_a_class_is_exchanged_by():
+    y = np.repeat([0, 1, 2], [10, 6, 4])
+    weight = np.ones(20)
+    weight[[16, 17]] = 0  # of the last class
+    for seed in range(20):
+        order = np.random.RandomState(seed).permutation(20)
+        parts = order[4:].copy(), order[:4].copy()
+        share_classes(*parts, y, weight)
+        np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(20))
+        for part in parts:
+            assert set(y[part][weight[part] > 0]) == {0, 1, 2}
+    weight[16:] = 0  # Nothing can be done for a class without weight.
+    share_classes(*parts, y, weight)
+    assert {0, 1} <= set(y[parts[1]])
+
+
 def test_chunk_of_sparse_rows_is_bounded_by_its_values():
     X = scipy.sparse.random(4000, 1000, 0.05, format="csr", random_state=0)
     batches = Batches(

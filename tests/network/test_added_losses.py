@@ -575,3 +575,12 @@ def test_score_of_levels_that_are_not_finite_is_nan(levels):
     if len(levels) == 1:
         prediction = prediction[:, 0]
     assert np.isnan(pinball_score(np.arange(3.0), prediction, levels, None))
+
+
+def test_score_with_other_levels_than_those_of_the_fit_is_an_error():
+    X, y = TARGETS["two outputs"]
+    model = FeedForwardRegressor("quantile", quantile=[0.1, 0.5, 0.9], max_iter=2, random_state=0)
+    model.fit(X, y).set_params(quantile=[0.2, 0.5])
+    message = r"'quantile' parameter has 2 level\(s\), \[0.2, 0.5\], but .* predicts 3"
+    with pytest.raises(ValueError, match=message):
+        model.score(X, y)

@@ -33,6 +33,16 @@ def test_built_in_exception_that_a_message_does_not_make_becomes_a_runtime_error
     assert info.value.__cause__ is error
 
 
+def test_attributes_of_a_built_in_exception_are_kept():
+    with pytest.raises(FileNotFoundError) as info, blamed_on("The 'x' parameter"):
+        open("/no/such/file")
+    assert (info.value.errno, info.value.filename) == (2, "/no/such/file")
+    assert "The 'x' parameter raised FileNotFoundError: [Errno 2]" in str(info.value)
+    with pytest.raises(AttributeError) as info, blamed_on("The 'x' parameter"):
+        "text".no_such_name  # noqa: B018
+    assert (info.value.name, info.value.obj) == ("no_such_name", "text")
+
+
 def test_other_exception_passes_with_a_note():
     error = Own(1, "broken")
     with pytest.raises(Own) as info, blamed_on("The 'x' parameter"):
