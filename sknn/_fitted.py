@@ -244,7 +244,7 @@ class FittedNetwork(BaseEstimator):
         """
         network = self._network(self._layer_units())
         self._check_weights(network.layer_units)
-        if self.module_state_ or not network.has_closed_form:
+        if self.module_state_ or not network.is_plain:
             from sknn._exports._standalone_module import check_module_state
 
             check_module_state(self.module_state_, network)

@@ -99,6 +99,7 @@ FEATURES = {
     "adamw": Feature({"solver": "adamw"}),
     "torch.optim.Adam": Feature({"solver": torch.optim.Adam}),
     **{name: Feature({"activation": name}) for name in ADDED_ACTIVATIONS},
+    "modules of your own": Feature({"activation": torch.nn.PReLU}),
     "layer normalization": Feature({"normalization": "layer"}),
     "batch normalization": Feature({"normalization": "batch"}),
     "X_val": Feature(arguments=validation_rows),

@@ -2,7 +2,7 @@
 
 The function works in place on the raw outputs of a linear layer. The derivative multiplies `delta`
 in place and is computed from the *output* of the activation, so that its input need not be kept. If
-that is impossible (`from_input`), it is computed from a copy of the input.
+that is impossible, it is computed from the input, and the function writes to another tensor.
 """
 
 from __future__ import annotations
@@ -35,15 +35,21 @@ class Activation(NamedTuple):
     initial : str
         The rule by which the parameters of the layer before are drawn: a key of
         `sknn._network._module.INITIAL`.
-    from_input : bool
-        Whether `backward_` takes the input of the activation instead of its output.
+    apply : callable or None
+        `(z, out)`: writes the function of `z` to `out`, for an activation whose derivative needs
+        the input.
     """
 
     apply_: InPlace
     backward_: InPlaceBackward
     module: type[nn.Module]
     initial: str = "glorot"
-    from_input: bool = False
+    apply: Callable[[torch.Tensor, torch.Tensor], object] | None = None
+
+    @property
+    def from_input(self) -> bool:
+        """Whether the derivative is computed from the input."""
+        return self.apply is not None
 
 
 def _nothing(_: torch.Tensor, __: torch.Tensor | None = None) -> None:
@@ -88,8 +94,10 @@ ACTIVATIONS: dict[str, Activation] = {
     "leaky_relu": Activation(_leaky_relu_, _compat.leaky_relu_backward_, nn.LeakyReLU, "he"),
     "elu": Activation(_elu_, _compat.elu_backward_, nn.ELU, "he"),
     "selu": Activation(_selu_, _compat.selu_backward_, nn.SELU, "lecun"),
-    "gelu": Activation(_gelu_, _compat.gelu_backward_, nn.GELU, "he", True),
-    "silu": Activation(_silu_, _compat.silu_backward_, nn.SiLU, "he", True),
-    "mish": Activation(_mish_, _compat.mish_backward_, nn.Mish, "he", True),
-    "softplus": Activation(_softplus_, _compat.softplus_backward_, nn.Softplus, "lecun", True),
+    "gelu": Activation(_gelu_, _compat.gelu_backward_, nn.GELU, "he", _compat.gelu),
+    "silu": Activation(_silu_, _compat.silu_backward_, nn.SiLU, "he", _compat.silu),
+    "mish": Activation(_mish_, _compat.mish_backward_, nn.Mish, "he", _compat.mish),
+    "softplus": Activation(
+        _softplus_, _compat.softplus_backward_, nn.Softplus, "lecun", _compat.softplus
+    ),
 }

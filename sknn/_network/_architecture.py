@@ -38,8 +38,8 @@ class Network(NamedTuple):
         return self.dropout[i] if self.dropout else 0.0
 
     @property
-    def has_closed_form(self) -> bool:
-        """Whether every layer is differentiated without autograd."""
+    def is_plain(self) -> bool:
+        """Whether there is nothing but linear layers, activations given by name, and dropout."""
         return self.normalization is None and all(isinstance(a, str) for a in self.activations)
 
     @property

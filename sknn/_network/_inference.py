@@ -188,7 +188,7 @@ def forward_of(
     ValueError
         If `modules` holds arrays of modules that `network` does not have, or the reverse.
     """
-    if network.has_closed_form and not modules:
+    if network.is_plain and not modules:
         return Layers(weights, biases, network.activations)
     between = modules_between(network)
     module = FeedForwardModule(weights, biases, network, between)

@@ -106,9 +106,9 @@ class Loss(NamedTuple):
     ----------
     output_activation : str
         A key of `OUTPUT_ACTIVATIONS`.
-    backward_ : callable or None
+    backward_ : callable
         `(p, y, terms, constants)`: turns `p` into `delta = d loss / d z` in place and fills
-        `terms` with values that `finish_` completes. None means that autograd is needed.
+        `terms` with values that `finish_` completes.
     terms : callable
         `(z, y) -> terms`, differentiable. It is the reference for `backward_`, and the loss that
         `AutogradStep` differentiates.
@@ -130,7 +130,7 @@ class Loss(NamedTuple):
     """
 
     output_activation: str
-    backward_: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Constants], None] | None
+    backward_: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Constants], None]
     terms: Function
     finish_: Callable[[torch.Tensor], object] = _identity_
     scale: float = 1.0
@@ -226,7 +226,7 @@ def regression_loss(
     (n_rows, n_outputs).
     """
     if callable(loss):
-        return Loss("identity", None, _CustomTerms(loss), has_one_term=True)
+        return _of_the_user("identity", _CustomTerms(loss))
     if loss == "huber":
         return Loss(
             "identity",
@@ -256,7 +256,7 @@ def classification_loss(
     if callable(loss):
         plain = CLASSIFICATION_LOSSES[is_multiclass, False, False]
         terms = _CustomTerms(loss, label_smoothing, is_multiclass)
-        return Loss(plain.output_activation, None, terms, has_one_term=True)
+        return _of_the_user(plain.output_activation, terms)
     is_smoothed, is_focal = label_smoothing > 0, loss == "focal" and focal_gamma > 0
     kind = (is_multiclass, is_smoothed, is_focal)
     found = CLASSIFICATION_LOSSES[kind]
@@ -271,6 +271,12 @@ def classification_loss(
         found = found._replace(finish_=partial(found.finish_, **options))
     return found._replace(
         backward_=partial(found.backward_, **options), terms=partial(found.terms, **options)
+    )
+
+
+def _of_the_user(output_activation: str, terms: _CustomTerms) -> Loss:
+    return Loss(
+        output_activation, terms.backward_, terms, has_one_term=True, in_training_=_identity_
     )
 
 
@@ -306,6 +312,18 @@ class _CustomTerms:
                 " it from the raw outputs by operations of torch, without detach() or NumPy."
             )
         return values.unsqueeze(0)
+
+    def backward_(
+        self, p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants
+    ) -> None:
+        """Turn raw outputs into the derivative by them, by autograd across the loss alone."""
+        with torch.enable_grad():
+            z = p.detach().clone().requires_grad_()
+            values = self(z, y)
+            with blamed_on("Code of the 'loss' parameter"):
+                values.sum().backward()
+        terms.copy_(values.detach())
+        p.copy_(z.grad)
 
 
 class Criterion(nn.Module):

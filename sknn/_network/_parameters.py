@@ -95,6 +95,8 @@ class FlatParameters:
         Biases of each layer, and their gradients.
     extras : list of torch.nn.Parameter
         Parameters of `modules`.
+    extra_gradient : torch.Tensor
+        The part of the gradient that belongs to `extras`.
     buffers : list of torch.Tensor
         Buffers of `modules`.
     """
@@ -128,6 +130,7 @@ class FlatParameters:
         self.vector.grad = self.gradient
         self.penalized = self.storage[0, :n_weights]
         self.penalized_gradient = self.gradient[:n_weights]
+        self.extra_gradient = self.gradient[n_weights + sum(self.layer_units[1:]) :]
         self.weights, self.biases, extras = self.views(self.storage[0])
         self.weight_gradients, self.bias_gradients, extra_gradients = self.views(self.gradient)
         for parameter, view, gradient in zip(self.extras, extras, extra_gradients, strict=True):

@@ -1,9 +1,9 @@
 """A step turns one batch into a loss and a gradient.
 
-`ClosedFormStep` is the hot path: the textbook's back-propagation, written into buffers that are
-made once. `AutogradStep` differentiates anything that torch can differentiate, and is the reference
-that the closed form is tested against. Both fill the gradient of a `FlatParameters` and a `Slot`
-with the parts of the loss.
+`ClosedFormStep` is the hot path: the textbook's back-propagation, a list of operations on buffers
+that are made once. `AutogradStep` differentiates anything that torch can differentiate. It is the
+reference that the operations are tested against, and trains modules in mixed precision. Both fill
+the gradient of a `FlatParameters` and a `Slot` with the parts of the loss.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ import torch
 from torch import nn
 
 from sknn._data._batches import Batch
-from sknn._network._activations import ACTIVATIONS
 from sknn._network._architecture import Network
 from sknn._network._dropout import Masks
 from sknn._network._losses import Constants, Loss
 from sknn._network._matrix_products import OPERANDS, Operand, TorchProducts
+from sknn._network._module import FeedForwardModule
+from sknn._network._operations import Buffers, Operation, bias, hidden_layer, product
 from sknn._platform._user_code import blamed_on
 
 
@@ -44,55 +45,6 @@ class Slot(NamedTuple):
     terms: torch.Tensor
     norm: Operand
     factors: torch.Tensor
-
-
-class _HiddenLayer:
-    """The activation and dropout of one hidden layer, for batches of one size.
-
-    Attributes
-    ----------
-    forward_ : callable
-        `(z)`: applies the activation in place, and then dropout, whose result is `passed_on`.
-    backward_ : callable
-        `(delta, a)`: turns the derivative by `passed_on` into the derivative by z, in place.
-    passed_on : torch.Tensor of shape (n_units, n_rows)
-        The input of the next layer: the activation, or the result of dropout.
-    """
-
-    def __init__(
-        self,
-        output: torch.Tensor,
-        activation: str,
-        rate: float,
-        masks: Masks | None,
-        new: Callable[[int], torch.Tensor],
-    ) -> None:
-        self._activation = ACTIVATIONS[activation]
-        self._drops = masks is not None and rate > 0
-        self._input = new(len(output)) if self._activation.from_input else None
-        if self._drops:
-            self._factors = new(len(output))
-            self._fill = masks.filler(self._factors, rate)
-        self.passed_on = new(len(output)) if self._drops else output
-        if self._drops or self._activation.from_input:
-            self.forward_: Callable[[torch.Tensor], object] = self._forward_
-            self.backward_: Callable[[torch.Tensor, torch.Tensor], object] = self._backward_
-        else:
-            self.forward_ = self._activation.apply_
-            self.backward_ = self._activation.backward_
-
-    def _forward_(self, z: torch.Tensor) -> None:
-        if self._input is not None:
-            self._input.copy_(z)
-        self._activation.apply_(z)
-        if self._drops:
-            self._fill()
-            torch.mul(z, self._factors, out=self.passed_on)
-
-    def _backward_(self, delta: torch.Tensor, a: torch.Tensor) -> None:
-        if self._drops:
-            delta.mul_(self._factors)
-        self._activation.backward_(delta, a if self._input is None else self._input)
 
 
 class _Memory:
@@ -135,71 +87,58 @@ class _Memory:
 
 
 class _Workspace:
-    """Feature-major buffers for batches of one size. Each column belongs to one row of the data.
+    """The operations and feature-major buffers for batches of one size.
 
-    `outputs[i]` is the output of layer i, and `deltas[i]` is the derivative of the loss by the
-    input of its activation; the last delta overwrites the last output. `forward` and `backward`
-    list the tensors and operands that the operations of each layer read and write, so that a step
-    looks nothing up. `last` is the tensor from which the loss is computed: the last output, or its
-    copy in the dtype of the parameters. `rows` and `row_factors` hold the result of dropout on
-    dense rows, and its factors.
+    Each column of a buffer belongs to one row of the data. `forward` and `backward` list the calls
+    of all operations, but not the product of the first layer, which reads the rows. `first_output`
+    and `first_delta` are that product and the derivative by it. `last` is the tensor from which the
+    loss is computed, and which it overwrites with the last delta: the last output, or its copy in
+    the dtype of the parameters. `rows` and `row_factors` hold the result of dropout on dense rows,
+    and its factors.
     """
 
-    def __init__(
-        self,
-        products: TorchProducts,
-        network: Network,
-        masks: Masks | None,
-        n_rows: int,
-        memory: _Memory,
-    ) -> None:
-        parameters, operand = products.parameters, products.operand
-        units = network.layer_units[1:]
-        new = memory.allocator(n_rows)
+    def __init__(self, step: ClosedFormStep, n_rows: int) -> None:
+        products, units = step.products, step.network.layer_units[1:]
+        new = step.memory.allocator(n_rows)
         outputs = [new(n) for n in units]
         deltas = [*(new(n) for n in units[:-1]), outputs[-1]]
-        hidden = [
-            _HiddenLayer(outputs[i], activation, network.dropout_after(i), masks, new)
-            for i, activation in enumerate(network.activations)
+        buffers = Buffers(products, new, n_rows)
+        self.first_output, self.first_delta = outputs[0], deltas[0]
+        self.first_output_operand = buffers.operand(outputs[0])
+        self.first_delta_operand = buffers.operand(deltas[0])
+        raw = outputs[-1]
+        self.last = products.parameters.storage.new_empty(raw.shape)
+        if self.last.dtype == raw.dtype:
+            self.last = raw
+        layers: list[Operation] = []
+        a = outputs[0]
+        for i, (z, delta) in enumerate(zip(outputs[:-1], deltas[:-1], strict=True)):
+            if i:
+                layers.append(product(buffers, i, a, z, delta, deltas[i - 1]))
+            layers += hidden_layer(
+                buffers, step.network, i, z, delta, masks=step.masks, module=step.module
+            )
+            a = layers[-1].output
+        if len(units) > 1:
+            layers.append(product(buffers, len(units) - 1, a, raw, raw, deltas[-2]))
+        output = bias(buffers, len(units) - 1, self.last, raw)
+        is_copied = self.last is not raw
+        self.forward = [
+            *(operation.forward for operation in layers),
+            *([partial(self.last.copy_, raw)] if is_copied else []),
+            output.forward,
+            partial(step.apply_output_, self.last),
         ]
-        self.raw = outputs[-1]
-        self.last = parameters.storage.new_empty(self.raw.shape)
-        if self.last.dtype == self.raw.dtype:
-            self.last = self.raw
+        self.backward = [
+            *([partial(raw.copy_, self.last)] if is_copied else []),
+            output.backward,
+            *(operation.backward for operation in reversed(layers)),
+        ]
         ones = torch.ones_like(self.last[:1])
         self.constants = Constants(ones, -ones, torch.empty_like(self.last))
         self.equal_shares = ones[0] / n_rows
-        self.ones = operand(torch.ones_like(self.raw[0]))
-        self.first_output, self.first_output_operand = outputs[0], operand(outputs[0])
-        self.first_delta, self.first_delta_operand = deltas[0], operand(deltas[0])
-        self.last_bias = parameters.biases[-1].unsqueeze(1)
         self.rows: torch.Tensor | None = None
         self.row_factors: torch.Tensor | None = None
-        self.forward = [
-            (
-                outputs[i - 1],
-                products.biases[i - 1].unsqueeze(1),
-                hidden[i - 1].forward_,
-                operand(hidden[i - 1].passed_on),
-                products.weights[i],
-                operand(outputs[i]),
-            )
-            for i in range(1, len(units))
-        ]
-        self.backward = [
-            (
-                operand(deltas[i]),
-                products.bias_gradients[i],
-                products.weight_gradients[i],
-                products.weights[i].T,
-                hidden[i - 1].backward_,
-                outputs[i - 1],
-                operand(hidden[i - 1].passed_on).T,
-                deltas[i - 1],
-                operand(deltas[i - 1]),
-            )
-            for i in range(len(units) - 1, 0, -1)
-        ]
 
 
 class ClosedFormStep:
@@ -219,7 +158,7 @@ class ClosedFormStep:
     products : TorchProducts
         The products of matrices, which also hold the parameters.
     network : Network
-        The architecture, without normalization and with activations that are given by name.
+        The architecture.
     loss : Loss
         A loss with a `backward_`.
     alpha : float
@@ -228,9 +167,9 @@ class ClosedFormStep:
         Generator of dropout's factors. None means no dropout.
     n_most : int, default=0
         Number of rows in the largest batch. By default it is that of the first batch.
+    module : FeedForwardModule, default=None
+        The module that holds normalization and the modules of the user, if the network has any.
     """
-
-    grad_mode = torch.inference_mode
 
     def __init__(
         self,
@@ -240,28 +179,36 @@ class ClosedFormStep:
         alpha: float,
         masks: Masks | None = None,
         n_most: int = 0,
+        module: FeedForwardModule | None = None,
     ) -> None:
         self.products = products
+        self.module = module
         self.parameters = products.parameters
-        self._memory = _Memory(n_most, self.parameters.storage, products.dtype)
+        self.memory = _Memory(n_most, self.parameters.storage, products.dtype)
         self.network = network
         self.loss = loss
         self.alpha = alpha
         self.masks = masks
         self.finish_ = loss.finish_
-        self._multiply, self._sum_rows = products.multiply, products.sum_rows
-        self._apply_output_ = loss.in_training_ or loss.link
+        self._multiply = products.multiply
+        self.apply_output_ = loss.in_training_ or loss.link
         self._penalized = products.operand(self.parameters.penalized)
         self._drops_inputs = masks is not None and network.input_dropout > 0
         self._workspaces: dict[int, _Workspace] = {}
+        # Autograd across code of the user cannot save tensors of the inference mode, and adds to
+        # the gradients that are there.
+        self._has_own = network.has_modules_of_the_user
+        needs_autograd = self._has_own or loss.is_of_the_user
+        self.grad_mode = torch.no_grad if needs_autograd else torch.inference_mode
 
     def __call__(self, batch: Batch, slot: Slot) -> None:
         """Fill the gradient, and the slot with the parts of the loss."""
         work = self._workspaces.get(batch.n_rows)
         if work is None:
-            work = _Workspace(self.products, self.network, self.masks, batch.n_rows, self._memory)
-            self._workspaces[batch.n_rows] = work
+            work = self._workspaces[batch.n_rows] = _Workspace(self, batch.n_rows)
         parameters, products = self.parameters, self.products
+        if self._has_own:
+            parameters.extra_gradient.zero_()
         X = self._drop_inputs(batch.X, work) if self._drops_inputs else batch.X
         products.refresh()
         self._forward(X, work)
@@ -295,37 +242,20 @@ class ClosedFormStep:
         return work.rows_operand
 
     def _forward(self, X: Operand | scipy.sparse.csr_matrix, work: _Workspace) -> None:
-        multiply = self._multiply
         if isinstance(X, OPERANDS):
-            multiply(self.products.weights[0], X.T, out=work.first_output_operand)
+            self._multiply(self.products.weights[0], X.T, out=work.first_output_operand)
         else:
             product = X @ self.parameters.weights[0].numpy().T
             work.first_output.copy_(torch.from_numpy(product).t())
-        for previous, bias, forward_, passed_on, weight, output_operand in work.forward:
-            previous.add_(bias)
-            forward_(previous)
-            multiply(weight, passed_on, out=output_operand)
-        if work.last is not work.raw:
-            work.last.copy_(work.raw)
-        work.last.add_(work.last_bias)
-        self._apply_output_(work.last)
+        for call in work.forward:
+            call()
 
     def _backward(self, X: Operand | scipy.sparse.csr_matrix, work: _Workspace) -> None:
-        multiply, sum_rows = self._multiply, self._sum_rows
-        products, ones = self.products, work.ones
-        if work.last is not work.raw:
-            work.raw.copy_(work.last)
-        for (
-            delta, bias_gradient, gradient, weight_t, backward_,
-            previous, passed_on_t, previous_delta, previous_delta_operand,
-        ) in work.backward:  # fmt: skip
-            sum_rows(delta, ones, out=bias_gradient)
-            multiply(delta, passed_on_t, out=gradient)
-            multiply(weight_t, delta, out=previous_delta_operand)
-            backward_(previous_delta, previous)
-        sum_rows(work.first_delta_operand, ones, out=products.bias_gradients[0])
+        products = self.products
+        for call in work.backward:
+            call()
         if isinstance(X, OPERANDS):
-            multiply(work.first_delta_operand, X, out=products.weight_gradients[0])
+            self._multiply(work.first_delta_operand, X, out=products.weight_gradients[0])
         else:
             delta_t = work.first_delta.to(self.parameters.storage.dtype).numpy().T
             product = X.T @ np.ascontiguousarray(delta_t)

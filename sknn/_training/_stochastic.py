@@ -216,7 +216,7 @@ def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
         scheduler = EpochScheduler(settings.learning_rate, solver.optimizer, scheduler_state)
     if problem.validation is not None:
         forward = Modules(run.module, problem.network.layer_units)
-        if problem.network.has_closed_form:
+        if problem.network.is_plain:
             weights, biases = step.parameters.weights, step.parameters.biases
             forward = Layers(weights, biases, problem.network.activations)
         validate = Validation(problem, forward, estimator_now, settings.early_stopping)

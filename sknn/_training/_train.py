@@ -224,8 +224,9 @@ def _step_and_meter(
     if settings.solver == "lbfgs" and rows_of_a_piece(problem) < n_most:
         is_summed, n_most = True, rows_of_a_piece(problem)
     own_alpha = 0.0 if is_summed else alpha  # the penalty is added to the sum
-    if network.has_closed_form and loss.backward_ is not None:
-        step = ClosedFormStep(products, network, loss, own_alpha, masks, n_most)
+    # In mixed precision, autocast decides where modules compute in float32.
+    if network.is_plain or not settings.is_mixed:
+        step = ClosedFormStep(products, network, loss, own_alpha, masks, n_most, module)
     else:
         step = AutogradStep(products, module, loss, own_alpha)
     if not is_summed:

@@ -467,7 +467,7 @@ def test_callable_of_a_classifier_gets_one_hot_targets_as_they_are_smoothed(
     loss = classification(recorded, kind, smoothing)
     suffix = " smooth" if smoothing else ""
     named = CASES[f"{kind} log_loss{suffix}"]
-    assert loss.backward_ is None
+    assert loss.is_of_the_user
     assert loss.output_activation == named.output_activation
     terms = loss.terms(z, y)
     ((raw, target),) = seen
