@@ -273,7 +273,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
 
     def _advice_on_codes(self):
         """Return what to do if the classes are codes that an ensemble may have made of y."""
-        if not np.array_equal(self.classes_, np.arange(len(self.classes_))):
+        if self.classes_.tolist() != list(range(len(self.classes_))):
             return ""
         advice = (
             " Does an ensemble fit this network? VotingClassifier, StackingClassifier and"

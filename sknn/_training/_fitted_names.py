@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import reprlib
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -182,7 +183,9 @@ def _set_layers(estimator: BaseEstimator) -> tuple[int, ...]:
         )
     given = (estimator.coefs_, estimator.intercepts_)
     try:
-        coefs, intercepts = ([np.asarray(array) for array in arrays] for arrays in given)
+        with warnings.catch_warnings():  # NumPy 1.23 warns of rows of different lengths
+            warnings.simplefilter("ignore")
+            coefs, intercepts = ([np.asarray(array) for array in arrays] for arrays in given)
         is_sound = len(coefs) == len(intercepts) > 0
         is_sound = is_sound and all(c.ndim == 2 and len(c) for c in coefs)
         is_sound = is_sound and all(i.ndim == 1 for i in intercepts)
