@@ -323,10 +323,6 @@ _gelu_kernel = _kernel("gelu_backward", "grad_input")
 _silu_kernel = _kernel("silu_backward", "grad_input")
 _mish_kernel = _kernel("mish_backward", "default")
 _softplus_kernel = _kernel("softplus_backward", "grad_input")
-_gelu_forward = _kernel("gelu", "out")
-_silu_forward = _kernel("silu", "out")
-_mish_forward = _kernel("mish", "out")
-_softplus_forward = _kernel("softplus", "out")
 
 
 def relu_backward_(delta: torch.Tensor, output: torch.Tensor) -> None:
@@ -409,36 +405,23 @@ def softplus_backward_(delta: torch.Tensor, z: torch.Tensor) -> None:
         _softplus_kernel(delta, z, 1, _SOFTPLUS_LINEAR_FROM, grad_input=delta)
 
 
-def gelu(z: torch.Tensor, out: torch.Tensor) -> None:
-    """Write the exact gelu of `z` to `out`."""
-    if _gelu_forward is None:
-        out.copy_(torch.nn.functional.gelu(z))
-    else:
-        _gelu_forward(z, out=out)
+def _writer(
+    name: str, function: Callable, *options: float
+) -> Callable[[torch.Tensor, torch.Tensor], None]:
+    """Return a function of `(z, out)` that writes an activation of `z` to `out`.
+
+    `function` computes the same for versions of torch that lack the operator.
+    """
+    kernel = _kernel(name, "out")
+    if kernel is None:
+        return lambda z, out: out.copy_(function(z))
+    return lambda z, out: kernel(z, *options, out=out)
 
 
-def silu(z: torch.Tensor, out: torch.Tensor) -> None:
-    """Write silu of `z` to `out`."""
-    if _silu_forward is None:
-        out.copy_(torch.nn.functional.silu(z))
-    else:
-        _silu_forward(z, out=out)
-
-
-def mish(z: torch.Tensor, out: torch.Tensor) -> None:
-    """Write mish of `z` to `out`."""
-    if _mish_forward is None:
-        out.copy_(torch.nn.functional.mish(z))
-    else:
-        _mish_forward(z, out=out)
-
-
-def softplus(z: torch.Tensor, out: torch.Tensor) -> None:
-    """Write softplus of `z` to `out`."""
-    if _softplus_forward is None:
-        out.copy_(torch.nn.functional.softplus(z))
-    else:
-        _softplus_forward(z, 1, _SOFTPLUS_LINEAR_FROM, out=out)
+gelu = _writer("gelu", torch.nn.functional.gelu)
+silu = _writer("silu", torch.nn.functional.silu)
+mish = _writer("mish", torch.nn.functional.mish)
+softplus = _writer("softplus", torch.nn.functional.softplus, 1, _SOFTPLUS_LINEAR_FROM)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from sknn._network._architecture import Network
 from sknn._network._losses import regression_loss
 from sknn._network._matrix_products import NumPyProducts, TorchProducts
 from sknn._network._module import FeedForwardModule, initial_parameters, modules_between
+from sknn._network._operations import Buffers, mish
 from sknn._network._parameters import FlatParameters
 from sknn._network._steps import AutogradStep, ClosedFormStep
 from sknn._training import _train
@@ -183,3 +184,24 @@ def test_loss_of_the_user_equals_autograd_of_the_whole(key, n_rows, products, mo
         expected_value, expected = evaluate(reference[1:3])
         assert value == pytest.approx(expected_value, rel=1e-10)
         torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_mish_and_its_derivative_are_torchs_near_zero_and_far_from_it(dtype):
+    z = torch.cat([torch.linspace(-900, 900, 2001), torch.linspace(-4, 25, 2001)]).to(dtype)[None]
+    x = z.double().clone().requires_grad_()
+    expected = nn.functional.mish(x)
+    (derivative,) = torch.autograd.grad(expected.sum(), x)
+    parameters = FlatParameters((1, 1), dtype=dtype)
+    buffers = Buffers(
+        NumPyProducts(parameters), lambda n: torch.empty(n, z.shape[1], dtype=dtype), z.shape[1]
+    )
+    delta = torch.ones_like(z)
+    operation = mish(buffers, z, delta)
+    operation.forward()
+    operation.backward()
+    unit, tiny = torch.finfo(dtype).eps, torch.finfo(dtype).tiny
+    torch.testing.assert_close(
+        operation.output.double(), expected.detach(), rtol=6 * unit, atol=tiny
+    )
+    torch.testing.assert_close(delta.double(), derivative, rtol=0, atol=100 * unit)

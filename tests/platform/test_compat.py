@@ -68,6 +68,15 @@ def test_every_derivative_has_a_fallback_that_is_tested():
     assert set(KERNELS) == set(ACTIVATIONS) - {"identity"}
 
 
+@pytest.mark.parametrize("name", ["gelu", "silu", "mish", "softplus"])
+def test_activation_is_written_without_the_operator_of_torch_too(name, monkeypatch):
+    z, out, expected = torch.linspace(-30, 30, 61), torch.empty(61), torch.empty(61)
+    getattr(_compat, name)(z, expected)
+    monkeypatch.setattr(_compat, "_kernel", lambda name, overload: None)
+    _compat._writer(name, getattr(torch.nn.functional, name))(z, out)
+    torch.testing.assert_close(out, expected, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("beta_1", [0.9, 0.0])
 def test_fused_adam_equals_public_fallback(beta_1, monkeypatch):
     assert _compat.has_adam_kernel("cpu")
