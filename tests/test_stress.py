@@ -374,6 +374,17 @@ def test_validation_loss_that_is_infinite_in_every_epoch_is_an_error(scoring):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("scoring", [None, "loss"])
+def test_validation_loss_that_is_infinite_is_no_error_where_it_is_only_recorded(scoring):
+    rows, y = X.astype(np.float32), X[:, 0].astype(np.float32)
+    model = FeedForwardRegressor(hidden_layer_sizes=(3,), max_iter=5, random_state=0)
+    plain = model.fit(rows, y).predict(rows)
+    model.set_params(scoring=scoring).fit(rows, y, X_val=rows, y_val=np.full(len(y), 3e38, "f4"))
+    assert np.isinf(model.validation_loss_curve_).all()
+    assert_array_equal(model.predict(rows), plain)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_lbfgs_that_leaves_the_weights_but_has_no_loss_is_an_error():
     clf = FeedForwardClassifier(hidden_layer_sizes=(), solver="lbfgs", max_iter=1, random_state=0)
     with pytest.raises(ValueError, match=r"Solver produced a non-finite training loss"):

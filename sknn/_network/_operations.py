@@ -1,4 +1,4 @@
-"""The operations of a network in training: a form forward, and a form backward, each written once.
+"""The operations of a network in training, each with a form forward and a form backward.
 
 An operation works on feature-major buffers that are made once, of shape (n_units, n_rows). It is
 two functions without arguments: `forward`, from the input buffer to the output buffer, and
@@ -7,9 +7,9 @@ gradients of the operation's parameters. All tensors, views and operands are bou
 functions are made, so that a step looks nothing up. Names that end in an underscore are the
 operands of tensors: the same memory, as the products take it.
 
-To add an operation, write a function that returns an `Operation`, call it where `Workspace` makes
-those of a layer, and add its module to `sknn._network._module`, which predicts and is the reference
-that tests compare the gradient with. `layer_normalization` is a good example.
+To add an operation, write a function that returns an `Operation`, call it in `hidden_layer`, and
+add its module to `sknn._network._module`, which predicts and is the reference that tests compare
+the gradient with. `layer_normalization` is a good example.
 """
 
 from __future__ import annotations

@@ -128,13 +128,17 @@ def check_finite(trained: Model, problem: Problem, settings: Settings) -> None:
     arrays = (*trained.coefs, *trained.intercepts, *trained.modules.values())
     if not all(np.isfinite(a).all() for a in arrays):
         what = "Solver produced non-finite parameter weights."
-    elif not _may_overflow(problem, trained):
+    elif not _may_overflow(problem, trained) and not _has_only_worst_scores(
+        problem, trained, settings
+    ):
         return
     elif not _all_finite(problem, trained, raw_and_linked(problem.loss)):
         what = "Solver produced parameter weights with which the outputs are non-finite."
     elif not np.isfinite(trained.loss) and not _has_other_weights(problem, trained, settings):
         what = f"Solver produced a non-finite training loss ({trained.loss})."
-    elif _scores_nothing(trained) and not _has_finite_loss(problem, trained, problem.validation):
+    elif _has_only_worst_scores(problem, trained, settings) and not _has_finite_loss(
+        problem, trained, problem.validation
+    ):
         what = "Solver produced a non-finite validation loss in every epoch."
     else:
         return
@@ -152,9 +156,10 @@ def _has_other_weights(problem: Problem, trained: Model, settings: Settings) -> 
     return has_others and _has_finite_loss(problem, trained)
 
 
-def _scores_nothing(trained: Model) -> bool:
-    """Return whether no validation score has been better than the worst that there can be."""
-    return trained.progress.best_validation_score == -np.inf
+def _has_only_worst_scores(problem: Problem, trained: Model, settings: Settings) -> bool:
+    """Return whether early stopping has watched scores that are all the worst there can be."""
+    is_watched = settings.early_stopping and problem.validation is not None
+    return is_watched and trained.progress.best_validation_score == -np.inf
 
 
 def _may_overflow(problem: Problem, trained: Model) -> bool:
@@ -171,7 +176,6 @@ def _may_overflow(problem: Problem, trained: Model) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         gain = np.prod([len(c) * float(m) for c, m in zip(trained.coefs, largest, strict=True)])
     is_moderate = gain <= np.sqrt(np.finfo(problem.dtype).max) and np.isfinite(trained.loss)
-    is_moderate = is_moderate and not _scores_nothing(trained)
     return not is_moderate or problem.loss.output_activation == "exp"
 
 
