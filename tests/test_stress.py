@@ -385,8 +385,10 @@ def test_validation_loss_that_is_infinite_is_no_error_where_it_is_only_recorded(
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_lbfgs_that_leaves_the_weights_but_has_no_loss_is_an_error():
+@pytest.mark.parametrize("early_stopping", [False, True])  # L-BFGS does not read it
+def test_lbfgs_that_leaves_the_weights_but_has_no_loss_is_an_error(early_stopping):
     clf = FeedForwardClassifier(hidden_layer_sizes=(), solver="lbfgs", max_iter=1, random_state=0)
+    clf.set_params(early_stopping=early_stopping)
     with pytest.raises(ValueError, match=r"Solver produced a non-finite training loss"):
         clf.set_params(alpha=1e160).fit(X, LABELS["binary"])
 

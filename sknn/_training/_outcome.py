@@ -152,14 +152,19 @@ def check_finite(trained: Model, problem: Problem, settings: Settings) -> None:
 def _has_other_weights(problem: Problem, trained: Model, settings: Settings) -> bool:
     """Return whether the weights are not those of the last epoch, and have a finite loss."""
     is_unchanged = trained.is_interrupted and trained.n_iter == 0
-    has_others = settings.early_stopping or is_unchanged
+    has_others = _stops_early(problem, settings) or is_unchanged
     return has_others and _has_finite_loss(problem, trained)
+
+
+def _stops_early(problem: Problem, settings: Settings) -> bool:
+    """Return whether scores of validation rows decide on the weights, as never with L-BFGS."""
+    return settings.early_stopping and problem.validation is not None
 
 
 def _has_only_worst_scores(problem: Problem, trained: Model, settings: Settings) -> bool:
     """Return whether early stopping has watched scores that are all the worst there can be."""
-    is_watched = settings.early_stopping and problem.validation is not None
-    return is_watched and trained.progress.best_validation_score == -np.inf
+    is_worst = trained.progress.best_validation_score == -np.inf
+    return is_worst and _stops_early(problem, settings)
 
 
 def _may_overflow(problem: Problem, trained: Model) -> bool:
