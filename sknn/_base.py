@@ -143,6 +143,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         ],
         "checkpoint_dir": [str, os.PathLike, None],
         "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
+        "n_members": [Interval(Integral, 1, None, closed="left")],
     }
 
     @abstractmethod
@@ -285,7 +286,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         if first_pass:
             start = new_model(self, problem.network, random_state, rows.dtype)
         else:
-            self._check_weights(problem.network.layer_units)
+            self._check_weights(problem.network)
             start = model_of_attributes(self)
         if validation[0] is not None:
             problem = self._with_own_validation(problem, validation)
@@ -377,7 +378,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         hidden_units = _parameter_checks.hidden_units(self.hidden_layer_sizes)
         scorer = self.scoring
         sample_weight = self._finalize_sample_weight(rows, shards, incremental)
-        network = self._network((rows.X.shape[1], *hidden_units, self._n_outputs(encoded)))
+        units = (rows.X.shape[1], *hidden_units, self._n_outputs(encoded))
+        network = self._network(units, self.n_members)
         if scorer is not None and scorer != "loss":
             scorer = check_scoring(self, scorer)
 

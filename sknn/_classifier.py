@@ -135,6 +135,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         process_group=None,
         checkpoint_dir=None,
         checkpoint_every=10,
+        n_members=1,
         loss="log_loss",
         focal_gamma=2.0,
         label_smoothing=0.0,
@@ -175,6 +176,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         self.process_group = process_group
         self.checkpoint_dir = checkpoint_dir
         self.checkpoint_every = checkpoint_every
+        self.n_members = n_members
         self.loss = loss
         self.focal_gamma = focal_gamma
         self.label_smoothing = label_smoothing

@@ -139,6 +139,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         process_group=None,
         checkpoint_dir=None,
         checkpoint_every=10,
+        n_members=1,
         huber_delta=1.0,
         quantile=0.5,
     ):
@@ -178,6 +179,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         self.process_group = process_group
         self.checkpoint_dir = checkpoint_dir
         self.checkpoint_every = checkpoint_every
+        self.n_members = n_members
         self.huber_delta = huber_delta
         self.quantile = quantile
 
@@ -235,7 +237,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
 
         The outputs of one target stand together, in the order of the levels.
         """
-        n_outputs = len(self.intercepts_[-1])
+        n_outputs = np.shape(self.intercepts_[-1])[-1]
         n_targets = getattr(self, "_n_targets", 1)  # Weights set by hand come without it.
         has_levels = self.out_activation_ == "sort" or self._predicts_levels()
         return (n_targets, n_outputs // n_targets) if has_levels and n_targets > 1 else (n_outputs,)
@@ -244,7 +246,10 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         """Return the output activation of the fitted network."""
         from sknn._network._losses import link
 
-        return link(output_activation, n_levels=self._shape_of_a_row()[-1])
+        return link(output_activation, self._n_levels())
+
+    def _n_levels(self):
+        return self._shape_of_a_row()[-1]
 
     def _stratify(self, y):
         return None

@@ -150,6 +150,12 @@ class WeightsDisplay:
         """
         network = network_in(estimator)
         weights = np.asarray(network.coefs_[0])
+        if weights.ndim == 3:
+            raise ValueError(
+                f"This {type(network).__name__} has n_members={len(weights)} networks, and the"
+                " picture is of one. Show a copy that has the weights of one member, as in"
+                " docs/pictures.md."
+            )
         names = getattr(network, "feature_names_in_", None)
         if feature_names is not None:
             names = np.asarray(feature_names)

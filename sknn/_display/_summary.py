@@ -23,7 +23,7 @@ CURVES_SHOWN = {
 # The parameters that the facts are made of. `fit` refuses the same values in the same words.
 _PARAMETERS_SHOWN = (
     *("hidden_layer_sizes", "activation", "normalization", "dropout", "input_dropout"),
-    *("loss", "solver", "max_iter", "device", "dtype"),
+    *("loss", "solver", "max_iter", "device", "dtype", "n_members"),
 )
 
 
@@ -44,7 +44,7 @@ class LayerFacts(NamedTuple):
     dropout : float
         Dropout rate of the outputs of the layer.
     n_parameters : int or None
-        Number of parameters; None if it is known only after `fit`.
+        Number of parameters of all members; None if it is known only after `fit`.
     """
 
     name: str
@@ -136,7 +136,7 @@ def facts_of(estimator: BaseEstimator) -> Facts:
     validate_parameter_constraints(constraints, given, caller_name=type(estimator).__name__)
     is_fitted = hasattr(now, "coefs_")
     if is_fitted:
-        units = (int(now.n_features_in_), *(len(intercept) for intercept in now.intercepts_))
+        units = now._layer_units()
         out_activation = now.out_activation_
     else:
         units = (None, *_parameter_checks.hidden_units(now.hidden_layer_sizes), None)
@@ -145,6 +145,7 @@ def facts_of(estimator: BaseEstimator) -> Facts:
     activations = _parameter_checks.layer_activations(now.activation, n_hidden)
     dropout = _parameter_checks.dropout_rates(now.dropout, n_hidden)
     extra = _parameters_between(now, units, activations, is_fitted)
+    n_members = now._fitted_members() if is_fitted else now.n_members
 
     layers = [LayerFacts("input", None, units[0], dropout=float(now.input_dropout))]
     for i in range(n_hidden + 1):
@@ -159,12 +160,13 @@ def facts_of(estimator: BaseEstimator) -> Facts:
                 name_of(activations[i]) if is_hidden else out_activation,
                 now.normalization if is_hidden else None,
                 dropout[i] if is_hidden else 0.0,
-                (n_in + 1) * n_out + extra[i] if is_known else None,
+                n_members * ((n_in + 1) * n_out + extra[i]) if is_known else None,
             )
         )
     counts = [layer.n_parameters for layer in layers]
     total = None if None in counts else sum(counts)
-    settings = _settings(now, is_fitted)
+    settings = {} if n_members == 1 else {"members": str(n_members)}
+    settings |= _settings(now, is_fitted)
     return Facts(type(estimator).__name__, is_fitted, layers, total, settings)
 
 
@@ -187,7 +189,7 @@ def _parameters_between(
 
     from sknn._network._module import modules_between
 
-    layers = modules_between(estimator._network(units))
+    layers = modules_between(estimator._network(units, n_members=1))[0]
     named = {name: module for layer in layers for name, module in layer}
     counts = [0] * (len(units) - 1)
     for name, parameter in nn.ModuleDict(named).named_parameters():

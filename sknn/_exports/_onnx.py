@@ -201,22 +201,33 @@ def convert(scope: Scope, operator: Operator, container: ModelComponentContainer
     nodes = Nodes(scope, container, np.float64 if is_double else np.float32)
     columns = [nodes.cast(variable.full_name, nodes.proto) for variable in operator.inputs]
     x = columns[0] if len(columns) == 1 else nodes.add("Concat", *columns, axis=1)
-    coefs, intercepts = folded(model.coefs_, model.intercepts_, model.module_state_, np.float64)
+    # Opsets differ in what softmax does to three dimensions, so that each member has its own nodes.
+    results = [_result(nodes, x, model, network, i) for i in range(network.n_members)]
+    result = results[0] if len(results) == 1 else nodes.mean(results)
+    if model._numeric_targets:
+        nodes.add("Identity", result, output=operator.outputs[0].full_name)
+    else:
+        _write_classification(nodes, model, operator, result)
+
+
+def _result(nodes: Nodes, x: str, model: BaseEstimator, network: Network, member: int) -> str:
+    """Add the nodes of one member, and return its predictions or the probabilities of classes."""
+    coefs, intercepts, modules = model.coefs_, model.intercepts_, model.module_state_
+    if network.n_members > 1:
+        coefs, intercepts = ([array[member] for array in of] for of in (coefs, intercepts))
+        modules = {name: array[member] for name, array in modules.items()}
+    coefs, intercepts = folded(coefs, intercepts, modules, np.float64)
     n_hidden = len(network.activations)
     for i, (coef, intercept) in enumerate(zip(coefs, intercepts, strict=True)):
         x = nodes.linear(x, coef, intercept)
         if i < n_hidden:
             if network.normalization == "layer":
-                parts = (model.module_state_[f"normalization{i}.{k}"] for k in ("weight", "bias"))
+                parts = (modules[f"normalization{i}.{k}"] for k in ("weight", "bias"))
                 x = layer_normalized(nodes, x, *parts)
             x = ACTIVATIONS[network.activations[i]](nodes, x)
-    n_outputs = len(intercepts[-1])
     if model._numeric_targets:
-        result = predictions(nodes, x, model.out_activation_, model._shape_of_a_row())
-        nodes.add("Identity", result, output=operator.outputs[0].full_name)
-        return
-    p = probabilities(nodes, x, model.out_activation_, n_outputs)
-    _write_classification(nodes, model, operator, p)
+        return predictions(nodes, x, model.out_activation_, model._shape_of_a_row())
+    return probabilities(nodes, x, model.out_activation_, len(intercepts[-1]))
 
 
 def _is_in_columns(options: dict[str, Any], outputs: list[Variable]) -> bool:

@@ -73,6 +73,10 @@ class Nodes:
         product = self.add("MatMul", x, self.constant(coef))
         return self.add("Add", product, self.constant(intercept))
 
+    def mean(self, results: list[str]) -> str:
+        """Add the mean of tensors of one shape. onnxruntime's own has no kernel of doubles."""
+        return self.times(self.add("Sum", *results), 1 / len(results))
+
     def times(self, x: str, number: float) -> str:
         return self.add("Mul", x, self.constant(number))
 

@@ -81,9 +81,9 @@ def check(attributes: dict[str, Any], is_classifier: bool) -> None:
         needed += _OF_STOCHASTIC_SOLVERS
     for name in needed:
         _require(name in attributes, name, None, "there", "missing")
-    units = _check_layers(attributes)
-    _check_counts(attributes)
-    _check_modules(attributes["module_state_"], units[1:-1])
+    units, leading = _check_layers(attributes)
+    _check_counts(attributes, units)
+    _check_modules(attributes["module_state_"], units[1:-1], leading)
     outputs = OUTPUT_ACTIVATIONS[is_classifier]
     out = attributes["out_activation_"]
     _require(out in outputs, "out_activation_", out, f"one of {outputs}")
@@ -96,7 +96,8 @@ def check(attributes: dict[str, Any], is_classifier: bool) -> None:
         _require(out == "sort" or n == units[-1], "_n_targets", n, f"{units[-1]}")
     if "_solver_state" in attributes:
         _check_progress(attributes)
-        _check_solver(attributes["_solver_state"], units, bool(attributes["module_state_"]))
+        is_normalized = bool(attributes["module_state_"])
+        _check_solver(attributes["_solver_state"], units, leading, is_normalized)
     history = attributes["_history"]
     is_history = type(history) is list and all(type(record) is dict for record in history)
     _require(is_history, "_history", history, "a list of dicts")
@@ -120,8 +121,16 @@ def _is_array(value: Any, kinds: str, shape: tuple[int, ...]) -> bool:
     return type(value) in ARRAYS and value.dtype.kind in kinds and value.shape == shape
 
 
-def _check_layers(attributes: dict[str, Any]) -> tuple[int, ...]:
-    """Check that the shapes of the layers form a chain, and return the numbers of units."""
+def _check_layers(attributes: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Check that the shapes of the layers form a chain.
+
+    Returns
+    -------
+    units : tuple of int
+        Numbers of features and of units in each layer.
+    leading : tuple of int
+        The leading dimensions of weights and biases: none, or the number of members.
+    """
     coefs, intercepts = attributes["coefs_"], attributes["intercepts_"]
     for name, arrays in (("coefs_", coefs), ("intercepts_", intercepts)):
         is_list = isinstance(arrays, list | tuple) and arrays
@@ -129,12 +138,15 @@ def _check_layers(attributes: dict[str, Any]) -> tuple[int, ...]:
     shapes = [np.shape(intercept) for intercept in intercepts]
     n_features = attributes["n_features_in_"]
     _require(_is_count(n_features, 1), "n_features_in_", n_features, "an int of at least 1")
-    is_chain = all(len(shape) == 1 and shape[0] > 0 for shape in shapes)
-    _require(is_chain, "intercepts_", None, "of shapes (n_units,)", f"of shapes {shapes!r:.200}")
-    units = (int(n_features), *(shape[0] for shape in shapes))
-    _check_arrays("coefs_", coefs, list(pairwise(units)))
+    leading = shapes[0][:-1]
+    is_chain = len(leading) < 2 and all(n > 1 for n in leading)
+    is_chain = is_chain and all(s[:-1] == leading and len(s) and s[-1] > 0 for s in shapes)
+    expected = "of shapes (n_units,), or (n_members, n_units) with several members"
+    _require(is_chain, "intercepts_", None, expected, f"of shapes {shapes!r:.200}")
+    units = (int(n_features), *(shape[-1] for shape in shapes))
+    _check_arrays("coefs_", coefs, [(*leading, *shape) for shape in pairwise(units)])
     _check_arrays("intercepts_", intercepts, shapes)
-    return units
+    return units, leading
 
 
 def _check_arrays(
@@ -150,10 +162,9 @@ def _check_arrays(
     _require(is_sound, name, found, expected)
 
 
-def _check_counts(attributes: dict[str, Any]) -> None:
-    n_features, n_layers = attributes["n_features_in_"], len(attributes["coefs_"]) + 1
-    n_outputs = len(attributes["intercepts_"][-1])
-    for name, expected in (("n_layers_", n_layers), ("n_outputs_", n_outputs)):
+def _check_counts(attributes: dict[str, Any], units: tuple[int, ...]) -> None:
+    n_features = units[0]
+    for name, expected in (("n_layers_", len(units)), ("n_outputs_", units[-1])):
         value = attributes[name]
         _require(_is_count(value) and value == expected, name, value, str(expected))
     for name in ("n_iter_", "t_"):
@@ -169,7 +180,7 @@ def _check_counts(attributes: dict[str, Any]) -> None:
         _require(is_sound, "feature_names_in_", names, f"an array of {n_features} strings")
 
 
-def _check_modules(state: Any, hidden_units: tuple[int, ...]) -> None:
+def _check_modules(state: Any, hidden_units: tuple[int, ...], leading: tuple[int, ...]) -> None:
     """Check that `module_state_` is empty or the state of layer or batch normalization."""
     _require(type(state) is dict, "module_state_", state, "a dict")
     if not state:
@@ -183,7 +194,7 @@ def _check_modules(state: Any, hidden_units: tuple[int, ...]) -> None:
     expected = "a dict of the arrays of normalization='layer' or 'batch', or empty"
     _require(set(state) == set(shapes), "module_state_", None, expected, f"{list(state)!r:.300}")
     for name, shape in shapes.items():
-        kinds = "fiu" if shape else "iu"
+        kinds, shape = "fiu" if shape else "iu", (*leading, *shape)
         is_sound = _is_array(state[name], kinds, shape)
         _require(is_sound, f"module_state_[{name!r}]", state[name], f"an array of shape {shape}")
 
@@ -240,7 +251,9 @@ def _check_progress(attributes: dict[str, Any]) -> None:
     _require(type(watched) is str, "_watched", watched, "a string")
 
 
-def _check_solver(state: Any, units: tuple[int, ...], is_normalized: bool) -> None:
+def _check_solver(
+    state: Any, units: tuple[int, ...], leading: tuple[int, ...], is_normalized: bool
+) -> None:
     """Check that a solver's state is empty or that of one of this package's solvers."""
     name = "_solver_state"
     _require(type(state) is dict, name, state, "a dict")
@@ -274,8 +287,10 @@ def _check_solver(state: Any, units: tuple[int, ...], is_normalized: bool) -> No
     is_list = type(slots) is list and len(slots) == n_slots
     is_list = is_list and all(type(slot) is tuple and len(slot) == 3 for slot in slots)
     _require(is_list, f"{name}['slots']", slots, f"a list of {n_slots} tuples")
-    biases = [(n_units,) for n_units in units[1:]]
+    weights = [(*leading, *shape) for shape in pairwise(units)]
+    biases = [(*leading, n_units) for n_units in units[1:]]
     extras = [(n_units,) for n_units in units[1:-1] for _ in _NORMALIZED] if is_normalized else []
+    extras *= math.prod(leading)  # those of one member after the other
     for slot in slots:
-        for arrays, shapes in zip(slot, (list(pairwise(units)), biases, extras), strict=True):
+        for arrays, shapes in zip(slot, (weights, biases, extras), strict=True):
             _check_arrays(f"{name}['slots']", arrays, shapes, "f")

@@ -98,6 +98,8 @@ def _advice(given: Any) -> str:
 def _refuse_what_sklearn_lacks(estimator: BaseEstimator, network: Network) -> None:
     """Raise one error that names everything that an MLP of scikit-learn cannot predict with."""
     lacking = []
+    if network.n_members > 1:
+        lacking.append(f"the mean of n_members={network.n_members} networks: it holds one")
     own = network.names_of_own_modules
     named = [a for a in network.activations if isinstance(a, str)]
     others = [a for a in named if a not in _parameter_checks.SKLEARN_ACTIVATIONS]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.fx
 from torch import nn
 
 from sknn._network._architecture import Network
@@ -14,7 +16,7 @@ from sknn._network._module import (
     FeedForwardModule,
     Linear,
     check_extras,
-    modules_between,
+    network_module,
     state_between,
 )
 from sknn._platform import _compat
@@ -30,27 +32,31 @@ def standalone_module(
     intercepts: list[np.ndarray],
     modules: dict[str, np.ndarray],
     network: Network,
+    average: Callable[[torch.Tensor], torch.Tensor],
     dtype: torch.dtype,
-) -> nn.Sequential:
+) -> nn.Sequential | torch.fx.GraphModule:
     """Make a module of torch's own layers, normalization, activations and dropout, on the CPU.
 
     Parameters
     ----------
     coefs : list of ndarray of shape (n_in, n_out)
-        Weights of each layer.
+        Weights of each layer, with a leading dimension for several members.
     intercepts : list of ndarray of shape (n_out,)
-        Biases of each layer.
+        Biases of each layer, with a leading dimension for several members.
     modules : dict of str to ndarray
         `module_state_`: what `FeedForwardModule.extras` returned, as arrays.
     network : Network
         The architecture.
+    average : callable
+        Function from the raw outputs of members to those of the ensemble, of operations of torch.
     dtype : torch.dtype
         Dtype of the parameters.
 
     Returns
     -------
-    torch.nn.Sequential
-        The module, in eval mode, with parameters of its own.
+    torch.nn.Sequential or torch.fx.GraphModule
+        The module, in eval mode, with parameters of its own. The graph is that of several members,
+        and of `average`.
 
     Raises
     ------
@@ -58,22 +64,44 @@ def standalone_module(
         If the names or shapes in `modules` are not those of `network`.
     """
     with default_settings(torch.device("cpu")):
-        weights = [_compat.as_tensor(np.asarray(c).T.copy()).to(dtype) for c in coefs]
+        weights = [
+            _compat.as_tensor(np.asarray(c).swapaxes(-1, -2).copy()).to(dtype) for c in coefs
+        ]
         biases = [_compat.as_tensor(np.array(i)).to(dtype) for i in intercepts]
-        ours = FeedForwardModule(weights, biases, network, modules_between(network))
+        ours = network_module(weights, biases, network, average)
         ours.to(dtype).load_extras(modules)
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        if network.input_dropout:
-            layers["input_dropout"] = nn.Dropout(network.input_dropout)
-        n_hidden = len(network.activations)
-        for name, module in ours.places():
-            if type(module) in _PLAIN:
-                module.__class__ = _PLAIN[type(module)]
-            layers[name] = module
-            i = int(name.removeprefix("activation")) if name.startswith("activation") else n_hidden
-            if i < n_hidden and network.dropout_after(i):
-                layers[f"dropout{i}"] = nn.Dropout(network.dropout_after(i))
-        return nn.Sequential(layers).eval()
+        if isinstance(ours, FeedForwardModule):
+            return _plain_member(ours, network).eval()
+        for i, member in enumerate(ours):
+            ours[i] = _plain_member(member, network)
+        graph = _TracerOfMembers().trace(ours)
+        return torch.fx.GraphModule(ours, graph, "Ensemble").eval()
+
+
+def _plain_member(ours: FeedForwardModule, network: Network) -> nn.Sequential:
+    """Return one network as a sequence of torch's own modules and those of the user."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    if network.input_dropout:
+        layers["input_dropout"] = nn.Dropout(network.input_dropout)
+    n_hidden = len(network.activations)
+    for name, module in ours.places():
+        if type(module) in _PLAIN:
+            module.__class__ = _PLAIN[type(module)]
+        layers[name] = module
+        i = int(name.removeprefix("activation")) if name.startswith("activation") else n_hidden
+        if i < n_hidden and network.dropout_after(i):
+            layers[f"dropout{i}"] = nn.Dropout(network.dropout_after(i))
+    return nn.Sequential(layers)
+
+
+class _TracerOfMembers(torch.fx.Tracer):
+    """A tracer that records what an `Ensemble` does with its members, and leaves these as modules.
+
+    The graph that it records needs no class of this package.
+    """
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return True
 
 
 def check_module_state(modules: dict[str, np.ndarray], network: Network) -> None:

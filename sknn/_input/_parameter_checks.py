@@ -145,13 +145,14 @@ def check_lbfgs(estimator: BaseEstimator, X_val: Any) -> None:
         "max_grad_norm": estimator.max_grad_norm is not None,
         "scoring": estimator.scoring is not None,
         "callbacks": bool(estimator.callbacks),
+        "n_members": estimator.n_members > 1,
     }
     for name, is_on in switched_on.items():
         if is_on:
             raise ValueError(
                 f"The '{name}' parameter is {getattr(estimator, name)!r}, which solver='lbfgs'"
-                " cannot do: it minimizes one fixed function of all rows. Use a stochastic solver"
-                " ('adam', 'adamw', 'sgd', or an optimizer of torch), or leave"
+                " cannot do: it minimizes one fixed function of all rows, for one network. Use a"
+                " stochastic solver ('adam', 'adamw', 'sgd', or an optimizer of torch), or leave"
                 f" '{name}' at its default."
             )
     if X_val is not None:

@@ -25,6 +25,8 @@ class Network(NamedTuple):
         Dropout rate of each hidden layer; empty if nothing is dropped.
     input_dropout : float
         Dropout rate of the features.
+    n_members : int
+        Number of networks of this architecture, whose predictions are averaged.
     """
 
     layer_units: tuple[int, ...]
@@ -32,10 +34,16 @@ class Network(NamedTuple):
     normalization: str | None = None
     dropout: tuple[float, ...] = ()
     input_dropout: float = 0.0
+    n_members: int = 1
 
     def dropout_after(self, i: int) -> float:
         """Return the dropout rate of hidden layer `i`."""
         return self.dropout[i] if self.dropout else 0.0
+
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """The leading dimensions of weights and biases: none, or (n_members,) for several."""
+        return () if self.n_members == 1 else (self.n_members,)
 
     @property
     def is_plain(self) -> bool:

@@ -34,20 +34,41 @@ class Masks:
         Seed of the draws.
     device : torch.device
         The device on which the factors are drawn.
+    n_members : int, default=1
+        Number of networks, of which each has a stream of its own on the CPU, so that the first one
+        is trained as it would be alone. On another device, one stream fills the factors of all.
     """
 
-    def __init__(self, seed: np.random.SeedSequence, device: torch.device) -> None:
-        self._bits = np.random.SFC64(seed)
+    def __init__(
+        self, seed: np.random.SeedSequence, device: torch.device, n_members: int = 1
+    ) -> None:
         self._generator = None
         if device.type != "cpu":
             self._generator = generator_on(device).manual_seed(int(seed.generate_state(1)[0]))
+            n_members = 1
+        others = (
+            np.random.SeedSequence(seed.entropy, spawn_key=(*(seed.spawn_key or (0,)), i))
+            for i in range(1, n_members)
+        )
+        self._streams = [np.random.SFC64(s) for s in (seed, *others)]
 
     def filler(self, factors: torch.Tensor, rate: float) -> Callable[[], None]:
         """Return a function that fills a tensor with new factors, in the order of its memory.
 
-        The views that the function needs are made once, because in a step of a small network each
-        view costs as much as an operation.
+        The first dimension of the tensor is divided among the members. The views that the function
+        needs are made once, because in a step of a small network each view costs as much as an
+        operation.
         """
+        if len(self._streams) > 1:
+            parts = factors.view(len(self._streams), -1)
+            fills = [self.of_member(i).filler(part, rate) for i, part in enumerate(parts)]
+
+            def fill_each() -> None:
+                for fill in fills:
+                    fill()
+
+            return fill_each
+        (bits,) = self._streams
         dropped = min(round(rate * _LEVELS), _LEVELS - 1)
         scale = _LEVELS / (_LEVELS - dropped)
         if self._generator is not None:
@@ -66,7 +87,7 @@ class Masks:
 
             def fill() -> None:
                 np.greater_equal(
-                    self._bits.random_raw(n_words).view(np.uint16)[:n_values], least, out=kept
+                    bits.random_raw(n_words).view(np.uint16)[:n_values], least, out=kept
                 )
                 factors.copy_(kept_tensor).mul_(scale)
 
@@ -76,21 +97,26 @@ class Masks:
         factor = array.dtype.type(scale)
 
         def fill() -> None:
-            np.greater_equal(
-                self._bits.random_raw(n_words).view(np.uint16)[:n_values], least, out=kept
-            )
+            np.greater_equal(bits.random_raw(n_words).view(np.uint16)[:n_values], least, out=kept)
             np.multiply(kept, factor, out=array)
 
         return fill
 
+    def of_member(self, i: int) -> Masks:
+        """Return an object that draws from the stream of one member."""
+        one = copy.copy(self)
+        one._streams = self._streams if len(self._streams) == 1 else [self._streams[i]]
+        return one
+
     def state(self) -> dict[str, Any]:
         """Return what the next draws depend on."""
         generator = None if self._generator is None else self._generator.get_state().numpy()
-        return {"bits": self._bits.state, "generator": generator}
+        return {"bits": [stream.state for stream in self._streams], "generator": generator}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
-        self._bits.state = state["bits"]
+        for stream, saved in zip(self._streams, state["bits"], strict=True):
+            stream.state = saved
         if self._generator is not None:
             self._generator.set_state(torch.from_numpy(state["generator"]))
 
@@ -101,19 +127,17 @@ class Masks:
 
 
 def derived_seed(
-    random_state: np.random.RandomState, n_samples_seen: int, rank: int = 0
+    random_state: np.random.RandomState, n_samples_seen: int, key: tuple[int, ...] = ()
 ) -> np.random.SeedSequence:
     """Return a seed for randomness that scikit-learn does not have.
 
     The seed is drawn from a copy of `random_state`, so that the stream of scikit-learn's own draws
     is not disturbed. It depends on the number of rows seen before, so that each `partial_fit` with
-    an integer `random_state` leaves out other values, and on the rank, so that each of several
-    processes does.
+    an integer `random_state` leaves out other values, and on a key. Each of several processes has
+    its rank as key, and members of an ensemble have longer keys.
     """
     entropy = copy.deepcopy(random_state).randint(0, 2**32, size=4, dtype=np.uint32)
-    return np.random.SeedSequence(
-        [*map(int, entropy), n_samples_seen], spawn_key=(rank,) if rank else ()
-    )
+    return np.random.SeedSequence([*map(int, entropy), n_samples_seen], spawn_key=key)
 
 
 class Dropout(nn.Module):

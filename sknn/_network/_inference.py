@@ -10,13 +10,12 @@ from contextlib import contextmanager, nullcontext
 import numpy as np
 import scipy.sparse
 import torch
-from torch import nn
 
 from sknn._data._rows import Rows, open_rows
 from sknn._network._activations import ACTIVATIONS
 from sknn._network._architecture import Network
 from sknn._network._losses import OUTPUT_ACTIVATIONS, link
-from sknn._network._module import FeedForwardModule, modules_between
+from sknn._network._module import Ensemble, FeedForwardModule, network_module, sparse_product
 from sknn._network._steps import flops_per_step
 from sknn._platform._memory_alignment import ALIGNMENT
 from sknn._platform._threads import threads_for
@@ -37,6 +36,7 @@ EXACT_CLASSES = 100
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 Outputs = Callable[[torch.Tensor], torch.Tensor]
+Average = Callable[[torch.Tensor], torch.Tensor]
 Buffers = Sequence["torch.Tensor | None"]
 
 
@@ -85,11 +85,14 @@ class Layers:
     Parameters
     ----------
     weights : sequence of torch.Tensor of shape (n_out, n_in)
-        Weights of each layer.
+        Weights of each layer; with a leading dimension, those of several members.
     biases : sequence of torch.Tensor of shape (n_out,)
-        Biases of each layer.
+        Biases of each layer, also with a leading dimension.
     activations : sequence of str
         Name of the activation of each hidden layer.
+    average : callable, default=None
+        Function from the raw outputs of several members to those of the ensemble, a result of
+        `sknn._network._losses.average_of`.
     """
 
     def __init__(
@@ -97,17 +100,23 @@ class Layers:
         weights: Sequence[torch.Tensor],
         biases: Sequence[torch.Tensor],
         activations: Sequence[str],
+        average: Average | None = None,
     ) -> None:
-        self.weights, self.biases = weights, biases
-        self.units = (weights[0].shape[1], *(bias.shape[0] for bias in biases))
+        # The members share the rows, so that their first layers are one matrix.
+        self.weights = [weights[0].reshape(-1, weights[0].shape[-1]), *weights[1:]]
+        self.biases = [biases[0].reshape(-1, 1), *(bias.unsqueeze(-1) for bias in biases[1:])]
+        self.average = average
+        self.leading = biases[0].shape[:-1]
+        self.units = (weights[0].shape[-1], *(bias.numel() for bias in biases))
         self.device, self.dtype = biases[0].device, biases[0].dtype
+        self._multiply_add = torch.baddbmm if self.leading else torch.addmm
         self._apply = [ACTIVATIONS[name].apply_ for name in activations]
 
     evaluating = staticmethod(nullcontext)
 
     def buffers(self, n_rows: int) -> Buffers:
         """Return memory for the outputs of each layer, for chunks of `n_rows` rows."""
-        return [bias.new_empty(len(bias), n_rows) for bias in self.biases]
+        return [bias.new_empty(*bias.shape[:-1], n_rows) for bias in self.biases]
 
     def __call__(
         self, X: torch.Tensor | scipy.sparse.csr_matrix, buffers: Buffers | None = None
@@ -117,15 +126,17 @@ class Layers:
         if buffers is None or buffers[0].shape[1] != X.shape[0]:
             buffers = [None] * len(weights)
         if isinstance(X, torch.Tensor):
-            z = torch.addmm(biases[0].unsqueeze(1), weights[0], X.t(), out=buffers[0])
+            z = torch.addmm(biases[0], weights[0], X.t(), out=buffers[0])
         else:
-            z = _sparse_product(X, weights[0]).t() + biases[0].unsqueeze(1)
+            z = sparse_product(X, weights[0]).t() + biases[0]
+        if self.leading:
+            z = z.unflatten(0, (*self.leading, -1))
         for apply_, weight, bias, out in zip(
             self._apply, weights[1:], biases[1:], buffers[1:], strict=True
         ):
             apply_(z)
-            z = torch.addmm(bias.unsqueeze(1), weight, z, out=out)
-        return z
+            z = self._multiply_add(bias, weight, z, out=out)
+        return self.average(z) if self.leading else z
 
 
 class Modules:
@@ -133,19 +144,18 @@ class Modules:
 
     Parameters
     ----------
-    module : FeedForwardModule
+    module : FeedForwardModule or Ensemble
         The network, from rows to raw outputs.
-    units : tuple of int
-        Number of features, of units in each hidden layer, and of outputs.
+    network : Network
+        The architecture.
     """
 
-    def __init__(self, module: FeedForwardModule, units: tuple[int, ...]) -> None:
+    def __init__(self, module: FeedForwardModule | Ensemble, network: Network) -> None:
         self.module = module
-        self.units = units
-        self._linear = module.linear0
-        self.device, self.dtype = self._linear.weight.device, self._linear.weight.dtype
-        modules = list(module)
-        self._rest = nn.Sequential(*modules[modules.index(self._linear) + 1 :])
+        n_features, *units = network.layer_units
+        self.units = (n_features, *(network.n_members * n for n in units))
+        weight = module.linear_layers()[0].weight
+        self.device, self.dtype = weight.device, weight.dtype
 
     def buffers(self, n_rows: int) -> None:
         """Return None: modules allocate their outputs themselves."""
@@ -164,10 +174,7 @@ class Modules:
         self, X: torch.Tensor | scipy.sparse.csr_matrix, buffers: None = None
     ) -> torch.Tensor:
         """Return raw outputs (n_outputs, n_rows)."""
-        if isinstance(X, torch.Tensor):
-            return self.module(X).t()
-        z = _sparse_product(X, self._linear.weight.detach()) + self._linear.bias
-        return self._rest(z).t()
+        return self.module(X).t()
 
 
 Forward = Layers | Modules
@@ -178,10 +185,11 @@ def forward_of(
     biases: Sequence[torch.Tensor],
     modules: dict[str, np.ndarray],
     network: Network,
+    average: Average,
 ) -> Forward:
     """Return a fitted network for prediction: as `Layers` if possible, and else as `Modules`.
 
-    It computes on the device of the parameters.
+    It computes on the device of the parameters. `average` is that of `Layers`.
 
     Raises
     ------
@@ -189,15 +197,10 @@ def forward_of(
         If `modules` holds arrays of modules that `network` does not have, or the reverse.
     """
     if network.is_plain and not modules:
-        return Layers(weights, biases, network.activations)
-    between = modules_between(network)
-    module = FeedForwardModule(weights, biases, network, between)
+        return Layers(weights, biases, network.activations, average)
+    module = network_module(weights, biases, network, average)
     module.to(biases[0].device, biases[0].dtype).eval().load_extras(modules)
-    return Modules(module, network.layer_units)
-
-
-def _sparse_product(X: scipy.sparse.csr_matrix, weight: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(X @ weight.t().numpy())
+    return Modules(module, network)
 
 
 def chunk_size(forward: Forward, values: np.dtype) -> int:

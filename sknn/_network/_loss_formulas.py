@@ -4,8 +4,8 @@ Each `*_backward_(p, y, terms, constants)` turns the predictions `p` into `delta
 place and fills `terms`; `*_finish_(terms)` completes these terms in place. Each `*_terms(z, y)` is
 the same loss as a differentiable function of the raw outputs. All tensors are feature-major, of
 shape (n_outputs, n_rows); for the multiclass losses `y` holds class indices, int64 of shape
-(1, n_rows). Functions named `*_multiclass_backward_` that are smoothed or focal take
-log-probabilities in place of `p`.
+(1, n_rows). All of them may have a dimension for members in front. Functions named
+`*_multiclass_backward_` that are smoothed or focal take log-probabilities in place of `p`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Constants(NamedTuple):
 
     Attributes
     ----------
-    ones, minus_ones : torch.Tensor of shape (1, n_rows)
+    ones, minus_ones : torch.Tensor of shape (1, n_rows) or (n_members, 1, n_rows)
         Constants for operators that take no Python number.
-    scratch : torch.Tensor of shape (n_outputs, n_rows)
+    scratch : torch.Tensor of shape (n_outputs, n_rows) or (n_members, n_outputs, n_rows)
         Memory for intermediate results.
     """
 
@@ -80,12 +80,12 @@ def binary_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 def multiclass_backward_(
     p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants
 ) -> None:
-    torch.gather(p, 0, y, out=terms)
-    p.scatter_add_(0, y, constants.minus_ones)
+    torch.gather(p, -2, y, out=terms)
+    p.scatter_add_(-2, y, constants.minus_ones)
 
 
 def multiclass_terms(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return torch.log_softmax(z, 0).gather(0, y)
+    return torch.log_softmax(z, -2).gather(-2, y)
 
 
 def absolute_error_backward_(
@@ -148,9 +148,9 @@ class Pinball:
 
     def _of_outputs(self, y: torch.Tensor) -> torch.Tensor:
         """Return the targets of all outputs. One row, or one for each output, stays as it is."""
-        if len(self.levels) == 1 or len(y) == 1:
+        if len(self.levels) == 1 or y.shape[-2] == 1:
             return y
-        return y.unsqueeze(1).expand(-1, len(self.levels), -1).flatten(0, 1)
+        return y.repeat_interleave(len(self.levels), -2)
 
     def _column(self, like: torch.Tensor) -> torch.Tensor | float:
         """Return the levels of all outputs as a column, or as a number if there is one level.
@@ -159,10 +159,11 @@ class Pinball:
         """
         if len(self.levels) == 1:
             return self.levels[0]
-        key = len(like), like.dtype, like.device
+        n_outputs = like.shape[-2]
+        key = n_outputs, like.dtype, like.device
         if key not in self._columns:
             with torch.inference_mode(False):  # so that autograd can use the tensor too
-                levels = self.levels * (len(like) // len(self.levels))
+                levels = self.levels * (n_outputs // len(self.levels))
                 self._columns[key] = torch.tensor(
                     levels, dtype=like.dtype, device=like.device
                 ).unsqueeze(1)
@@ -202,9 +203,10 @@ def smoothed(y: torch.Tensor, smoothing: float) -> torch.Tensor:
 
 
 def one_hot(y: torch.Tensor, n_classes: int, smoothing: float, dtype: torch.dtype) -> torch.Tensor:
-    """Return smoothed targets (n_classes, n_rows) for class indices (1, n_rows)."""
+    """Return smoothed targets (..., n_classes, n_rows) for class indices (..., 1, n_rows)."""
     # On some devices F.one_hot would read the greatest index, for which the host waits.
-    ones = torch.zeros(n_classes, y.shape[1], dtype=dtype, device=y.device).scatter_(0, y, 1.0)
+    shape = (*y.shape[:-2], n_classes, y.shape[-1])
+    ones = torch.zeros(shape, dtype=dtype, device=y.device).scatter_(-2, y, 1.0)
     return ones * (1 - smoothing) + smoothing / n_classes
 
 
@@ -241,18 +243,18 @@ def smooth_multiclass_backward_(
     smoothing: float,
 ) -> None:
     ones, minus_ones = constants.ones, constants.minus_ones
-    share = smoothing / len(log_p)
-    torch.sum(log_p, 0, keepdim=True, out=terms)
-    torch.add(log_p.gather(0, y), terms, alpha=share / (1 - smoothing), out=terms)
+    share = smoothing / log_p.shape[-2]
+    torch.sum(log_p, -2, keepdim=True, out=terms)
+    torch.add(log_p.gather(-2, y), terms, alpha=share / (1 - smoothing), out=terms)
     p = log_p.exp_()
-    p.scatter_add_(0, y, torch.sub(minus_ones, minus_ones, alpha=smoothing))
+    p.scatter_add_(-2, y, torch.sub(minus_ones, minus_ones, alpha=smoothing))
     p.sub_(ones, alpha=share)
 
 
 def smooth_multiclass_terms(z: torch.Tensor, y: torch.Tensor, *, smoothing: float) -> torch.Tensor:
     """Return the loss divided by smoothing - 1, which is its `scale`."""
-    log_p, share = torch.log_softmax(z, 0), smoothing / len(z)
-    return log_p.gather(0, y) + share / (1 - smoothing) * log_p.sum(0, keepdim=True)
+    log_p, share = torch.log_softmax(z, -2), smoothing / z.shape[-2]
+    return log_p.gather(-2, y) + share / (1 - smoothing) * log_p.sum(-2, keepdim=True)
 
 
 # The focal loss of a probability q is -F(q), with F(q) = (1 - q)^g log q. Its delta is that of
@@ -289,11 +291,11 @@ def focal_binary_backward_(
 def focal_multiclass_backward_(
     log_p: torch.Tensor, y: torch.Tensor, terms: torch.Tensor, constants: Constants, *, focus: float
 ) -> None:
-    torch.gather(log_p, 0, y, out=terms)
+    torch.gather(log_p, -2, y, out=terms)
     q = terms.exp()
     value, weight = _value_and_weight(q, terms, _other(q, constants, focus), focus)
     terms.copy_(value)
-    log_p.exp_().scatter_add_(0, y, constants.minus_ones).mul_(weight)
+    log_p.exp_().scatter_add_(-2, y, constants.minus_ones).mul_(weight)
 
 
 def focal_binary_finish_(q: torch.Tensor, *, focus: float) -> None:
@@ -307,7 +309,7 @@ def focal_binary_terms(z: torch.Tensor, y: torch.Tensor, *, focus: float) -> tor
 
 
 def focal_multiclass_terms(z: torch.Tensor, y: torch.Tensor, *, focus: float) -> torch.Tensor:
-    return _focal(torch.log_softmax(z, 0).gather(0, y), focus)
+    return _focal(torch.log_softmax(z, -2).gather(-2, y), focus)
 
 
 def smooth_focal_binary_backward_(
@@ -356,22 +358,22 @@ def smooth_focal_multiclass_backward_(
     smoothing: float,
 ) -> None:
     # With targets t, delta_j = p_j sum_k t_k w_k - t_j w_j.
-    ones, share = constants.ones, smoothing / len(log_p)
+    ones, share = constants.ones, smoothing / log_p.shape[-2]
     p = log_p.exp()
     value, weight = _value_and_weight(p, log_p, _other(p, constants, focus), focus)
     target = constants.scratch.fill_(share)
-    target.scatter_add_(0, y, torch.sub(ones, ones, alpha=smoothing))
-    torch.sum(value.mul_(target), 0, keepdim=True, out=terms)
+    target.scatter_add_(-2, y, torch.sub(ones, ones, alpha=smoothing))
+    torch.sum(value.mul_(target), -2, keepdim=True, out=terms)
     weight.mul_(target)
-    torch.mul(p, weight.sum(0, keepdim=True), out=log_p)
+    torch.mul(p, weight.sum(-2, keepdim=True), out=log_p)
     log_p.sub_(weight)
 
 
 def smooth_focal_multiclass_terms(
     z: torch.Tensor, y: torch.Tensor, *, focus: float, smoothing: float
 ) -> torch.Tensor:
-    values = _focal(torch.log_softmax(z, 0), focus)
-    return (one_hot(y, len(z), smoothing, z.dtype) * values).sum(0, keepdim=True)
+    values = _focal(torch.log_softmax(z, -2), focus)
+    return (one_hot(y, z.shape[-2], smoothing, z.dtype) * values).sum(-2, keepdim=True)
 
 
 def _focal(log_q: torch.Tensor, focus: float) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from sknn._data._batches import Batch
@@ -14,7 +16,8 @@ class LossMeter:
 
     The reported loss of a batch is the scale of the loss times the weighted mean of the terms (also
     over outputs, if the loss averages them) plus the penalty alpha / (2 n) |W|^2. The loss of an
-    epoch is the mean of the losses of its batches, weighted by their numbers of rows.
+    epoch is the mean of the losses of its batches, weighted by their numbers of rows. The loss of
+    several members is the mean of theirs.
 
     Parameters
     ----------
@@ -35,9 +38,11 @@ class LossMeter:
         new_ones = step.parameters.storage.new_ones
         self._finish_ = step.finish_
         self._operand, self._multiply = step.products.operand, step.products.multiply
-        self._terms_scale = loss.reported_scale(n_outputs)
-        self._norm_scale = 0.5 * step.alpha
-        self._n_terms = 1 if loss.has_one_term else n_outputs  # terms of one row
+        n_members = step.parameters.n_members
+        self._terms_scale = loss.reported_scale(n_outputs) / n_members
+        self._norm_scale = 0.5 * step.alpha / n_members
+        self._shape = step.parameters.leading + (1 if loss.has_one_term else n_outputs,)
+        self._n_terms = math.prod(self._shape)  # terms of one row
         n_rows = max(batch_size, min(n_samples, self.MAX_TERMS // self._n_terms))
         self._terms = new_ones(self._n_terms * n_rows)
         self._factors = new_ones(self._n_terms * n_rows)
@@ -79,14 +84,14 @@ class LossMeter:
         """
         terms = slot.terms.clone()
         self._finish_(terms)
-        terms = terms.sum(0)
+        terms = terms.view(-1, batch.n_rows).sum(0)
         mean = terms.mean() if batch.weight is None else torch.dot(terms, batch.weight)
         penalty = self._norm_scale * float(slot.norm) / batch.weight_sum
         return self._terms_scale * mean.item() + penalty
 
     def _make_slot(self, n_batches: int, start: int, n_terms: int) -> Slot:
         terms, factors = (
-            row[start : start + n_terms].view(self._n_terms, -1)
+            row[start : start + n_terms].view(*self._shape, -1)
             for row in (self._terms, self._factors)
         )
         return Slot(terms, self._operand(self._values[1 + n_batches]), factors)

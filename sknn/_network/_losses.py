@@ -4,7 +4,8 @@ Conventions. Raw outputs `z` (the input of the output activation), predictions `
 are *feature-major*: their shape is (n_outputs, n_rows), and each column is one row of the batch.
 The targets of the multiclass losses are class indices, int64 of shape (1, n_rows). All other
 targets are floats shaped like `p`, unless several quantiles are learned: the outputs of one target
-then stand together, in the order of the levels, and `y` has one row for each target.
+then stand together, in the order of the levels, and `y` has one row for each target. Raw outputs of
+several members have one more dimension in front, and their targets are expanded to it.
 A loss gives *terms*, of shape (n_outputs, n_rows) or (1, n_rows): the loss of a batch is `scale`
 times the sum of the terms over outputs, averaged over rows by their weights. Work that can be
 postponed is left to `scale` (a factor, a sign) and to `finish_` (a logarithm), which are applied to
@@ -19,6 +20,7 @@ are clipped to [eps, 1 - eps] of their dtype before the logarithm, which the gra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -41,12 +43,16 @@ class OutputActivation(NamedTuple):
     Attributes
     ----------
     apply_ : callable
-        `(z)`: applies the activation in place to raw outputs of shape (n_outputs, n_rows).
+        `(z)`: applies the activation in place to raw outputs of shape (..., n_outputs, n_rows).
+    average : callable
+        Function from the raw outputs z_i of several members, of shape (n_members, n_outputs,
+        n_rows), to raw outputs whose activation f is the mean of the members': f^-1(mean f(z_i)).
     log : callable or None
         Function from raw outputs to the logarithms of the activation.
     """
 
     apply_: Callable[[torch.Tensor], object]
+    average: Callable[[torch.Tensor], torch.Tensor]
     log: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
@@ -55,35 +61,52 @@ def _identity_(z: torch.Tensor) -> torch.Tensor:
 
 
 def _softmax_(z: torch.Tensor) -> torch.Tensor:
-    return torch.softmax(z, 0, out=z)
+    return torch.softmax(z, -2, out=z)
 
 
 def _log_softmax(z: torch.Tensor) -> torch.Tensor:
-    return torch.log_softmax(z, 0)
+    return torch.log_softmax(z, -2)
 
 
 def _log_softmax_(z: torch.Tensor) -> torch.Tensor:
-    return torch.log_softmax(z, 0, out=z)
+    return torch.log_softmax(z, -2, out=z)
 
 
 def _sort_(z: torch.Tensor) -> torch.Tensor:
-    return z.copy_(z.sort(0).values)
+    return z.copy_(z.sort(-2).values)
+
+
+def _mean(z: torch.Tensor) -> torch.Tensor:
+    return z.mean(0)
+
+
+def _log_mean_exp(z: torch.Tensor) -> torch.Tensor:
+    return z.logsumexp(0).sub_(math.log(len(z)))
+
+
+def _mean_logistic(z: torch.Tensor) -> torch.Tensor:
+    # The logit of the mean p is log(mean p) - log(mean (1 - p)), which is exact in both tails.
+    return F.logsigmoid(z).logsumexp(0).sub_(F.logsigmoid(-z).logsumexp(0))
+
+
+def _mean_softmax(z: torch.Tensor) -> torch.Tensor:
+    return _log_mean_exp(_log_softmax(z))
 
 
 # "sort" is the rearrangement of quantiles: each level is learned by its own output, and the sorted
 # outputs, which cannot cross, are never further from the true quantiles than the unsorted ones
 # (Chernozhukov, Fernandez-Val and Galichon, Econometrica 78, 2010, proposition 4).
 OUTPUT_ACTIVATIONS: dict[str, OutputActivation] = {
-    "identity": OutputActivation(_identity_),
-    "exp": OutputActivation(torch.exp_),
-    "sort": OutputActivation(_sort_),
-    "logistic": OutputActivation(torch.sigmoid_, F.logsigmoid),
-    "softmax": OutputActivation(_softmax_, _log_softmax),
+    "identity": OutputActivation(_identity_, _mean),
+    "exp": OutputActivation(torch.exp_, _log_mean_exp),
+    "sort": OutputActivation(_sort_, _mean),
+    "logistic": OutputActivation(torch.sigmoid_, _mean_logistic, F.logsigmoid),
+    "softmax": OutputActivation(_softmax_, _mean_softmax, _log_softmax),
 }
 
 
 def link(output_activation: str, n_levels: int = 1) -> Callable[[torch.Tensor], object]:
-    """Return the output activation, which works in place on raw outputs (n_outputs, n_rows).
+    """Return the output activation, which works in place on raw outputs (..., n_outputs, n_rows).
 
     With several levels, each group of `n_levels` outputs belongs to one target, and the activation
     is applied to each group by itself.
@@ -93,10 +116,22 @@ def link(output_activation: str, n_levels: int = 1) -> Callable[[torch.Tensor], 
         return apply_
 
     def apply_to_each_target_(z: torch.Tensor) -> torch.Tensor:
-        apply_(z if len(z) == n_levels else z.unflatten(0, (-1, n_levels)).transpose(0, 1))
+        apply_(z if z.shape[-2] == n_levels else z.unflatten(-2, (-1, n_levels)))
         return z
 
     return apply_to_each_target_
+
+
+def average_of(output_activation: str, n_levels: int = 1) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the function from the raw outputs of several members to those of their mean.
+
+    The quantiles of each member are sorted before, so that the mean is that of its predictions.
+    """
+    average = OUTPUT_ACTIVATIONS[output_activation].average
+    if output_activation != "sort":
+        return average
+    sort_ = link(output_activation, n_levels)
+    return lambda z: average(sort_(z.clone()))
 
 
 class Loss(NamedTuple):
@@ -143,6 +178,11 @@ class Loss(NamedTuple):
     def link(self) -> Callable[[torch.Tensor], object]:
         """Function that applies the output activation in place to raw outputs."""
         return link(self.output_activation, self.n_levels)
+
+    @property
+    def average(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Function from the raw outputs of several members to those of their mean."""
+        return average_of(self.output_activation, self.n_levels)
 
     @property
     def is_of_the_user(self) -> bool:
@@ -291,6 +331,8 @@ class _CustomTerms:
         self.is_multiclass = is_multiclass
 
     def __call__(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if z.dim() == 3:  # Members do not share the losses of their rows.
+            return torch.stack([self(*pair) for pair in zip(z, y, strict=True)])
         if self.is_multiclass:
             y = formulas.one_hot(y, len(z), self.label_smoothing, z.dtype)
         elif self.label_smoothing:

@@ -42,18 +42,23 @@ class TorchProducts:
     dtype : torch.dtype
         Dtype of the rows, and of the outputs of all layers but the last.
     weights, weight_gradients : list of operands of shape (n_out, n_in)
-        Weights of each layer, and their gradients.
+        Weights of each layer, and their gradients. Those of several members have one more dimension
+        in front, and so have the biases.
     biases : list of torch.Tensor of shape (n_out,)
         Biases of each layer.
     bias_gradients : list of operands of shape (n_out,)
         Gradients of the biases.
     multiply : callable
         `(left, right, out=...)`: writes the product of two matrices.
+    multiply_stacks : callable
+        `(left, right, out=...)`: writes the products of two stacks of matrices, one for each
+        member.
     sum_rows : callable
         `(matrix, ones, out=...)`: writes the sum of each row, as a product with a vector of ones.
     """
 
     multiply: Callable[..., object] = staticmethod(torch.matmul)
+    multiply_stacks: Callable[..., object] = staticmethod(torch.bmm)
     sum_rows: Callable[..., object] = staticmethod(torch.matmul)
 
     def __init__(self, parameters: FlatParameters) -> None:
@@ -86,6 +91,7 @@ class NumPyProducts(TorchProducts):
     """Products by NumPy's BLAS, on arrays that are views of tensors on the CPU."""
 
     multiply = staticmethod(np.dot)
+    multiply_stacks = staticmethod(np.matmul)
     sum_rows = staticmethod(np.dot)
 
     @staticmethod

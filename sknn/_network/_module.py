@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -25,7 +26,7 @@ from sknn._platform._user_code import blamed_on
 
 
 class Linear(nn.Linear):
-    """A linear layer whose parameters are given tensors.
+    """A linear layer whose parameters are given tensors. It predicts for sparse rows, too.
 
     The constructor of `torch.nn.Linear` is not called, because it draws initial weights from
     torch's global generator, which belongs to the user.
@@ -36,6 +37,16 @@ class Linear(nn.Linear):
         self.out_features, self.in_features = weight.shape
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(bias)
+
+    def forward(self, X: torch.Tensor | scipy.sparse.csr_matrix) -> torch.Tensor:
+        if isinstance(X, torch.Tensor):
+            return super().forward(X)
+        return sparse_product(X, self.weight.detach()) + self.bias
+
+
+def sparse_product(X: scipy.sparse.csr_matrix, weight: torch.Tensor) -> torch.Tensor:
+    """Return the product of CSR rows with a weight (n_out, n_in), of shape (n_rows, n_out)."""
+    return torch.from_numpy(X @ weight.t().numpy())
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -69,9 +80,10 @@ class FeedForwardModule(nn.Sequential):
         Biases of each layer. The parameters of the linear layers are views of the tensors in
         `weights` and `biases`, never copies.
     network : Network
-        The architecture.
+        The architecture, of which this is one member.
     between : sequence of list of (str, torch.nn.Module), default=None
-        The result of `modules_between`. By default that function is called here.
+        Normalization and activations, an item of the result of `modules_between`. By default that
+        function is called here.
     masks : Masks, default=None
         Generator of dropout's factors. Without it there is no dropout.
 
@@ -89,7 +101,7 @@ class FeedForwardModule(nn.Sequential):
         between: Sequence[Sequence[tuple[str, nn.Module]]] | None = None,
         masks: Masks | None = None,
     ) -> None:
-        between = modules_between(network) if between is None else between
+        between = modules_between(network)[0] if between is None else between
         modules: list[tuple[str, nn.Module]] = []
         if masks is not None and network.input_dropout:
             modules.append(("input_dropout", Dropout(masks, network.input_dropout, True)))
@@ -124,6 +136,10 @@ class FeedForwardModule(nn.Sequential):
         """
         return list(self._modules.items())
 
+    def linear_layers(self) -> list[nn.Linear]:
+        """Return the linear layers, in their order."""
+        return [module for name, module in self.places() if name.startswith("linear")]
+
     def extras(self) -> dict[str, torch.Tensor]:
         """Return the state of all modules but the linear layers, by name in `state_dict`."""
         return {n: t for n, t in self.state_dict().items() if not n.startswith("linear")}
@@ -142,14 +158,112 @@ class FeedForwardModule(nn.Sequential):
             tensor.copy_(_compat.as_tensor(np.asarray(arrays[name])))
 
 
+class Ensemble(nn.ModuleList):
+    """Several networks of one architecture, whose predictions are averaged.
+
+    Parameters
+    ----------
+    members : iterable of FeedForwardModule
+        The networks.
+    average : callable
+        Function from the raw outputs of the members, of shape (n_members, n_outputs, n_rows), to
+        those of the ensemble. It is a result of `sknn._network._losses.average_of`.
+
+    Shape
+    -----
+    The input has shape (n_rows, n_features). The output has shape (n_rows, n_outputs) and holds the
+    raw outputs of the ensemble: the output activation turns them into the mean of the members'
+    predictions.
+    """
+
+    def __init__(
+        self,
+        members: Iterable[FeedForwardModule],
+        average: Callable[[torch.Tensor], torch.Tensor],
+    ) -> None:
+        super().__init__(members)
+        self.average = average
+
+    @property
+    def own_modules(self) -> str:
+        """Names of the user's activations, as those of a member."""
+        return self[0].own_modules
+
+    def each(self, X: torch.Tensor) -> torch.Tensor:
+        """Return the raw outputs of each member, of shape (n_members, n_outputs, n_rows)."""
+        return torch.stack([member(X).t() for member in self])
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """Return the raw outputs of the ensemble."""
+        return self.average(self.each(X)).t()
+
+    def linear_layers(self) -> list[nn.Linear]:
+        """Return the first layers of all members, then the second layers, and so on."""
+        return list(chain.from_iterable(zip(*(m.linear_layers() for m in self), strict=True)))
+
+    def extras(self) -> dict[str, torch.Tensor]:
+        """Return the state of all modules but the linear layers, with one item for each member."""
+        states = [member.extras() for member in self]
+        return {name: torch.stack([state[name] for state in states]) for name in states[0]}
+
+    def load_extras(self, arrays: dict[str, np.ndarray]) -> None:
+        """Load what `extras` returned, given as arrays."""
+        check_extras(arrays, self.extras())
+        for i, member in enumerate(self):
+            member.load_extras({name: array[i] for name, array in arrays.items()})
+
+
+def network_module(
+    weights: Sequence[torch.Tensor],
+    biases: Sequence[torch.Tensor],
+    network: Network,
+    average: Callable[[torch.Tensor], torch.Tensor],
+    members: Sequence[Sequence[Sequence[tuple[str, nn.Module]]]] | None = None,
+    masks: Masks | None = None,
+) -> FeedForwardModule | Ensemble:
+    """Return the module of a network, or that of all members of an ensemble.
+
+    Parameters
+    ----------
+    weights, biases, network, masks
+        Those of `FeedForwardModule`; for several members, with a leading dimension.
+    average : callable
+        That of `Ensemble`.
+    members : sequence, default=None
+        The result of `modules_between`. By default that function is called here.
+    """
+    members = modules_between(network) if members is None else members
+    if network.n_members == 1:
+        return FeedForwardModule(weights, biases, network, members[0], masks)
+    return Ensemble(
+        (
+            FeedForwardModule(
+                [weight[i] for weight in weights],
+                [bias[i] for bias in biases],
+                network,
+                between,
+                None if masks is None else masks.of_member(i),
+            )
+            for i, between in enumerate(members)
+        ),
+        average,
+    )
+
+
 def state_between(network: Network) -> dict[str, torch.Tensor]:
     """Return the initial state of all modules but the linear layers, by name, as `extras` does."""
-    return {
-        f"{place}.{name}": tensor
-        for layer in modules_between(network)
-        for place, module in layer
-        for name, tensor in module.state_dict().items()
-    }
+    states = [
+        {
+            f"{place}.{name}": tensor
+            for layer in between
+            for place, module in layer
+            for name, tensor in module.state_dict().items()
+        }
+        for between in modules_between(network)
+    ]
+    if network.n_members == 1:
+        return states[0]
+    return {name: torch.stack([state[name] for state in states]) for name in states[0]}
 
 
 def initial_state(network: Network, dtype: type) -> dict[str, np.ndarray]:
@@ -170,31 +284,41 @@ def check_extras(arrays: dict[str, np.ndarray], extras: dict[str, torch.Tensor])
         )
 
 
-def modules_between(network: Network) -> list[list[tuple[str, nn.Module]]]:
+def modules_between(network: Network) -> list[list[list[tuple[str, nn.Module]]]]:
     """Make the normalization and activation of each hidden layer, named and initialized.
+
+    Returns
+    -------
+    list of list of list of (str, torch.nn.Module)
+        For each member, for each hidden layer: the modules behind its linear layer.
 
     Raises
     ------
     ValueError
         If a callable of the user returns something that is not a module.
     """
-    layers = []
-    pairs = zip(network.layer_units[1:-1], network.activations, strict=True)
     # The user's modules may draw initial parameters from torch's global generator.
     is_custom = network.has_modules_of_the_user
     with float32_on_cpu_as_default(), borrowed_generator() if is_custom else nullcontext():
-        for i, (n_units, activation) in enumerate(pairs):
-            layer: list[tuple[str, nn.Module]] = []
-            if network.normalization is not None:
-                layer.append((f"normalization{i}", NORMALIZATIONS[network.normalization](n_units)))
-            layer.append((f"activation{i}", _activation_module(activation)))
-            layers.append(layer)
+        members = [_modules_of_a_member(network) for _ in range(network.n_members)]
     # Copies are trained, so that a module that the user keeps does not change. A module that stands
     # in two layers is copied once.
     if not is_custom:
-        return layers
+        return members
     with blamed_on(f"The 'activation' parameter makes {network.names_of_own_modules}, whose copy"):
-        return copy.deepcopy(layers)
+        return [copy.deepcopy(layers) for layers in members]
+
+
+def _modules_of_a_member(network: Network) -> list[list[tuple[str, nn.Module]]]:
+    layers = []
+    pairs = zip(network.layer_units[1:-1], network.activations, strict=True)
+    for i, (n_units, activation) in enumerate(pairs):
+        layer: list[tuple[str, nn.Module]] = []
+        if network.normalization is not None:
+            layer.append((f"normalization{i}", NORMALIZATIONS[network.normalization](n_units)))
+        layer.append((f"activation{i}", _activation_module(activation)))
+        layers.append(layer)
+    return layers
 
 
 def _activation_module(activation: ActivationLike) -> nn.Module:

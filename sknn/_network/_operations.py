@@ -7,6 +7,10 @@ gradients of the operation's parameters. All tensors, views and operands are bou
 functions are made, so that a step looks nothing up. Names that end in an underscore are the
 operands of tensors: the same memory, as the products take it.
 
+With several members, the networks of an ensemble, a buffer holds the units of one member after
+those of the other: its shape is (n_members * n_units, n_rows). What works on each unit by itself
+need not know of that; a product takes the buffers by member.
+
 To add an operation, write a function that returns an `Operation`, call it in `hidden_layer`, and
 add its module to `sknn._network._module`, which predicts and is the reference that tests compare
 the gradient with. `layer_normalization` is a good example.
@@ -58,6 +62,8 @@ class Buffers:
         Function that takes a number of units and returns a new buffer of shape (n_units, n_rows).
     n_rows : int
         Number of rows of a batch.
+    n_members : int, default=1
+        Number of networks.
 
     Attributes
     ----------
@@ -70,8 +76,8 @@ class Buffers:
         Both have `add`, `multiply`, `sqrt` and `reciprocal`, with `out`.
     """
 
-    def __init__(self, products: TorchProducts, new: New, n_rows: int) -> None:
-        self.products, self.new, self.n_rows = products, new, n_rows
+    def __init__(self, products: TorchProducts, new: New, n_rows: int, n_members: int = 1) -> None:
+        self.products, self.new, self.n_rows, self.n_members = products, new, n_rows, n_members
         self.operand = products.operand
         self.ones = self.operand(products.parameters.storage.new_ones(n_rows, dtype=products.dtype))
         self.short = np if isinstance(self.ones, np.ndarray) else torch
@@ -79,6 +85,10 @@ class Buffers:
     def vector(self, n: int) -> torch.Tensor:
         """Return a new vector in the dtype of the parameters."""
         return self.products.parameters.storage.new_empty(n)
+
+    def by_member(self, buffer: torch.Tensor) -> torch.Tensor:
+        """Return a view of shape (n_members, n_units, n_rows) if there are several members."""
+        return buffer if self.n_members == 1 else buffer.unflatten(0, (self.n_members, -1))
 
 
 def product(
@@ -90,11 +100,10 @@ def product(
     z = W x,    d x = W^T d z,    d W = d z x^T
     """
     products, operand = buffers.products, buffers.operand
-    multiply, weight, gradient = (
-        products.multiply, products.weights[i], products.weight_gradients[i],
-    )  # fmt: skip
-    x_, z_, d_, x_d_ = map(operand, (x, z, delta, x_delta))
-    weight_t, x_t = weight.T, x_.T
+    multiply = products.multiply if buffers.n_members == 1 else products.multiply_stacks
+    weight, gradient = products.weights[i], products.weight_gradients[i]
+    x_, z_, d_, x_d_ = (operand(buffers.by_member(b)) for b in (x, z, delta, x_delta))
+    weight_t, x_t = weight.swapaxes(-1, -2), x_.swapaxes(-1, -2)
 
     def forward() -> None:
         multiply(weight, x_, out=z_)
@@ -111,12 +120,12 @@ def bias(buffers: Buffers, i: int, z: torch.Tensor, delta: torch.Tensor) -> Oper
     products, ones, delta = buffers.products, buffers.ones, buffers.operand(delta)
     is_exact = z.dtype == products.parameters.storage.dtype
     biases = products.parameters.biases if is_exact else products.biases
-    sum_rows, gradient = products.sum_rows, products.bias_gradients[i]
+    sum_rows, gradient = products.sum_rows, products.bias_gradients[i].reshape(-1)
 
     def backward() -> None:
         sum_rows(delta, ones, out=gradient)
 
-    return Operation(partial(z.add_, biases[i].unsqueeze(1)), backward, z)
+    return Operation(partial(z.add_, biases[i].reshape(-1, 1)), backward, z)
 
 
 def activation(buffers: Buffers, name: str, z: torch.Tensor, delta: torch.Tensor) -> Operation:
@@ -355,20 +364,27 @@ def hidden_layer(
     *,
     masks: Masks | None,
     module: nn.Module | None,
-) -> list[Operation]:
-    """Return the operations between the products of layers `i` and `i` + 1."""
+) -> tuple[list[Operation], torch.Tensor]:
+    """Return the operations between the products of layers `i` and `i` + 1, and their output."""
     name, rate = network.activations[i], network.dropout_after(i)
     operations = [bias(buffers, i, z, delta)]
+    # Each member has modules of its own, which see its part of the buffers.
+    n, members = len(z) // buffers.n_members, [module] if buffers.n_members == 1 else module
+    parts = zip(z.split(n), delta.split(n), strict=True)
+    own = [(member, *part) for member, part in zip(members, parts, strict=True)]
     if network.normalization is not None:
-        normalize = NORMALIZATIONS[network.normalization]
-        operations.append(normalize(buffers, module.get_submodule(f"normalization{i}"), z, delta))
+        normalize, place = NORMALIZATIONS[network.normalization], f"normalization{i}"
+        operations += [normalize(buffers, m.get_submodule(place), *part) for m, *part in own]
+    output = z
     if isinstance(name, str):
         operations.append(activation(buffers, name, z, delta))
+        output = operations[-1].output
     else:
-        operations.append(own_module(module.get_submodule(f"activation{i}"), z, delta))
+        operations += [own_module(m.get_submodule(f"activation{i}"), *part) for m, *part in own]
     if masks is not None and rate > 0:
-        operations.append(dropout(buffers, masks, rate, operations[-1].output, delta))
-    return operations
+        operations.append(dropout(buffers, masks, rate, output, delta))
+        output = operations[-1].output
+    return operations, output
 
 
 NORMALIZATIONS = {"layer": layer_normalization, "batch": batch_normalization}

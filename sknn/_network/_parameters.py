@@ -7,6 +7,10 @@ activations). So a solver updates whole vectors, the penalty is one product of t
 row with itself, and a checkpoint of everything is one copy (and one of each buffer of the modules,
 such as running statistics, if there are any).
 
+If several networks are trained at once, the members of an ensemble, each layer's weights and
+biases have a leading dimension for them. So the solver and the penalty need not know of them, and
+the first layer of all members is one matrix, because they share the rows.
+
 The weights of a layer have shape (n_out, n_in), as in `torch.nn.Linear`. Together with
 feature-major activations, this is the layout in which the products of narrow layers are fastest
 (they take about half the time; `examples/benchmarks/choices.py` measures it). The one exception is
@@ -71,11 +75,16 @@ class FlatParameters:
     input_major : bool
         Whether the weights of the first layer are stored with shape (n_in, n_out).
     modules : sequence of torch.nn.Module
-        Other modules than the linear layers. Their parameters become views of the vector and keep
-        their values. Their buffers are part of every checkpoint.
+        Other modules than the linear layers, of one member after the other. Their parameters become
+        views of the vector and keep their values. Their buffers are part of every checkpoint.
+    n_members : int
+        Number of networks. If it is not 1, the weights and biases below, and the arrays of a `Row`,
+        have a leading dimension of this size.
 
     Attributes
     ----------
+    leading : tuple of int
+        The leading dimensions of weights and biases: none, or (n_members,) for several members.
     device : torch.device
         The device, as the caller named it: "cuda" stays "cuda".
     vector : torch.Tensor of shape (n_parameters,)
@@ -110,8 +119,11 @@ class FlatParameters:
         device: torch.device | str = "cpu",
         input_major: bool = False,
         modules: Sequence[nn.Module] = (),
+        n_members: int = 1,
     ) -> None:
         self.layer_units = tuple(layer_units)
+        self.n_members = n_members
+        self.leading = () if n_members == 1 else (n_members,)
         self.input_major = input_major
         self.device = torch.device(device)
         for module in modules:
@@ -119,8 +131,9 @@ class FlatParameters:
         # The parameters of a module that stands in several layers are counted once.
         self.extras = list({id(p): p for m in modules for p in m.parameters()}.values())
         self.buffers = list({id(b): b for m in modules for b in m.buffers()}.values())
-        n_weights = sum(n_in * n_out for n_in, n_out in pairwise(self.layer_units))
-        n_parameters = n_weights + sum(self.layer_units[1:]) + sum(p.numel() for p in self.extras)
+        n_weights = n_members * sum(n_in * n_out for n_in, n_out in pairwise(self.layer_units))
+        n_linear = n_weights + n_members * sum(self.layer_units[1:])
+        n_parameters = n_linear + sum(p.numel() for p in self.extras)
         self.storage = torch.zeros(1 + n_slots, n_parameters, dtype=dtype, device=device)
         self.message = torch.zeros(n_parameters + 1, dtype=dtype, device=device)
         self.gradient = self.message[:-1]
@@ -130,7 +143,7 @@ class FlatParameters:
         self.vector.grad = self.gradient
         self.penalized = self.storage[0, :n_weights]
         self.penalized_gradient = self.gradient[:n_weights]
-        self.extra_gradient = self.gradient[n_weights + sum(self.layer_units[1:]) :]
+        self.extra_gradient = self.gradient[n_linear:]
         self.weights, self.biases, extras = self.views(self.storage[0])
         self.weight_gradients, self.bias_gradients, extra_gradients = self.views(self.gradient)
         for parameter, view, gradient in zip(self.extras, extras, extra_gradients, strict=True):
@@ -141,22 +154,33 @@ class FlatParameters:
         self, row: torch.Tensor
     ) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
         """Return views of one row: the weights (n_out, n_in), the biases and the extras."""
-        shapes = list(pairwise(self.layer_units))
+        k = self.n_members
+        shapes = [(n_in, k * n_out) for n_in, n_out in pairwise(self.layer_units)]
         sizes = [n_in * n_out for n_in, n_out in shapes]
-        units = list(self.layer_units[1:])
+        units = [n_out for _, n_out in shapes]
         parts = list(row.split([*sizes, *units, *(p.numel() for p in self.extras)]))
         n = len(shapes)
         weights = [w.view(n_out, n_in) for w, (n_in, n_out) in zip(parts, shapes, strict=False)]
         if self.input_major:
             weights[0] = parts[0].view(shapes[0]).t()
+        biases = parts[n : 2 * n]
+        if k > 1:
+            weights, biases = ([v.unflatten(0, (k, -1)) for v in of] for of in (weights, biases))
         extras = [e.view(p.shape) for e, p in zip(parts[2 * n :], self.extras, strict=True)]
-        return weights, parts[n : 2 * n], extras
+        return weights, biases, extras
+
+    def of_member(self, row: torch.Tensor, member: int) -> list[torch.Tensor]:
+        """Return views of all values of one row that belong to one member."""
+        weights, biases, extras = self.views(row)
+        n = len(extras) // self.n_members
+        own = extras[member * n : (member + 1) * n]
+        return [*(v[member] if self.n_members > 1 else v for v in (*weights, *biases)), *own]
 
     def read(self, row: int = 0) -> Row:
         """Return one row of `storage` as NumPy arrays, which on the CPU share its memory."""
         weights, biases, extras = self.views(self.storage[row])
         return Row(
-            [w.t().cpu().numpy() for w in weights],
+            [w.mT.cpu().numpy() for w in weights],
             [b.cpu().numpy() for b in biases],
             [e.cpu().numpy() for e in extras],
         )
@@ -167,7 +191,7 @@ class FlatParameters:
         """Copy arrays into one row of `storage`. If `extras` is None, the extras do not change."""
         weights, biases, others = self.views(self.storage[row])
         for view, array in zip(weights, coefs, strict=True):
-            view.copy_(_compat.as_tensor(np.asarray(array)).t())
+            view.copy_(_compat.as_tensor(np.asarray(array)).mT)
         for view, array in zip(biases, intercepts, strict=True):
             view.copy_(_compat.as_tensor(np.asarray(array)))
         if extras is not None:
@@ -176,10 +200,10 @@ class FlatParameters:
 
     def attach_gradients(self, module: nn.Module) -> None:
         """Make the gradients of a module's linear layers views of the vector's gradient."""
-        linear = (m for name, m in module.named_children() if name.startswith("linear"))
-        for layer, weight, bias in zip(
-            linear, self.weight_gradients, self.bias_gradients, strict=True
-        ):
+        gradients = (self.weight_gradients, self.bias_gradients)
+        if self.n_members > 1:  # one layer of all members after the other
+            gradients = ([g for of_layer in of for g in of_layer] for of in gradients)
+        for layer, weight, bias in zip(module.linear_layers(), *gradients, strict=True):
             layer.weight.grad, layer.bias.grad = weight, bias
 
     def checkpoint(self) -> Checkpoint:

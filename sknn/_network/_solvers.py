@@ -394,6 +394,19 @@ def clip_gradient_(gradient: torch.Tensor, max_norm: float) -> None:
     gradient.mul_(torch.clamp(max_norm / norm, max=1.0))
 
 
+def clip_gradients_(parameters: FlatParameters, max_norm: float) -> None:
+    """Scale the gradient of each member down to the norm `max_norm` if its norm is larger."""
+    if parameters.n_members == 1:
+        clip_gradient_(parameters.gradient, max_norm)
+        return
+    for i in range(parameters.n_members):
+        views = parameters.of_member(parameters.gradient, i)
+        gradient = torch.cat([view.reshape(-1) for view in views])
+        clip_gradient_(gradient, max_norm)
+        for view, part in zip(views, gradient.split([v.numel() for v in views]), strict=True):
+            view.copy_(part.view_as(view))
+
+
 def solver_name(solver: str | type | partial) -> str:
     """Return the name of a solver in the state that outlives a training."""
     if isinstance(solver, str):

@@ -24,7 +24,7 @@ from sknn._network._architecture import Network
 from sknn._network._dropout import Masks
 from sknn._network._losses import Constants, Loss
 from sknn._network._matrix_products import OPERANDS, Operand, TorchProducts
-from sknn._network._module import FeedForwardModule
+from sknn._network._module import Ensemble, FeedForwardModule
 from sknn._network._operations import Buffers, Operation, bias, hidden_layer, product
 from sknn._platform._user_code import blamed_on
 
@@ -35,7 +35,8 @@ class Slot(NamedTuple):
     Attributes
     ----------
     terms : torch.Tensor of shape (n_outputs, n_rows) or (1, n_rows)
-        The terms of the loss, which the `finish_` of the step completes.
+        The terms of the loss, which the `finish_` of the step completes. Those of several members
+        have one more dimension in front.
     norm : operand of shape ()
         The squared norm of the weights.
     factors : torch.Tensor, shaped like `terms`
@@ -89,54 +90,63 @@ class _Memory:
 class _Workspace:
     """The operations and feature-major buffers for batches of one size.
 
-    Each column of a buffer belongs to one row of the data. `forward` and `backward` list the calls
+    Each column of a buffer belongs to one row of the data; the units of several members follow one
+    another. `forward` and `backward` list the calls
     of all operations, but not the product of the first layer, which reads the rows. `first_output`
     and `first_delta` are that product and the derivative by it. `last` is the tensor from which the
     loss is computed, and which it overwrites with the last delta: the last output, or its copy in
     the dtype of the parameters. `rows` and `row_factors` hold the result of dropout on dense rows,
     and its factors.
+
+    The members share the rows, so that their first layers are one matrix and one product. With
+    dropout on the rows, each has rows of its own, and the first product is by member, as all others
+    are.
     """
 
     def __init__(self, step: ClosedFormStep, n_rows: int) -> None:
-        products, units = step.products, step.network.layer_units[1:]
+        products, n_members = step.products, step.network.n_members
+        units = [n_members * n for n in step.network.layer_units[1:]]
         new = step.memory.allocator(n_rows)
         outputs = [new(n) for n in units]
         deltas = [*(new(n) for n in units[:-1]), outputs[-1]]
-        buffers = Buffers(products, new, n_rows)
+        buffers = Buffers(products, new, n_rows, n_members)
         self.first_output, self.first_delta = outputs[0], deltas[0]
-        self.first_output_operand = buffers.operand(outputs[0])
-        self.first_delta_operand = buffers.operand(deltas[0])
+        if step.drops_inputs:
+            self.first_output, self.first_delta = map(buffers.by_member, (outputs[0], deltas[0]))
+        self.first_output_operand = buffers.operand(self.first_output)
+        self.first_delta_operand = buffers.operand(self.first_delta)
         raw = outputs[-1]
-        self.last = products.parameters.storage.new_empty(raw.shape)
-        if self.last.dtype == raw.dtype:
-            self.last = raw
+        last = products.parameters.storage.new_empty(raw.shape)
+        if last.dtype == raw.dtype:
+            last = raw
+        self.last = buffers.by_member(last)
         layers: list[Operation] = []
         a = outputs[0]
         for i, (z, delta) in enumerate(zip(outputs[:-1], deltas[:-1], strict=True)):
             if i:
                 layers.append(product(buffers, i, a, z, delta, deltas[i - 1]))
-            layers += hidden_layer(
+            operations, a = hidden_layer(
                 buffers, step.network, i, z, delta, masks=step.masks, module=step.module
             )
-            a = layers[-1].output
+            layers += operations
         if len(units) > 1:
             layers.append(product(buffers, len(units) - 1, a, raw, raw, deltas[-2]))
-        output = bias(buffers, len(units) - 1, self.last, raw)
-        is_copied = self.last is not raw
+        output = bias(buffers, len(units) - 1, last, raw)
+        is_copied = last is not raw
         self.forward = [
             *(operation.forward for operation in layers),
-            *([partial(self.last.copy_, raw)] if is_copied else []),
+            *([partial(last.copy_, raw)] if is_copied else []),
             output.forward,
             partial(step.apply_output_, self.last),
         ]
         self.backward = [
-            *([partial(raw.copy_, self.last)] if is_copied else []),
+            *([partial(raw.copy_, last)] if is_copied else []),
             output.backward,
             *(operation.backward for operation in reversed(layers)),
         ]
-        ones = torch.ones_like(self.last[:1])
+        ones = torch.ones_like(self.last[..., :1, :])
         self.constants = Constants(ones, -ones, torch.empty_like(self.last))
-        self.equal_shares = ones[0] / n_rows
+        self.equal_shares = ones.view(-1, n_rows)[0] / n_rows
         self.rows: torch.Tensor | None = None
         self.row_factors: torch.Tensor | None = None
 
@@ -167,7 +177,7 @@ class ClosedFormStep:
         Generator of dropout's factors. None means no dropout.
     n_most : int, default=0
         Number of rows in the largest batch. By default it is that of the first batch.
-    module : FeedForwardModule, default=None
+    module : FeedForwardModule or Ensemble, default=None
         The module that holds normalization and the modules of the user, if the network has any.
     """
 
@@ -179,7 +189,7 @@ class ClosedFormStep:
         alpha: float,
         masks: Masks | None = None,
         n_most: int = 0,
-        module: FeedForwardModule | None = None,
+        module: FeedForwardModule | Ensemble | None = None,
     ) -> None:
         self.products = products
         self.module = module
@@ -190,10 +200,20 @@ class ClosedFormStep:
         self.alpha = alpha
         self.masks = masks
         self.finish_ = loss.finish_
-        self._multiply = products.multiply
+        self._multiply = self._multiply_rows = products.multiply
         self.apply_output_ = loss.in_training_ or loss.link
         self._penalized = products.operand(self.parameters.penalized)
-        self._drops_inputs = masks is not None and network.input_dropout > 0
+        self.drops_inputs = masks is not None and network.input_dropout > 0
+        if self.drops_inputs and network.n_members > 1:
+            self._multiply_rows = products.multiply_stacks
+        self._of_members = (network.n_members, -1, -1) if network.n_members > 1 else None
+        shape = (*(network.leading if self.drops_inputs else ()), -1, network.layer_units[0])
+        self._first_weight = self.parameters.weights[0].view(shape)
+        self._first_gradient = torch.as_tensor(products.weight_gradients[0]).view(shape)
+        self._first_weight_operand = products.operand(
+            torch.as_tensor(products.weights[0]).view(shape)
+        )
+        self._first_gradient_operand = products.operand(self._first_gradient)
         self._workspaces: dict[int, _Workspace] = {}
         # Autograd across code of the user cannot save tensors of the inference mode, and adds to
         # the gradients that are there.
@@ -209,10 +229,15 @@ class ClosedFormStep:
         parameters, products = self.parameters, self.products
         if self._has_own:
             parameters.extra_gradient.zero_()
-        X = self._drop_inputs(batch.X, work) if self._drops_inputs else batch.X
+        X = batch.X
+        if self.drops_inputs:
+            X = self._drop_inputs(X, work)
+        elif not isinstance(X, OPERANDS):
+            X = [X]
+        y = batch.y if self._of_members is None else batch.y.expand(self._of_members)
         products.refresh()
         self._forward(X, work)
-        self.loss.backward_(work.last, batch.y, slot.terms, work.constants)
+        self.loss.backward_(work.last, y, slot.terms, work.constants)
         work.last.mul_(work.equal_shares if batch.weight is None else batch.weight)
         self._backward(X, work)
         products.collect()
@@ -223,43 +248,55 @@ class ClosedFormStep:
 
     def _drop_inputs(
         self, X: Operand | scipy.sparse.csr_matrix, work: _Workspace
-    ) -> Operand | scipy.sparse.csr_matrix:
-        """Return the rows after dropout.
+    ) -> Operand | list[scipy.sparse.csr_matrix]:
+        """Return the rows after dropout: those of all members, or a matrix for each of them.
 
         Factors for sparse rows are drawn only for the values that are set.
         """
-        rate = self.network.input_dropout
+        rate, leading = self.network.input_dropout, self.network.leading
         if not isinstance(X, OPERANDS):
-            factors = self.masks.fill_(torch.empty_like(torch.from_numpy(X.data)), rate)
-            return type(X)((X.data * factors.numpy(), X.indices, X.indptr), shape=X.shape)
+            data = torch.from_numpy(X.data)
+            factors = self.masks.fill_(data.new_empty(*leading, len(data)), rate)
+            return [
+                type(X)((X.data * of_member.numpy(), X.indices, X.indptr), shape=X.shape)
+                for of_member in (factors if leading else [factors])
+            ]
         X = torch.as_tensor(X)
         if work.rows is None:
-            work.rows, work.row_factors = torch.empty_like(X), torch.empty_like(X)
+            work.rows, work.row_factors = (X.new_empty(*leading, *X.shape) for _ in range(2))
             work.fill_row_factors = self.masks.filler(work.row_factors, rate)
             work.rows_operand = self.products.operand(work.rows)
         work.fill_row_factors()
         torch.mul(X, work.row_factors, out=work.rows)
         return work.rows_operand
 
-    def _forward(self, X: Operand | scipy.sparse.csr_matrix, work: _Workspace) -> None:
+    def _forward(self, X: Operand | list[scipy.sparse.csr_matrix], work: _Workspace) -> None:
         if isinstance(X, OPERANDS):
-            self._multiply(self.products.weights[0], X.T, out=work.first_output_operand)
+            weight, X_t = self._first_weight_operand, X.swapaxes(-1, -2)
+            self._multiply_rows(weight, X_t, out=work.first_output_operand)
         else:
-            product = X @ self.parameters.weights[0].numpy().T
-            work.first_output.copy_(torch.from_numpy(product).t())
+            parts = map(_matrices, (self._first_weight, work.first_output))
+            for rows, weight, output in zip(X, *parts, strict=True):
+                output.copy_(torch.from_numpy(rows @ weight.numpy().T).t())
         for call in work.forward:
             call()
 
-    def _backward(self, X: Operand | scipy.sparse.csr_matrix, work: _Workspace) -> None:
-        products = self.products
+    def _backward(self, X: Operand | list[scipy.sparse.csr_matrix], work: _Workspace) -> None:
         for call in work.backward:
             call()
         if isinstance(X, OPERANDS):
-            self._multiply(work.first_delta_operand, X, out=products.weight_gradients[0])
+            self._multiply_rows(work.first_delta_operand, X, out=self._first_gradient_operand)
         else:
-            delta_t = work.first_delta.to(self.parameters.storage.dtype).numpy().T
-            product = X.T @ np.ascontiguousarray(delta_t)
-            torch.as_tensor(products.weight_gradients[0]).copy_(torch.from_numpy(product).t())
+            parts = map(_matrices, (self._first_gradient, work.first_delta))
+            for rows, gradient, delta in zip(X, *parts, strict=True):
+                delta_t = delta.to(self.parameters.storage.dtype).numpy().T
+                product = rows.T @ np.ascontiguousarray(delta_t)
+                gradient.copy_(torch.from_numpy(product).t())
+
+
+def _matrices(stack: torch.Tensor) -> list[torch.Tensor]:
+    """Return the matrices of a stack; a matrix is the only one of its stack."""
+    return [stack] if stack.dim() == 2 else list(stack)
 
 
 class AutogradStep:
@@ -269,7 +306,7 @@ class AutogradStep:
     ----------
     products : TorchProducts
         The object that holds the parameters. Torch itself multiplies, in the dtype of `products`.
-    module : FeedForwardModule
+    module : FeedForwardModule or Ensemble
         The network, from rows to raw outputs. Its parameters are views of those in `products`.
     loss : Loss
         Any loss; only its `terms` are used.
@@ -295,6 +332,11 @@ class AutogradStep:
     def finish_(self, terms: torch.Tensor) -> None:
         """Do nothing, because the terms are complete."""
 
+    def _raw_outputs(self, X: torch.Tensor) -> torch.Tensor:
+        """Return raw outputs of shape (n_outputs, n_rows), or those of each member."""
+        is_one = isinstance(self.module, FeedForwardModule)
+        return self.module(X).t() if is_one else self.module.each(X)
+
     def __call__(self, batch: Batch, slot: Slot) -> None:
         """Fill the gradient, and the slot with the parts of the loss."""
         parameters, dtype = self.parameters, self.products.dtype
@@ -303,11 +345,12 @@ class AutogradStep:
         is_mixed = dtype != parameters.storage.dtype
         with torch.enable_grad():
             with torch.autocast(X.device.type, dtype) if is_mixed else nullcontext():
-                raw = self.module(X).to(parameters.storage.dtype)
+                raw = self._raw_outputs(X).to(parameters.storage.dtype)
             if is_mixed:
                 # Inside of another autocast, the next step would use this step's cached weights.
                 torch.clear_autocast_cache()
-            terms = self.loss.terms(raw.t(), batch.y)
+            y = batch.y if raw.dim() == 2 else batch.y.expand(len(raw), -1, -1)
+            terms = self.loss.terms(raw, y)
             share = 1 / batch.n_rows if batch.weight is None else batch.weight
             with self._blame:
                 ((terms * share).sum() * self.loss.scale).backward()
@@ -338,3 +381,8 @@ def flops_per_step(layer_units: tuple[int, ...], n_rows: int, dtype: np.dtype = 
     """
     size = np.dtype(dtype).itemsize // np.dtype(np.float32).itemsize
     return size * 6 * n_rows * sum(n_in * n_out for n_in, n_out in pairwise(layer_units))
+
+
+def flops_of_network(network: Network, n_rows: int, dtype: np.dtype) -> int:
+    """Return the number of operations of `flops_per_step` for all members of a network."""
+    return network.n_members * flops_per_step(network.layer_units, n_rows, dtype)

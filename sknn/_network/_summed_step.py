@@ -6,6 +6,8 @@ time. The gradients of the parts are added up, and so are their losses.
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from sknn._data._batches import Batch
@@ -45,7 +47,9 @@ class SummedStep:
         self.parameters, self.products, self.loss = step.parameters, step.products, step.loss
         self.grad_mode = step.grad_mode
         self.batch_loss = self.parameters.storage.new_zeros((), dtype=torch.float64)
-        self._scale = self.loss.reported_scale(self.parameters.layer_units[-1])
+        n_members = self.parameters.n_members
+        self._scale = self.loss.reported_scale(self.parameters.layer_units[-1]) / n_members
+        self._norm_scale = 0.5 / n_members
 
     def __call__(self, batch: Batch | Pieces, slot: Slot) -> None:
         """Fill the gradient with that of the whole batch, in every process."""
@@ -67,16 +71,18 @@ class SummedStep:
 
     def _fill(self, part: Batch, slot: Slot) -> None:
         """Fill the message with the gradient of one part and, behind it, the loss of the part."""
-        terms = slot.terms.view(-1)[: len(slot.terms) * part.n_rows].view(-1, part.n_rows)
+        shape = (*slot.terms.shape[:-1], part.n_rows)
+        terms = slot.terms.view(-1)[: math.prod(shape)].view(shape)
         self._step(part, slot._replace(terms=terms))
         self._step.finish_(terms)
-        self.parameters.message[-1] = torch.dot(terms.sum(0), part.weight)
+        sums = terms.view(-1, part.n_rows).sum(0)
+        self.parameters.message[-1] = torch.dot(sums, part.weight)
 
     def _add_penalty(self, weight_sum: float) -> None:
         penalized = self.parameters.penalized
         decay = decay_of(self.alpha, weight_sum, penalized.dtype)
         self.parameters.penalized_gradient.add_(penalized, alpha=decay)
-        self.batch_loss.add_(torch.dot(penalized, penalized), alpha=0.5 * decay)
+        self.batch_loss.add_(torch.dot(penalized, penalized), alpha=self._norm_scale * decay)
 
 
 class SummedMeter:
@@ -91,7 +97,8 @@ class SummedMeter:
     def __init__(self, step: SummedStep) -> None:
         self._step = step
         storage, loss = step.parameters.storage, step.loss
-        self._n_terms = 1 if loss.has_one_term else step.parameters.layer_units[-1]
+        n_terms = 1 if loss.has_one_term else step.parameters.layer_units[-1]
+        self._shape = (*step.parameters.leading, n_terms)
         self._norm = step.products.operand(storage.new_zeros(()))
         self._terms = storage.new_empty(0)
         self._total = torch.zeros_like(step.batch_loss)
@@ -105,10 +112,11 @@ class SummedMeter:
         """
         self._take_up_last_batch()
         self._n_pending = batch.n_shared
-        n_terms = self._n_terms * batch.n_rows
+        shape = (*self._shape, batch.n_rows)
+        n_terms = math.prod(shape)
         if n_terms > len(self._terms):
             self._terms = self._terms.new_empty(n_terms)
-        terms = self._terms[:n_terms].view(self._n_terms, batch.n_rows)
+        terms = self._terms[:n_terms].view(shape)
         return Slot(terms, self._norm, terms)
 
     def batch_loss(self, batch: Batch | Pieces, slot: Slot) -> float:

@@ -14,7 +14,7 @@ from sknn._data._processes import OneProcess
 from sknn._data._shards import ShardBatches
 from sknn._network._dropout import Masks
 from sknn._network._loss_meter import LossMeter
-from sknn._network._solvers import Solver, TorchSolver, clip_gradient_
+from sknn._network._solvers import Solver, TorchSolver, clip_gradients_
 from sknn._network._steps import AutogradStep, ClosedFormStep
 from sknn._network._summed_step import SummedMeter, SummedStep
 from sknn._platform._compat import GlobalGenerators
@@ -104,12 +104,12 @@ class Trainer:
 
     def _changed_update(self) -> Callable[[], None]:
         """Return the solver's update with clipping before it and the next rate after it."""
-        gradient, max_norm = self.parameters.gradient, self._max_grad_norm
+        parameters, max_norm = self.parameters, self._max_grad_norm
         update, schedule = self.solver.update, self.schedule
 
         def changed_update() -> None:
             if max_norm is not None:
-                clip_gradient_(gradient, max_norm)
+                clip_gradients_(parameters, max_norm)
             update()
             if schedule is not None:
                 schedule.next_step()

@@ -151,7 +151,7 @@ def complete_attributes(estimator: BaseEstimator) -> None:
                 f" {type(estimator).__name__} must be one of {', '.join(map(repr, allowed))}."
             )
     estimator._complete_targets(units[-1])
-    network = estimator._network(units)
+    network = estimator._network(units, estimator._fitted_members())
     found = {
         "n_features_in_": units[0],
         "n_layers_": len(units),
@@ -171,7 +171,7 @@ def complete_attributes(estimator: BaseEstimator) -> None:
             if not hasattr(estimator, fitted.name):
                 value = found.get(fitted.name, fitted.initial)
                 setattr(estimator, fitted.name, copy.copy(value))
-    estimator._check_weights(estimator._layer_units())
+    estimator._check_weights(network)
 
 
 def _set_layers(estimator: BaseEstimator) -> tuple[int, ...]:
@@ -187,8 +187,8 @@ def _set_layers(estimator: BaseEstimator) -> tuple[int, ...]:
             warnings.simplefilter("ignore")
             coefs, intercepts = ([np.asarray(array) for array in arrays] for arrays in given)
         is_sound = len(coefs) == len(intercepts) > 0
-        is_sound = is_sound and all(c.ndim == 2 and len(c) for c in coefs)
-        is_sound = is_sound and all(i.ndim == 1 for i in intercepts)
+        is_sound = is_sound and all(c.ndim in (2, 3) and c.size for c in coefs)
+        is_sound = is_sound and all(i.ndim == coefs[0].ndim - 1 for i in intercepts)
         is_sound = is_sound and all(a.dtype.kind in "fiu" for a in (*coefs, *intercepts))
     except (TypeError, ValueError):  # not a list, or not arrays
         is_sound = False
@@ -197,10 +197,10 @@ def _set_layers(estimator: BaseEstimator) -> tuple[int, ...]:
         raise ValueError(
             f"coefs_ is {coefs} and intercepts_ is {intercepts}. They must be lists of equal length"
             " with an array of numbers for each layer: of the shape (n_in, n_out) in coefs_, and"
-            " (n_out,) in intercepts_."
+            " (n_out,) in intercepts_. Several members have one more dimension in front."
         )
     estimator.coefs_, estimator.intercepts_ = coefs, intercepts
-    return (len(coefs[0]), *map(len, intercepts))
+    return (coefs[0].shape[-2], *(intercept.shape[-1] for intercept in intercepts))
 
 
 def without_durations(history: list[dict[str, Any]]) -> list[dict[str, Any]]:

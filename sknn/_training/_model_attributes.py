@@ -6,11 +6,15 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from sknn._network._architecture import Network
+from sknn._network._dropout import derived_seed
 from sknn._network._module import initial_parameters
 from sknn._platform._memory_alignment import aligned
 from sknn._training._fitted_names import PROGRESS_OF, STOCHASTIC, names_set_by
 from sknn._training._problem import Model, Problem
 from sknn._training._stopping import Progress
+
+# The key of `derived_seed` by which the weights of members are drawn. Dropout has other keys.
+_KEY_OF_WEIGHTS = (0, 0)
 
 
 def new_model(
@@ -19,11 +23,28 @@ def new_model(
     random_state: np.random.RandomState,
     dtype: np.dtype,
 ) -> Model:
-    """Return a model with initial weights, which are drawn from `random_state`."""
+    """Return a model with initial weights, which are drawn from `random_state`.
+
+    Only those of the first member are. The others come from a generator that it decides, so that
+    the split and the order of the rows, and with them the first member, are those of one network.
+    """
     # Without a hidden layer, a single name still decides how the output layer is initialized.
     own = estimator.activation
     activations = own if isinstance(own, str) else network.activations
-    return Model(*initial_parameters(network.layer_units, activations, random_state, dtype))
+
+    def drawn(generator: np.random.RandomState) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        return initial_parameters(network.layer_units, activations, generator, dtype)
+
+    first = drawn(random_state)
+    if network.n_members == 1:
+        return Model(*first)
+    seed = derived_seed(random_state, 0, _KEY_OF_WEIGHTS)
+    other = np.random.RandomState(np.random.MT19937(seed))
+    members = [first, *(drawn(other) for _ in range(1, network.n_members))]
+    coefs, intercepts = (
+        map(np.stack, zip(*arrays, strict=True)) for arrays in zip(*members, strict=True)
+    )
+    return Model(list(coefs), list(intercepts))
 
 
 def model_of_attributes(estimator: BaseEstimator) -> Model:

@@ -22,7 +22,7 @@ from skorch.utils import is_dataset
 
 from sknn._data._batches import Batch
 from sknn._network._losses import Criterion
-from sknn._network._module import FeedForwardModule, modules_between
+from sknn._network._module import Ensemble, FeedForwardModule, modules_between, network_module
 from sknn._network._parameters import Checkpoint, FlatParameters
 from sknn._network._solvers import SGD
 from sknn._platform._torch_settings import default_settings
@@ -53,7 +53,7 @@ class FeedForwardNet(skorch.NeuralNet):
 
     Parameters
     ----------
-    module : FeedForwardModule
+    module : FeedForwardModule or Ensemble
         The module whose parameters are views of `parameters`.
     criterion : Criterion
         The loss.
@@ -103,7 +103,7 @@ class FeedForwardNet(skorch.NeuralNet):
 
     def __init__(
         self,
-        module: FeedForwardModule,
+        module: FeedForwardModule | Ensemble,
         criterion: Criterion,
         optimizer: Callable[[FlatParameters], torch.optim.Optimizer],
         parameters: FlatParameters,
@@ -389,17 +389,19 @@ def _listener_of_the_user(callback: Callback, event: str) -> Callable[..., None]
 
 def net_of(estimator: BaseEstimator) -> FeedForwardNet:
     """Return the skorch net of a fitted estimator, with its own copy of the weights, on the CPU."""
-    network = estimator._network(estimator._layer_units())
+    network = estimator._fitted_network()
     with default_settings(torch.device("cpu")):
-        between = modules_between(network)
+        members = modules_between(network)
         parameters = FlatParameters(
             network.layer_units,
             SGD.n_slots,
             dtype=torch.float32 if estimator._model_dtype() is np.float32 else torch.float64,
-            modules=[module for layer in between for _, module in layer],
+            modules=[module for layers in members for layer in layers for _, module in layer],
+            n_members=network.n_members,
         )
         parameters.write(estimator.coefs_, estimator.intercepts_)
-        module = FeedForwardModule(parameters.weights, parameters.biases, network, between).eval()
+        weights, biases, average = parameters.weights, parameters.biases, estimator._average()
+        module = network_module(weights, biases, network, average, members).eval()
         module.load_extras(estimator.module_state_)
         criterion = Criterion(estimator._make_loss(smoothed=True))
         now = partial(_with_module_of, estimator._copy())
@@ -410,15 +412,21 @@ def net_of(estimator: BaseEstimator) -> FeedForwardNet:
 
 def _with_module_of(estimator: BaseEstimator, net: FeedForwardNet) -> BaseEstimator:
     """Return a copy of an estimator with the weights that the module of a net has now."""
-    layers = [module for name, module in net.module_.places() if name.startswith("linear")]
+    layers = net.module_.linear_layers()
     now = estimator._copy()
     vars(now).update(
-        coefs_=[layer.weight.detach().cpu().numpy().T for layer in layers],
-        intercepts_=[layer.bias.detach().cpu().numpy() for layer in layers],
+        coefs_=_by_layer([layer.weight.detach().cpu().numpy().T for layer in layers], estimator),
+        intercepts_=_by_layer([layer.bias.detach().cpu().numpy() for layer in layers], estimator),
         module_state_={name: t.cpu().numpy() for name, t in net.module_.extras().items()},
         device_="cpu",
     )
     return now
+
+
+def _by_layer(arrays: list[np.ndarray], estimator: BaseEstimator) -> list[np.ndarray]:
+    """Return arrays of layers as they are, or, of several members, those of each layer in one."""
+    k = estimator._fitted_members()
+    return arrays if k == 1 else [np.stack(arrays[i : i + k]) for i in range(0, len(arrays), k)]
 
 
 def plain_records(history: list[dict[str, Any]], n_before: int) -> list[dict[str, Any]]:

@@ -179,16 +179,18 @@ def _may_overflow(problem: Problem, trained: Model) -> bool:
     # it exceeds the square root of the largest number, as rows of that size could then overflow.
     # The gain is NaN if some layers are huge and another one is zero.
     with np.errstate(over="ignore", invalid="ignore"):
-        gain = np.prod([len(c) * float(m) for c, m in zip(trained.coefs, largest, strict=True)])
+        layers = zip(trained.coefs, largest, strict=True)
+        gain = np.prod([coef.shape[-2] * float(m) for coef, m in layers])
     is_moderate = gain <= np.sqrt(np.finfo(problem.dtype).max) and np.isfinite(trained.loss)
     return not is_moderate or problem.loss.output_activation == "exp"
 
 
 def _outputs(trained: Model, problem: Problem, X: Any, transform: Callable, rows: Any = None):
     """Return transformed outputs of a model for rows."""
-    weights = [_compat.as_tensor(coef.T) for coef in trained.coefs]
+    weights = [_compat.as_tensor(coef.swapaxes(-1, -2)) for coef in trained.coefs]
     biases = [_compat.as_tensor(intercept) for intercept in trained.intercepts]
-    forward = forward_of(weights, biases, trained.modules, problem.network)
+    average = problem.loss.average
+    forward = forward_of(weights, biases, trained.modules, problem.network, average)
     return outputs_of(X, forward, transform, rows)
 
 

@@ -19,7 +19,7 @@ from sknn._network._dropout import Masks
 from sknn._network._inference import Layers, Modules
 from sknn._network._loss_meter import LossMeter
 from sknn._network._losses import Criterion
-from sknn._network._module import FeedForwardModule
+from sknn._network._module import Ensemble, FeedForwardModule
 from sknn._network._solvers import make_solver, solver_name
 from sknn._network._steps import AutogradStep, ClosedFormStep
 from sknn._network._summed_step import SummedMeter, SummedStep
@@ -67,7 +67,7 @@ class Run(NamedTuple):
         The settings of the training.
     random_state : numpy.random.RandomState
         Generator that orders the rows.
-    module : FeedForwardModule
+    module : FeedForwardModule or Ensemble
         The network as a torch module, over the parameters of the step.
     step : ClosedFormStep, AutogradStep or SummedStep
         The step, which turns a batch into a loss and a gradient.
@@ -81,7 +81,7 @@ class Run(NamedTuple):
     start: Model
     settings: Settings
     random_state: np.random.RandomState
-    module: FeedForwardModule
+    module: FeedForwardModule | Ensemble
     step: ClosedFormStep | AutogradStep | SummedStep
     meter: LossMeter | SummedMeter
     generators: list[Masks | _compat.GlobalGenerators]
@@ -215,10 +215,11 @@ def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
         scheduler_state = None if resumed is None else resumed["scheduler"]
         scheduler = EpochScheduler(settings.learning_rate, solver.optimizer, scheduler_state)
     if problem.validation is not None:
-        forward = Modules(run.module, problem.network.layer_units)
+        forward = Modules(run.module, problem.network)
         if problem.network.is_plain:
             weights, biases = step.parameters.weights, step.parameters.biases
-            forward = Layers(weights, biases, problem.network.activations)
+            average = problem.loss.average
+            forward = Layers(weights, biases, problem.network.activations, average)
         validate = Validation(problem, forward, estimator_now, settings.early_stopping)
     return Trainer(
         batches,

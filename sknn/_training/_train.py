@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -21,10 +20,10 @@ from sknn._network._architecture import Network
 from sknn._network._dropout import Masks, derived_seed
 from sknn._network._loss_meter import LossMeter
 from sknn._network._matrix_products import TorchProducts, products_of
-from sknn._network._module import FeedForwardModule, modules_between
+from sknn._network._module import Ensemble, FeedForwardModule, modules_between, network_module
 from sknn._network._parameters import FlatParameters
 from sknn._network._solvers import SOLVERS
-from sknn._network._steps import AutogradStep, ClosedFormStep, flops_per_step
+from sknn._network._steps import AutogradStep, ClosedFormStep, flops_of_network
 from sknn._network._summed_step import SummedMeter, SummedStep
 from sknn._platform import _compat
 from sknn._platform._devices import memory_given_back, resolve_device, torch_dtype
@@ -43,7 +42,7 @@ class Parts(NamedTuple):
 
     Attributes
     ----------
-    module : FeedForwardModule
+    module : FeedForwardModule or Ensemble
         The network as a torch module, over the parameters of the step.
     step : ClosedFormStep, AutogradStep or SummedStep
         The step, which turns a batch into a loss and a gradient.
@@ -51,7 +50,7 @@ class Parts(NamedTuple):
         The meter, which reads the loss of an epoch.
     """
 
-    module: FeedForwardModule
+    module: FeedForwardModule | Ensemble
     step: ClosedFormStep | AutogradStep | SummedStep
     meter: LossMeter | SummedMeter
 
@@ -84,7 +83,7 @@ def train(
         If the device is absent, or the weights have become non-finite.
     """
     # The whole batch counts, not this process's part, so that all processes choose the same device.
-    flops = flops_per_step(problem.network.layer_units, settings.rows_of_step, problem.dtype)
+    flops = flops_of_network(problem.network, settings.rows_of_step, problem.dtype)
     device = resolve_device(settings.device, torch_dtype(problem.dtype), flops)
     # Calls of partial_fit follow each other, and would have to ask for the memory again.
     memory = nullcontext() if settings.incremental else memory_given_back(device)
@@ -102,16 +101,17 @@ def _train_on(
     """Train on a device that holds the problem's tensors."""
     network = problem.network
     n_own_rows = min(settings.rows_of_step, problem.X.shape[0])
-    flops = flops_per_step(network.layer_units, n_own_rows, problem.dtype)
+    flops = flops_of_network(network, n_own_rows, problem.dtype)
     if settings.is_mixed:
         _warn_of_slow_bfloat16(device)
     products = products_of(device, flops, settings.is_mixed)
     seed = None
     if network.draws:
         rank = problem.shards.processes.rank
-        seed = derived_seed(random_state, start.progress.n_samples_seen, rank)
+        key = (rank,) if rank else ()
+        seed = derived_seed(random_state, start.progress.n_samples_seen, key)
     with products.threads(flops), _generator_of_modules(network, seed, device) as borrowed:
-        masks = Masks(seed, device) if network.drops else None
+        masks = Masks(seed, device, network.n_members) if network.drops else None
         generators = [g for g in (masks, borrowed) if g is not None]
         parts = _parts(problem, start, settings, device, products, masks)
         if settings.solver == "lbfgs":
@@ -174,14 +174,20 @@ def _parts(
     masks: Masks | None,
 ) -> Parts:
     """Build the network in training, with the starting point as its parameters."""
-    between = modules_between(problem.network)
+    members = modules_between(problem.network)
+    extra = [module for layers in members for layer in layers for _, module in layer]
     if settings.solver == "lbfgs":
-        for _, module in chain.from_iterable(between):
+        for module in extra:
             check_fixed(module)
-    parameters = _parameters(problem, settings, device, between)
+    parameters = _parameters(problem, settings, device, extra)
     parameters.write(start.coefs, start.intercepts)
-    module = FeedForwardModule(
-        parameters.weights, parameters.biases, problem.network, between, masks
+    module = network_module(
+        parameters.weights,
+        parameters.biases,
+        problem.network,
+        problem.loss.average,
+        members,
+        masks,
     )
     if start.modules is not None:
         module.load_extras(start.modules)
@@ -193,7 +199,7 @@ def _parameters(
     problem: Problem,
     settings: Settings,
     device: torch.device,
-    between: list[list[tuple[str, nn.Module]]],
+    extra: list[nn.Module],
 ) -> FlatParameters:
     """Lay out the parameters of all layers and the solver's slots, all zero."""
     # All processes add up vectors of one layout. It is the usual one if any of them has dense rows.
@@ -204,7 +210,8 @@ def _parameters(
         dtype=torch_dtype(problem.dtype),
         device=device,
         input_major=not problem.shards.processes.any(is_dense),
-        modules=[module for _, module in chain.from_iterable(between)],
+        modules=extra,
+        n_members=problem.network.n_members,
     )
 
 
@@ -212,7 +219,7 @@ def _step_and_meter(
     problem: Problem,
     settings: Settings,
     products: TorchProducts,
-    module: FeedForwardModule,
+    module: FeedForwardModule | Ensemble,
     masks: Masks | None,
 ) -> tuple[ClosedFormStep | AutogradStep | SummedStep, LossMeter | SummedMeter]:
     """Choose the step and the meter that goes with it."""

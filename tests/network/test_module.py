@@ -125,14 +125,14 @@ def test_callable_is_called_once_for_each_hidden_layer():
         calls.append(nn.PReLU(init=len(calls) + 1.0))
         return calls[-1]
 
-    layers = modules_between(Network(UNITS, (make, make)))
+    (layers,) = modules_between(Network(UNITS, (make, make)))
     assert len(calls) == 2
     assert [layer[-1][1].weight.item() for layer in layers] == [1.0, 2.0]
 
 
 def test_module_that_the_user_keeps_is_not_trained_and_its_copy_is_shared():
     kept = nn.PReLU()
-    (first,), (second,) = modules_between(Network(UNITS, (lambda: kept, lambda: kept)))
+    (((first,), (second,)),) = modules_between(Network(UNITS, (lambda: kept, lambda: kept)))
     assert first[1] is second[1] is not kept
     X, y = TARGETS["multiclass"]
     estimator = FeedForwardClassifier(activation=lambda: kept, max_iter=3, random_state=0)
@@ -200,7 +200,7 @@ def test_extras_make_another_module_the_same(activations, normalization):
 
 def test_loading_extras_copies_into_the_vector():
     network = Network(UNITS, (nn.PReLU, "tanh"), "layer")
-    between = modules_between(network)
+    (between,) = modules_between(network)
     modules = [module for layer in between for _, module in layer]
     parameters = FlatParameters(UNITS, dtype=torch.float64, modules=modules)
     module = FeedForwardModule(parameters.weights, parameters.biases, network, between)

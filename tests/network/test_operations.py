@@ -87,7 +87,7 @@ def make_steps(key, products=NumPyProducts, name="multiclass log_loss", weighted
         n_outputs = 4 if name.startswith("multiclass") else 2
         units = (7, 6, 5, n_outputs)
         network = Network(units, activations, **{"dropout": (0.0, 0.0), **options})
-        between = modules_between(network)
+        (between,) = modules_between(network)
         modules = [module for layer in between for _, module in layer]
         parameters = FlatParameters(units, dtype=torch.float64, modules=modules)
         parameters.write(*initial_parameters(units, "tanh", rng))
