@@ -22,6 +22,7 @@ NAMES = (
     "steps",
     "devices",
     "features",
+    "members",
     "limit",
     "fits",
     "cluster",

@@ -71,8 +71,11 @@ class TorchProducts:
 
     @staticmethod
     @contextmanager
-    def threads(flops: float) -> Iterator[None]:
-        """Run the body on as many threads as are worth it for steps of `flops` operations."""
+    def threads(flops: float, n_members: int = 1) -> Iterator[None]:
+        """Run the body on as many threads as are worth it for steps of `flops` operations.
+
+        `flops` counts the operations of all members.
+        """
         with threads_for(flops):
             yield
 
@@ -96,9 +99,13 @@ class NumPyProducts(TorchProducts):
 
     @staticmethod
     @contextmanager
-    def threads(flops: float) -> Iterator[None]:
-        """Run torch on one thread, and also the BLAS unless its products gain from more."""
-        shares = is_worth_sharing(flops) and 1 < torch.get_num_threads() <= NUMPY_UP_TO
+    def threads(flops: float, n_members: int = 1) -> Iterator[None]:
+        """Run torch on one thread, and also the BLAS unless its products gain from more.
+
+        The BLAS multiplies for one member after the other, so that its threads share the work of
+        one.
+        """
+        shares = is_worth_sharing(flops / n_members) and 1 < torch.get_num_threads() <= NUMPY_UP_TO
         with (
             threads_for(0.0),
             nullcontext() if shares else one_blas_thread(),

@@ -110,7 +110,10 @@ def _train_on(
         rank = problem.shards.processes.rank
         key = (rank,) if rank else ()
         seed = derived_seed(random_state, start.progress.n_samples_seen, key)
-    with products.threads(flops), _generator_of_modules(network, seed, device) as borrowed:
+    with (
+        products.threads(flops, network.n_members),
+        _generator_of_modules(network, seed, device) as borrowed,
+    ):
         masks = Masks(seed, device, network.n_members) if network.drops else None
         generators = [g for g in (masks, borrowed) if g is not None]
         parts = _parts(problem, start, settings, device, products, masks)

@@ -1,0 +1,48 @@
+"""An ensemble that is trained at once beside its members, one fit after the other.
+
+*turns* is the time of as many fits of one network as there are members, with other seeds, one after
+the other, *at once* that of one fit with `n_members`. Both make the same number of epochs and steps
+on the same rows. The fits are short, but their start and their end are a small part: *ratio* is
+what a user saves.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from time import perf_counter
+
+from examples.benchmarks._peers import estimator
+from examples.benchmarks._timing import Options, compared, take_turns
+from examples.benchmarks.steps import CASES, Case, with_network
+
+NETWORKS = ("4-100-3", "64-100-10", "14-64-64-2", "784-256-128-10")
+N_MEMBERS = (2, 8, 32)
+QUICK = (8,)
+
+
+def fit_time(case: Case, n_fits: int, n_members: int) -> float:
+    """Return the milliseconds of some fits with `n_members` members, of other seeds each."""
+    network = case.network
+    X, y = case.data
+    start = perf_counter()
+    for seed in range(n_fits):
+        model = estimator("sknn", network, case.epochs, n_members=n_members)
+        model.set_params(random_state=seed).fit(X, y)
+    return 1e3 * (perf_counter() - start)
+
+
+def row(case: Case, n_members: int, repeats: int) -> dict:
+    measure = {
+        "at once": partial(fit_time, case, 1, n_members),
+        "turns": partial(fit_time, case, n_members, 1),
+    }
+    labels = {"network": case.network.name, "dtype": case.network.dtype, "members": n_members}
+    return compared(labels, take_turns(measure, repeats))
+
+
+def run(options: Options) -> Iterator[dict]:
+    for case in CASES:
+        if case.network.name not in NETWORKS:
+            continue
+        for dtype in ("float32", "float64")[: 1 if options.quick else None]:
+            for n_members in QUICK if options.quick else N_MEMBERS:
+                yield row(with_network(case, dtype=dtype), n_members, options.count(5, 1))
