@@ -55,10 +55,12 @@ class DenseRows:
         self._dtype = self._rows.dtype if dtype is None else dtype
         self._buffer: torch.Tensor
         self._converted: torch.Tensor
+        self._views: dict[int, tuple[torch.Tensor, ...]] = {}
 
     def reserve(self, n_rows: int) -> None:
         self._buffer = self._rows.new_empty((n_rows, *self._rows.shape[1:]))
         self._converted = self._buffer.to(self._dtype)
+        self._views = {}
 
     def slice(self, start: int, stop: int) -> torch.Tensor:
         return self._rows[start:stop].to(self._dtype)
@@ -72,7 +74,9 @@ class DenseRows:
         On another device than the CPU, `device_order` may hold the same order there.
         """
         n_rows = len(order)
-        chunk, converted = self._buffer[:n_rows], self._converted[:n_rows]
+        if n_rows not in self._views:
+            self._views[n_rows] = (self._buffer[:n_rows], self._converted[:n_rows])
+        chunk, converted = self._views[n_rows]
         if self.device.type == "cpu" and torch.get_num_threads() == 1:
             # NumPy gathers faster than torch on one thread. Clipping skips a check of the order.
             np.take(self._rows.numpy(), order, 0, out=chunk.numpy(), mode="clip")

@@ -38,6 +38,8 @@ class Activation(NamedTuple):
     apply : callable or None
         `(z, out)`: writes the function of `z` to `out`, for an activation whose derivative needs
         the input.
+    from_sign : bool
+        Whether the derivative needs no more than the sign of the output.
     """
 
     apply_: InPlace
@@ -45,11 +47,20 @@ class Activation(NamedTuple):
     module: type[nn.Module]
     initial: str = "glorot"
     apply: Callable[[torch.Tensor, torch.Tensor], object] | None = None
+    from_sign: bool = False
 
     @property
     def from_input(self) -> bool:
         """Whether the derivative is computed from the input."""
         return self.apply is not None
+
+    @property
+    def leaves_output(self) -> bool:
+        """Whether the output may be multiplied by dropout's factors in place.
+
+        The derivative is not wrong where a factor of 0 takes the sign away, as `delta` is 0 there.
+        """
+        return self.from_input or self.from_sign
 
 
 def _nothing(_: torch.Tensor, __: torch.Tensor | None = None) -> None:
@@ -87,11 +98,13 @@ def _softplus_(z: torch.Tensor) -> None:
 # The formulas are those of torch.nn with its defaults: a slope of 0.01 for leaky_relu, alpha = 1
 # for elu, the exact (erf) gelu, beta = 1 for softplus.
 ACTIVATIONS: dict[str, Activation] = {
-    "identity": Activation(_nothing, _nothing, nn.Identity),
+    "identity": Activation(_nothing, _nothing, nn.Identity, from_sign=True),
     "logistic": Activation(torch.sigmoid_, _compat.logistic_backward_, nn.Sigmoid, "logistic"),
     "tanh": Activation(torch.tanh_, _compat.tanh_backward_, nn.Tanh),
-    "relu": Activation(torch.relu_, _compat.relu_backward_, nn.ReLU),
-    "leaky_relu": Activation(_leaky_relu_, _compat.leaky_relu_backward_, nn.LeakyReLU, "he"),
+    "relu": Activation(torch.relu_, _compat.relu_backward_, nn.ReLU, from_sign=True),
+    "leaky_relu": Activation(
+        _leaky_relu_, _compat.leaky_relu_backward_, nn.LeakyReLU, "he", from_sign=True
+    ),
     "elu": Activation(_elu_, _compat.elu_backward_, nn.ELU, "he"),
     "selu": Activation(_selu_, _compat.selu_backward_, nn.SELU, "lecun"),
     "gelu": Activation(_gelu_, _compat.gelu_backward_, nn.GELU, "he", _compat.gelu),

@@ -98,7 +98,9 @@ class Masks:
 
         def fill() -> None:
             np.greater_equal(bits.random_raw(n_words).view(np.uint16)[:n_values], least, out=kept)
-            np.multiply(kept, factor, out=array)
+            # Two calls in one dtype each cost less than one whose operands NumPy has to convert.
+            np.copyto(array, kept)
+            np.multiply(array, factor, out=array)
 
         return fill
 

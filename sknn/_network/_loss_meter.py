@@ -48,6 +48,7 @@ class LossMeter:
         self._factors = new_ones(self._n_terms * n_rows)
         # The first value is the sum of the terms; the others are the norms, one for each batch.
         self._values = new_ones(1 + min(-(-n_samples // batch_size), self.MAX_BATCHES))
+        self._n_most_terms, self._n_most_batches = len(self._terms), len(self._values) - 1
         self._sum = self._operand(self._values[0])
         # Views are made once: in an epoch of a small network, each costs as much as an operation.
         self._slots: dict[tuple[int, int, int], Slot] = {}
@@ -62,8 +63,8 @@ class LossMeter:
     def slot(self, batch: Batch) -> Slot:
         """Return the slot into which the step of this batch writes."""
         n_terms = self._n_terms * batch.n_rows
-        if 1 + len(self._batches) == len(self._values) or (
-            self._n_filled + n_terms > len(self._terms)
+        if len(self._batches) == self._n_most_batches or (
+            self._n_filled + n_terms > self._n_most_terms
         ):
             self._full.append((self._summed().clone(), self._batches))
             self._batches, self._n_filled = [], 0

@@ -8,6 +8,11 @@ was measured, most of all for narrow matrices and float64. A call also costs les
 are not those of torch, and elementwise operations beside them have to run on one thread, because
 the idle threads of either library spin for a while on the cores that the other one needs. So torch
 does everything in large steps on many threads. `examples/benchmarks/choices.py` measures it.
+
+A thread of Python beside the BLAS, which takes half of Adam's vector or gathers the next rows, is
+no help: waking it takes 60 us, and it has to wait for the core of a spinning thread. On two idle
+cores, two products of the first layer, Adam's update and a gather took 0.98 to 1.06 of their time
+in turn for 784-256-128-10 in float32, and 0.94 to 1.01 for 512-1024-1024-10.
 """
 
 from __future__ import annotations

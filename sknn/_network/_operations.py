@@ -173,10 +173,12 @@ def mish(buffers: Buffers, z: torch.Tensor, delta: torch.Tensor) -> Operation:
 
 
 def dropout(
-    buffers: Buffers, masks: Masks, rate: float, a: torch.Tensor, delta: torch.Tensor
-) -> Operation:
+    buffers: Buffers, masks: Masks, rate: float, a: torch.Tensor, delta: torch.Tensor,
+    in_place: bool,
+) -> Operation:  # fmt: skip
     """Multiply by the factors of inverted dropout, which are drawn anew in each step."""
-    factors, output = buffers.new(len(a)), buffers.new(len(a))
+    factors = buffers.new(len(a))
+    output = a if in_place else buffers.new(len(a))
     fill = masks.filler(factors, rate)
 
     def forward() -> None:
@@ -382,7 +384,8 @@ def hidden_layer(
     else:
         operations += [own_module(m.get_submodule(f"activation{i}"), *part) for m, *part in own]
     if masks is not None and rate > 0:
-        operations.append(dropout(buffers, masks, rate, output, delta))
+        in_place = isinstance(name, str) and ACTIVATIONS[name].leaves_output
+        operations.append(dropout(buffers, masks, rate, output, delta, in_place))
         output = operations[-1].output
     return operations, output
 

@@ -23,21 +23,32 @@ from sknn._platform import _compat
 from sknn._platform._torch_settings import float32_as_default, is_float32_default
 from sknn._platform._user_code import blamed_on
 
+# Number of values in a block: few enough to stay in cache, and enough for the calls to cost little.
+_BLOCK = 2**18
+# Torch's loops round the last values of a vector, which do not fill a register, in another way than
+# the others. So a vector is cut only at multiples of this number, which all registers divide.
+_REGISTERS = 64
+
 
 class Solver(torch.optim.Optimizer):
     """A first-order update of one flat vector.
 
     Subclasses define `n_slots`, the number of values that they keep for each parameter, and
-    implement `update`. The training loop calls `update` and not `step`, because torch wraps every
-    `step` in a profiler's record, which costs as much as the update of a small network.
+    implement `update`. Those that can add the penalty in their own pass over memory also define the
+    number of weights from which on that pays (`n_weights_of_large`). The training loop calls
+    `update` and not `step`, because torch wraps every `step` in a profiler's record, which costs as
+    much as the update of a small network.
     """
 
     n_slots: ClassVar[int]
+    n_weights_of_large: ClassVar[float] = math.inf
 
     def __init__(self, parameters: FlatParameters, learning_rate_init: float, **defaults: Any):
         # Views are made once: in a step of a small network, each costs as much as an operation.
         self._vector, self._gradient = parameters.storage[0], parameters.gradient
         self._slots = list(parameters.slots)
+        self._n_weights = len(parameters.penalized)
+        self._decay = 0.0
         self.n_updates = 0
         _compat.mark_as_stepped(self)
         super().__init__(
@@ -63,6 +74,21 @@ class Solver(torch.optim.Optimizer):
     def update(self) -> None:
         """Update the vector by its gradient."""
         raise NotImplementedError
+
+    def takes_penalty(self) -> bool:
+        """Return whether a step may leave the penalty to `penalize`, and prepare for it.
+
+        That is worth it for many weights, on one thread of a CPU. The results are the same.
+        """
+        is_on_one_thread = self._vector.device.type == "cpu" and torch.get_num_threads() == 1
+        return is_on_one_thread and self._n_weights >= self.n_weights_of_large
+
+    def penalize(self, decay: float) -> None:
+        """Let the next update add the weights times a factor to their gradient first.
+
+        This saves a pass over memory. The gradient need not contain the penalty afterwards.
+        """
+        self._decay = decay
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -94,6 +120,7 @@ class SGD(Solver):
     """
 
     n_slots = SOLVER_OPTIONS["sgd"].n_slots
+    n_weights_of_large = 2**20  # because each block costs five calls
 
     def __init__(
         self,
@@ -115,15 +142,34 @@ class SGD(Solver):
             power_t=power_t,
         )
 
+        self._blocks = self._cut(len(self._vector))
+
+    def _cut(self, size: int) -> list[tuple[torch.Tensor, ...]]:
+        """Cut the vectors into blocks: all parameters, gradient, velocity; weights, gradient."""
+        vectors = (self._vector, self._gradient, *self._slots)
+        weights = [vector[: self._n_weights] for vector in vectors[:2]]
+        return [
+            tuple(vector[start : start + size] for vector in (*vectors, *weights))
+            for start in range(0, len(self._vector), size)
+        ]
+
+    def takes_penalty(self) -> bool:
+        if not super().takes_penalty():
+            return False
+        self._blocks = self._cut(_BLOCK)  # which the update passes over while it is in cache
+        return True
+
     def update(self) -> None:
         group = self.param_groups[0]
-        rate, momentum = group["lr"], group["momentum"]
-        (velocity,) = self._slots
-        velocity.mul_(momentum).add_(self._gradient, alpha=-rate)
-        if group["nesterovs_momentum"]:
-            self._vector.add_(velocity, alpha=momentum).add_(self._gradient, alpha=-rate)
-        else:
-            self._vector.add_(velocity)
+        rate, momentum, is_nesterov = group["lr"], group["momentum"], group["nesterovs_momentum"]
+        for vector, gradient, velocity, weights, weight_gradient in self._blocks:
+            if self._decay:
+                weight_gradient.add_(weights, alpha=self._decay)
+            velocity.mul_(momentum).add_(gradient, alpha=-rate)
+            if is_nesterov:
+                vector.add_(velocity, alpha=momentum).add_(gradient, alpha=-rate)
+            else:
+                vector.add_(velocity)
         self.n_updates += 1
 
 
@@ -137,6 +183,7 @@ class Adam(Solver):
     """
 
     n_slots = SOLVER_OPTIONS["adam"].n_slots
+    n_weights_of_large = 2**16  # because one call is added
 
     def __init__(
         self,
@@ -152,28 +199,41 @@ class Adam(Solver):
         device = parameters.vector.device
         self._fused = _compat.has_adam_kernel(device.type)
         self._step_count = torch.zeros((), dtype=torch.float32, device=device)
+        self._vectors = [self._vector, self._gradient, *self._slots]
+        # The kernel decays all that it is given. So the first part consists of weights only.
+        n_first = self._n_weights // _REGISTERS * _REGISTERS
+        self._first = [vector[:n_first] for vector in self._vectors]
+        self._rest = [vector[n_first:] for vector in self._vectors]
+        self._other_weights = [vector[n_first : self._n_weights] for vector in self._vectors[:2]]
+
+    def takes_penalty(self) -> bool:
+        return self._fused and super().takes_penalty()
 
     def update(self) -> None:
         group = self.param_groups[0]
         beta_1, beta_2, epsilon = group["beta_1"], group["beta_2"], group["epsilon"]
-        vector, gradient = self._vector, self._gradient
-        mean, square = self._slots
         self.n_updates += 1
         t = self.n_updates
         root = math.sqrt(1 - beta_2**t)
         if self._fused:
-            _compat.adam_step_(
-                vector,
-                gradient,
-                mean,
-                square,
-                self._step_count.fill_(t),
-                lr=group["lr"],
-                beta_1=beta_1,
-                beta_2=beta_2,
-                epsilon=epsilon / root,
-            )
+            parts = [(self._vectors, 0.0)]
+            if self._decay:
+                weights, gradient = self._other_weights
+                gradient.add_(weights, alpha=self._decay)
+                parts = [(self._first, self._decay), (self._rest, 0.0)]
+            self._step_count.fill_(t)
+            for vectors, decay in parts:
+                _compat.adam_step_(
+                    *vectors,
+                    self._step_count,
+                    lr=group["lr"],
+                    beta_1=beta_1,
+                    beta_2=beta_2,
+                    epsilon=epsilon / root,
+                    decay=decay,
+                )
             return
+        vector, gradient, mean, square = self._vectors
         mean.mul_(beta_1).add_(gradient, alpha=1 - beta_1)
         square.mul_(beta_2).addcmul_(gradient, gradient, value=1 - beta_2)
         rate = group["lr"] * root / (1 - beta_1**t)

@@ -26,6 +26,7 @@ from sknn._network._losses import Constants, Loss
 from sknn._network._matrix_products import OPERANDS, Operand, TorchProducts
 from sknn._network._module import Ensemble, FeedForwardModule
 from sknn._network._operations import Buffers, Operation, bias, hidden_layer, product
+from sknn._network._parameters import FlatParameters
 from sknn._platform._user_code import blamed_on
 
 
@@ -179,6 +180,14 @@ class ClosedFormStep:
         Number of rows in the largest batch. By default it is that of the first batch.
     module : FeedForwardModule or Ensemble, default=None
         The module that holds normalization and the modules of the user, if the network has any.
+
+    Attributes
+    ----------
+    add_penalty : callable
+        `(decay)`: adds the weights times a factor to their gradient.
+    penalize : callable
+        The function that a step calls for this: `add_penalty`, or the function of a solver that
+        does it in its own pass over memory.
     """
 
     def __init__(
@@ -203,6 +212,7 @@ class ClosedFormStep:
         self._multiply = self._multiply_rows = products.multiply
         self.apply_output_ = loss.in_training_ or loss.link
         self._penalized = products.operand(self.parameters.penalized)
+        self.add_penalty = self.penalize = partial(_add_penalty, self.parameters)
         self.drops_inputs = masks is not None and network.input_dropout > 0
         if self.drops_inputs and network.n_members > 1:
             self._multiply_rows = products.multiply_stacks
@@ -243,7 +253,7 @@ class ClosedFormStep:
         products.collect()
         if self.alpha:
             decay = decay_of(self.alpha, batch.weight_sum, parameters.storage.dtype)
-            parameters.penalized_gradient.add_(parameters.penalized, alpha=decay)
+            self.penalize(decay)
             self._multiply(self._penalized, self._penalized, out=slot.norm)
 
     def _drop_inputs(
@@ -292,6 +302,11 @@ class ClosedFormStep:
                 delta_t = delta.to(self.parameters.storage.dtype).numpy().T
                 product = rows.T @ np.ascontiguousarray(delta_t)
                 gradient.copy_(torch.from_numpy(product).t())
+
+
+def _add_penalty(parameters: FlatParameters, decay: float) -> None:
+    """Add the weights times a factor to their gradient."""
+    parameters.penalized_gradient.add_(parameters.penalized, alpha=decay)
 
 
 def _matrices(stack: torch.Tensor) -> list[torch.Tensor]:

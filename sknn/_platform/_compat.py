@@ -124,11 +124,13 @@ def adam_step_(
     beta_1: float,
     beta_2: float,
     epsilon: float,
+    decay: float = 0.0,
 ) -> None:
     """Update the vector in place with torch's fused Adam kernel.
 
     `epsilon` is added to the bias-corrected root, as in torch's Adam. `step_count` is a tensor of
-    one float32 on the device: the number of this step, where the first step has the number 1.
+    one float32 on the device: the number of this step, where the first step has the number 1. The
+    kernel adds `decay` times the vector to the gradient, but does not write the sum to `gradient`.
     """
     _ADAM_KERNEL(
         [vector],
@@ -140,7 +142,7 @@ def adam_step_(
         lr=lr,
         beta1=beta_1,
         beta2=beta_2,
-        weight_decay=0.0,
+        weight_decay=decay,
         eps=epsilon,
         amsgrad=False,
         maximize=False,

@@ -93,6 +93,14 @@ class Trainer:
         self.update = self._changed_update() if max_grad_norm or schedule else solver.update
         self._marks: tuple[Any, ...] = ()
 
+    def leave_penalty_to_solver(self) -> None:
+        """Let the solver add the penalty, if it can, where nothing else looks at the gradient."""
+        step, solver = self.step, self.solver
+        is_seen = self._max_grad_norm is not None or isinstance(solver, TorchSolver)
+        if isinstance(step, ClosedFormStep):
+            is_left = not is_seen and solver.takes_penalty()
+            step.penalize = solver.penalize if is_left else step.add_penalty
+
     @property
     def grad_mode(self) -> Callable[[], Any]:
         """Return the mode of torch to train in.

@@ -110,6 +110,7 @@ def train_stochastic(run: Run) -> Model:
                 print(f"Going on after iteration {len(net.records_)}, saved in {file.path}")
         epochs = net.max_epochs - len(net.records_)
         if net.datasets is None:
+            net.trainer.leave_penalty_to_solver()
             net.partial_fit(net.trainer, epochs=epochs)
         else:
             # Some callbacks look at the gradients, or clip them.

@@ -8,11 +8,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from conftest import TARGETS, assert_bit_equal, fitted_state
+from conftest import TARGETS, assert_bit_equal, case, fitted_state
 from numpy.testing import assert_allclose
 from sklearn.base import clone
-from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
+from skorch.callbacks import Callback
 from torch import nn
 from training_by_hand import (
     DATA,
@@ -26,6 +27,7 @@ from training_by_hand import (
     trained_by_hand,
 )
 
+from sknn._network import _solvers
 from sknn._network._parameters import FlatParameters
 from sknn._network._solvers import SGD, Adam, AdamW, clip_gradient_
 from sknn._platform import _compat
@@ -33,6 +35,13 @@ from sknn._platform import _compat
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 UNITS = (3, 4, 2)
+
+
+class GradientReader(Callback):
+    """Read the gradients of the layers after each epoch."""
+
+    def on_epoch_end(self, net, **kwargs):
+        assert all(p.grad.abs().sum() > 0 for p in net.module_.parameters())
 
 
 def make_parameters(n_slots, dtype=torch.float64):
@@ -180,6 +189,65 @@ def test_restored_solver_continues_as_if_never_saved(solver_class, options):
             p.gradient.copy_(gradient)
             s.step()
     assert torch.equal(parameters.storage, other.storage)
+
+
+@pytest.fixture
+def calls_of_penalize(monkeypatch):
+    """Let solvers take the penalty of small networks, too, and return what they are given."""
+    calls, penalize = [], _solvers.Solver.penalize
+
+    def recorded(self, decay):
+        calls.append(decay)
+        penalize(self, decay)
+
+    monkeypatch.setattr(_solvers.Solver, "penalize", recorded)
+    for solver_class in (SGD, Adam):
+        monkeypatch.setattr(solver_class, "n_weights_of_large", 1)
+    monkeypatch.setattr(_solvers, "_BLOCK", 64)
+    return calls
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"solver": "adam"}, {"solver": "sgd"}, {"solver": "sgd", "nesterovs_momentum": False}],
+    ids=str,
+)
+@pytest.mark.parametrize("target", list(DATA))
+def test_penalty_that_the_update_adds_equals_that_of_scikit_learn(
+    target, options, calls_of_penalize
+):
+    X, y = DATA[target]
+    parameters = {"alpha": 0.5, "hidden_layer_sizes": (23, 11), "random_state": 0, "max_iter": 10}
+    model = network(target).set_params(dtype="float64", **parameters, **options).fit(X, y)
+    theirs = (MLPClassifier if hasattr(model, "classes_") else MLPRegressor)(
+        **{name: model.get_params()[name] for name in MLPRegressor().get_params() if name != "loss"}
+    ).fit(X, y)
+    assert calls_of_penalize
+    assert_allclose(model.loss_curve_, theirs.loss_curve_, rtol=1e-9)
+    for ours, other in zip(model.coefs_, theirs.coefs_, strict=True):
+        assert_allclose(ours, other, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sgd_in_blocks_is_sgd_bit_by_bit(dtype, calls_of_penalize, monkeypatch):
+    X, y = DATA["one output"]
+    model = network("one output", solver="sgd", dtype=dtype, hidden_layer_sizes=(23, 11), alpha=0.5)
+    in_blocks = clone(model).fit(X, y)
+    assert calls_of_penalize
+    calls_of_penalize.clear()
+    monkeypatch.setattr(SGD, "n_weights_of_large", 10**9)
+    assert_bit_equal(in_blocks, model.fit(X, y))
+    assert not calls_of_penalize
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize(
+    "options", [{"max_grad_norm": 1e9}, {"callbacks": [GradientReader]}], ids=case
+)
+def test_penalty_is_in_the_gradient_where_something_reads_it(options, solver, calls_of_penalize):
+    X, y = DATA["one output"]
+    network("one output", solver=solver, **options).fit(X, y)
+    assert not calls_of_penalize
 
 
 def test_step_is_update_with_an_optional_closure():
