@@ -223,6 +223,7 @@ COMMON = {
     "dtype": st.sampled_from(["auto", "float32", "float64", "bfloat16"]),
     "device": st.sampled_from(["cpu", "auto"]),
     "checkpoint_every": st.sampled_from([1, 2, 10**30]),
+    "n_members": st.sampled_from([1, 2, 3]),
 }
 OF_CLASSIFIER = {
     "loss": st.sampled_from(["log_loss", "focal", absolute_loss]),
@@ -244,7 +245,7 @@ OF_REGRESSOR = {
 # Options that only stochastic solvers have, with the values that L-BFGS accepts.
 OFF_WITH_LBFGS = {
     **{"dropout": 0.0, "input_dropout": 0.0, "learning_rate": "constant", "callbacks": None},
-    **{"warmup_fraction": 0.0, "max_grad_norm": None, "scoring": None},
+    **{"warmup_fraction": 0.0, "max_grad_norm": None, "scoring": None, "n_members": 1},
 }
 
 
@@ -477,6 +478,7 @@ INVALID: dict[str, st.SearchStrategy[Any]] = {
     "process_group": _no_name("world"),
     "checkpoint_dir": st.one_of(st.floats(), st.integers(), st.sampled_from(["", b"x", [], {}])),
     "checkpoint_every": _COUNT,
+    "n_members": _COUNT.filter(lambda value: value is not True),
     "loss": _no_name(
         *("log_loss", "focal", "squared_error", "poisson", "absolute_error"),
         *("huber", "quantile", "gamma"),

@@ -35,6 +35,7 @@ ADDED = [
     {"solver": torch.optim.RMSprop},
     {"learning_rate": "cosine", "warmup_fraction": 0.1},
     {"max_grad_norm": 1.0},
+    {"n_members": 3, "normalization": "layer"},
 ]
 ADDED_TO_ONE = {
     FeedForwardClassifier: [{"loss": "focal"}, {"label_smoothing": 0.1}],
@@ -61,7 +62,13 @@ ORDER = "check_methods_sample_order_invariance"
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.mark.parametrize("estimator", [FeedForwardClassifier(), FeedForwardRegressor()])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        *(FeedForwardClassifier(), FeedForwardRegressor()),
+        *(FeedForwardClassifier(n_members=3), FeedForwardRegressor(n_members=3)),
+    ],
+)
 def test_check_estimator_passes_with_nothing_excused(estimator):
     results = check_estimator(estimator, on_skip=None)
     assert {result["status"] for result in results} <= {"passed", "skipped"}

@@ -107,6 +107,24 @@ def test_grid_search_equals_that_of_scikit_learns_mlp(target, backend):
     assert ours.best_params_ == theirs.best_params_
 
 
+def test_search_over_the_number_of_members_scores_each_of_them():
+    X, y = TARGETS["multiclass"]
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), network("multiclass")),
+        {"feedforwardclassifier__n_members": [1, 5]},
+        cv=2,
+        scoring="neg_log_loss",
+        error_score="raise",
+    ).fit(X, y)
+    one, five = search.cv_results_["mean_test_score"]
+    for n_members, score in ((1, one), (5, five)):
+        model = make_pipeline(StandardScaler(), network("multiclass", n_members=n_members))
+        assert score == cross_val_score(model, X, y, cv=2, scoring="neg_log_loss").mean()
+    best = 5 if five > one else 1
+    assert search.best_params_ == {"feedforwardclassifier__n_members": best}
+    assert search.predict_proba(X).shape == (150, 3)
+
+
 def test_randomized_search_draws_parameters():
     X, y = TARGETS["multiclass"]
     search = RandomizedSearchCV(

@@ -66,6 +66,7 @@ ESTIMATORS = {
     "float32": FeedForwardClassifier(**SMALL, dtype="float32"),
     "normalization": FeedForwardClassifier(**SMALL, normalization="batch"),
     "module": FeedForwardClassifier(**SMALL, activation=torch.nn.PReLU),
+    "members": FeedForwardClassifier(**SMALL, n_members=3),
     "quantiles": FeedForwardRegressor(**SMALL, loss="quantile", quantile=[0.1, 0.5, 0.9]),
 }
 
@@ -172,6 +173,7 @@ FITS = {
     "normalization": {"normalization": "batch"},
     "module": {"activation": lambda: torch.nn.Sequential(torch.nn.PReLU(), torch.nn.Dropout(0.2))},
     "verbose": {"verbose": True},
+    "members": {"n_members": 3, "dropout": 0.3},
 }
 
 

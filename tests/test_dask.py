@@ -150,7 +150,10 @@ def test_search_equals_one_without_dask(make_search, target, client, one_thread)
 @pytest.mark.parametrize("target", ["binary", "multilabel", "two outputs"])
 @pytest.mark.parametrize(
     "parameters",
-    [{}, {"early_stopping": True, "dropout": 0.2}, {"solver": "lbfgs"}, {"normalization": "layer"}],
+    [
+        *({}, {"early_stopping": True, "dropout": 0.2}, {"solver": "lbfgs"}),
+        *({"normalization": "layer"}, {"n_members": 3}),
+    ],
     ids=str,
 )
 def test_models_fitted_in_workers_are_bit_equal(target, parameters, client, one_thread):

@@ -101,7 +101,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("target", ["binary", "one output"])
 @pytest.mark.parametrize(
     "parameters",
-    [{}, {"early_stopping": True}, {"shuffle": False}, {"solver": "lbfgs"}],
+    [{}, {"early_stopping": True}, {"shuffle": False}, {"solver": "lbfgs"}, {"n_members": 3}],
     ids=str,
 )
 def test_memory_layout_of_the_rows_does_not_matter(target, layout, parameters):

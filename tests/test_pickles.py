@@ -47,6 +47,7 @@ SHARED = [
 ADDED = [
     {"normalization": "batch", "solver": "adamw"},
     {"dropout": 0.2, "learning_rate": "cosine", "dtype": "float32"},
+    {"n_members": 3, "normalization": "layer"},
 ]
 
 
@@ -260,6 +261,7 @@ FITS = {
     "early stopping": ("multiclass", {"early_stopping": True, "scoring": "accuracy"}, True),
     "batch": ("multiclass", {"normalization": "batch", "solver": "adamw", "dropout": 0.2}, True),
     "levels": ("one output", {"loss": "quantile", "quantile": [0.1, 0.9]}, True),
+    "members": ("multiclass", {"n_members": 3, "normalization": "batch"}, True),
     "one unit": ("one output", {"hidden_layer_sizes": [1, 1], "activation": ["relu"] * 2}, True),
     "multilabel": ("multilabel", {"verbose": "progress"}, True),
     "optimizer": ("multiclass", {"solver": torch.optim.NAdam}, False),

@@ -9,6 +9,7 @@ import copy
 import re
 import warnings
 from contextlib import contextmanager
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -159,9 +160,11 @@ def check_fitted(model, problem):
     n_samples = problem.n_samples
     n_features = np.shape(problem.X)[1] if not hasattr(problem.X, "shape") else problem.X.shape[1]
     dtype = model.coefs_[0].dtype
-    units = [len(model.coefs_[0]), *map(len, model.intercepts_)]
-    assert units[0] == n_features == model.n_features_in_
-    assert [c.shape for c in model.coefs_] == list(zip(units[:-1], units[1:], strict=True))
+    leading = () if model.n_members == 1 else (model.n_members,)
+    units = [n_features, *(i.shape[-1] for i in model.intercepts_)]
+    assert n_features == model.n_features_in_
+    assert [c.shape for c in model.coefs_] == [(*leading, *pair) for pair in pairwise(units)]
+    assert [i.shape for i in model.intercepts_] == [(*leading, n) for n in units[1:]]
     assert {a.dtype for a in [*model.coefs_, *model.intercepts_]} == {dtype}
     assert model.n_layers_ == len(units) and model.n_outputs_ == units[-1]
     if model.dtype == "auto" or model.warm_start:
@@ -244,7 +247,7 @@ def test_partial_fits_between_changes_of_parameters_predict_or_raise(draws):
         if model is None:
             model = problem.estimator(**chosen)
         else:  # The layers must not change.
-            for name in ("hidden_layer_sizes", "activation", "dropout"):
+            for name in ("hidden_layer_sizes", "activation", "dropout", "n_members"):
                 chosen.pop(name, None)
             model.set_params(**chosen)
         given_last = {**(given_last or {}), **chosen}
@@ -278,7 +281,7 @@ def test_warm_starts_after_changes_of_parameters_predict_or_raise(draws):
         if not hasattr(model, "coefs_"):
             model, given_now = problem.estimator(), {}
         else:  # The layers must not change.
-            for name in ("hidden_layer_sizes", "activation", "dropout"):
+            for name in ("hidden_layer_sizes", "activation", "dropout", "n_members"):
                 chosen.pop(name, None)
             if chosen["solver"] == "lbfgs":
                 chosen["dropout"] = 0.0

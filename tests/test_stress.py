@@ -488,16 +488,26 @@ def test_hundred_thousand_sparse_features_are_not_made_dense(monkeypatch):
 @pytest.mark.parametrize("normalization", [None, "layer"])
 def test_one_row_trains(solver, normalization):
     for kind, y in ((FeedForwardClassifier, ["a"]), (FeedForwardRegressor, [2.0])):
-        model = kind(**SMALL, solver=solver, normalization=normalization).fit(X[:1], y)
-        assert_sound(model, X[:1])
+        for n_members in (1, 3) if solver != "lbfgs" else (1,):
+            model = kind(
+                **SMALL, solver=solver, normalization=normalization, n_members=n_members
+            ).fit(X[:1], y)
+            assert_sound(model, X[:1])
 
 
 @pytest.mark.parametrize("normalization", [None, "layer", "batch"])
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_batches_of_one_train(solver, normalization):
     for kind in (FeedForwardClassifier, FeedForwardRegressor):
-        model = kind(**SMALL, solver=solver, normalization=normalization, batch_size=1)
-        assert_sound(model.fit(X, LABELS["multiclass"]), X)
+        for n_members in (1, 3):
+            model = kind(
+                **SMALL,
+                solver=solver,
+                normalization=normalization,
+                batch_size=1,
+                n_members=n_members,
+            )
+            assert_sound(model.fit(X, LABELS["multiclass"]), X)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

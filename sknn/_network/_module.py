@@ -295,18 +295,41 @@ def modules_between(network: Network) -> list[list[list[tuple[str, nn.Module]]]]
     Raises
     ------
     ValueError
-        If a callable of the user returns something that is not a module.
+        If a callable of the user returns something that is not a module, or for one member modules
+        with other parameters than for another.
     """
     # The user's modules may draw initial parameters from torch's global generator.
     is_custom = network.has_modules_of_the_user
     with float32_on_cpu_as_default(), borrowed_generator() if is_custom else nullcontext():
         members = [_modules_of_a_member(network) for _ in range(network.n_members)]
+    _check_alike(members, network)
     # Copies are trained, so that a module that the user keeps does not change. A module that stands
     # in two layers is copied once.
     if not is_custom:
         return members
     with blamed_on(f"The 'activation' parameter makes {network.names_of_own_modules}, whose copy"):
         return [copy.deepcopy(layers) for layers in members]
+
+
+def _check_alike(members: list[list[list[tuple[str, nn.Module]]]], network: Network) -> None:
+    """Refuse members whose parameters and buffers cannot be stacked."""
+    first, *others = (
+        {
+            f"{place}.{name}": tuple(tensor.shape)
+            for layer in layers
+            for place, module in layer
+            for name, tensor in module.state_dict().items()
+        }
+        for layers in members
+    )
+    for shapes in others:
+        if shapes != first:
+            raise ValueError(
+                f"The 'activation' parameter makes {network.names_of_own_modules}, with parameters"
+                f" and buffers of the shapes {first} for one member and {shapes} for another. All"
+                f" of the n_members={network.n_members} networks must have the same: let the"
+                " callable return the same kind of module in every call."
+            )
 
 
 def _modules_of_a_member(network: Network) -> list[list[tuple[str, nn.Module]]]:

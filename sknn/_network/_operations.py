@@ -18,7 +18,7 @@ the gradient with. `layer_normalization` is a good example.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -370,19 +370,22 @@ def hidden_layer(
     """Return the operations between the products of layers `i` and `i` + 1, and their output."""
     name, rate = network.activations[i], network.dropout_after(i)
     operations = [bias(buffers, i, z, delta)]
-    # Each member has modules of its own, which see its part of the buffers.
-    n, members = len(z) // buffers.n_members, [module] if buffers.n_members == 1 else module
-    parts = zip(z.split(n), delta.split(n), strict=True)
-    own = [(member, *part) for member, part in zip(members, parts, strict=True)]
+
+    def own(place: str) -> Iterator[tuple[nn.Module, torch.Tensor, torch.Tensor]]:
+        """Iterate over the modules of the members, of which each sees its part of the buffers."""
+        members = [module] if buffers.n_members == 1 else module
+        parts = (buffer.split(len(z) // buffers.n_members) for buffer in (z, delta))
+        return zip((member.get_submodule(place) for member in members), *parts, strict=True)
+
     if network.normalization is not None:
-        normalize, place = NORMALIZATIONS[network.normalization], f"normalization{i}"
-        operations += [normalize(buffers, m.get_submodule(place), *part) for m, *part in own]
+        normalize = NORMALIZATIONS[network.normalization]
+        operations += [normalize(buffers, *parts) for parts in own(f"normalization{i}")]
     output = z
     if isinstance(name, str):
         operations.append(activation(buffers, name, z, delta))
         output = operations[-1].output
     else:
-        operations += [own_module(m.get_submodule(f"activation{i}"), *part) for m, *part in own]
+        operations += [own_module(*parts) for parts in own(f"activation{i}")]
     if masks is not None and rate > 0:
         in_place = isinstance(name, str) and ACTIVATIONS[name].leaves_output
         operations.append(dropout(buffers, masks, rate, output, delta, in_place))

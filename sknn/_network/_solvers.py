@@ -454,17 +454,29 @@ def clip_gradient_(gradient: torch.Tensor, max_norm: float) -> None:
     gradient.mul_(torch.clamp(max_norm / norm, max=1.0))
 
 
-def clip_gradients_(parameters: FlatParameters, max_norm: float) -> None:
-    """Scale the gradient of each member down to the norm `max_norm` if its norm is larger."""
+def clipping_of(parameters: FlatParameters, max_norm: float) -> Callable[[], None]:
+    """Return a function that clips the gradient of each member by the member's own norm.
+
+    The values of a member, which have gaps between them, are clipped in a copy. The views are made
+    once, because in a step of a small network each costs as much as an operation.
+    """
+    gradient = parameters.gradient
     if parameters.n_members == 1:
-        clip_gradient_(parameters.gradient, max_norm)
-        return
-    for i in range(parameters.n_members):
-        views = parameters.of_member(parameters.gradient, i)
-        gradient = torch.cat([view.reshape(-1) for view in views])
-        clip_gradient_(gradient, max_norm)
-        for view, part in zip(views, gradient.split([v.numel() for v in views]), strict=True):
-            view.copy_(part.view_as(view))
+        return partial(clip_gradient_, gradient, max_norm)
+    members = [parameters.of_member(gradient, i) for i in range(parameters.n_members)]
+    sizes = [view.numel() for view in members[0]]
+    own = gradient.new_empty(sum(sizes))
+    parts = [p.view(v.shape) for p, v in zip(own.split(sizes), members[0], strict=True)]
+
+    def clip_each() -> None:
+        for views in members:
+            for part, view in zip(parts, views, strict=True):
+                part.copy_(view)
+            clip_gradient_(own, max_norm)
+            for part, view in zip(parts, views, strict=True):
+                view.copy_(part)
+
+    return clip_each
 
 
 def solver_name(solver: str | type | partial) -> str:

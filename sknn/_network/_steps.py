@@ -92,12 +92,11 @@ class _Workspace:
     """The operations and feature-major buffers for batches of one size.
 
     Each column of a buffer belongs to one row of the data; the units of several members follow one
-    another. `forward` and `backward` list the calls
-    of all operations, but not the product of the first layer, which reads the rows. `first_output`
-    and `first_delta` are that product and the derivative by it. `last` is the tensor from which the
-    loss is computed, and which it overwrites with the last delta: the last output, or its copy in
-    the dtype of the parameters. `rows` and `row_factors` hold the result of dropout on dense rows,
-    and its factors.
+    another. `forward` and `backward` list the calls of all operations, but not the product of the
+    first layer, which reads the rows. `first_output` and `first_delta` are that product and the
+    derivative by it. `last` is the tensor from which the loss is computed, and which it overwrites
+    with the last delta: the last output, or its copy in the dtype of the parameters. `rows` and
+    `row_factors` hold the result of dropout on dense rows, and its factors.
 
     The members share the rows, so that their first layers are one matrix and one product. With
     dropout on the rows, each has rows of its own, and the first product is by member, as all others
@@ -364,6 +363,12 @@ class AutogradStep:
             if is_mixed:
                 # Inside of another autocast, the next step would use this step's cached weights.
                 torch.clear_autocast_cache()
+            if raw.shape[-1] != batch.n_rows:
+                raise ValueError(
+                    f"The 'activation' parameter makes {self.module.own_modules}, which turned"
+                    f" {batch.n_rows} rows into {raw.shape[-1]}. It must return a tensor of the"
+                    " shape that it gets, with a value for each unit of each row."
+                )
             y = batch.y if raw.dim() == 2 else batch.y.expand(len(raw), -1, -1)
             terms = self.loss.terms(raw, y)
             share = 1 / batch.n_rows if batch.weight is None else batch.weight

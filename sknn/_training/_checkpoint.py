@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sknn._training._net import FeedForwardNet
 
 # Raise this number when `_state` changes, or the way in which it is written.
-FORMAT = 2
+FORMAT = 3
 
 
 class Snapshot(NamedTuple):

@@ -14,7 +14,7 @@ from sknn._data._processes import OneProcess
 from sknn._data._shards import ShardBatches
 from sknn._network._dropout import Masks
 from sknn._network._loss_meter import LossMeter
-from sknn._network._solvers import Solver, TorchSolver, clip_gradients_
+from sknn._network._solvers import Solver, TorchSolver, clipping_of
 from sknn._network._steps import AutogradStep, ClosedFormStep
 from sknn._network._summed_step import SummedMeter, SummedStep
 from sknn._platform._compat import GlobalGenerators
@@ -112,12 +112,14 @@ class Trainer:
 
     def _changed_update(self) -> Callable[[], None]:
         """Return the solver's update with clipping before it and the next rate after it."""
-        parameters, max_norm = self.parameters, self._max_grad_norm
+        max_norm, clip = self._max_grad_norm, None
+        if max_norm is not None:
+            clip = clipping_of(self.parameters, max_norm)
         update, schedule = self.solver.update, self.schedule
 
         def changed_update() -> None:
-            if max_norm is not None:
-                clip_gradients_(parameters, max_norm)
+            if clip is not None:
+                clip()
             update()
             if schedule is not None:
                 schedule.next_step()

@@ -206,7 +206,9 @@ def _parameters(
 ) -> FlatParameters:
     """Lay out the parameters of all layers and the solver's slots, all zero."""
     # All processes add up vectors of one layout. It is the usual one if any of them has dense rows.
+    # Autograd makes rows dense, and warns of members whose weights have gaps in memory.
     is_dense = not multiplies_sparse(problem.X, device, settings.rows_of_step)
+    is_dense = is_dense or not _has_closed_form(problem.network, settings)
     return FlatParameters(
         problem.network.layer_units,
         SOLVERS[settings.solver].n_slots if settings.solver in SOLVERS else 0,
@@ -216,6 +218,14 @@ def _parameters(
         modules=extra,
         n_members=problem.network.n_members,
     )
+
+
+def _has_closed_form(network: Network, settings: Settings) -> bool:
+    """Return whether the step is the closed form.
+
+    In mixed precision, autocast decides where modules compute in float32.
+    """
+    return network.is_plain or not settings.is_mixed
 
 
 def _step_and_meter(
@@ -234,8 +244,7 @@ def _step_and_meter(
     if settings.solver == "lbfgs" and rows_of_a_piece(problem) < n_most:
         is_summed, n_most = True, rows_of_a_piece(problem)
     own_alpha = 0.0 if is_summed else alpha  # the penalty is added to the sum
-    # In mixed precision, autocast decides where modules compute in float32.
-    if network.is_plain or not settings.is_mixed:
+    if _has_closed_form(network, settings):
         step = ClosedFormStep(products, network, loss, own_alpha, masks, n_most, module)
     else:
         step = AutogradStep(products, module, loss, own_alpha)

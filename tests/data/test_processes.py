@@ -164,6 +164,8 @@ def test_ways_to_fit(team, kind, option, early_stopping, solver):
         {"loss": "focal", "label_smoothing": 0.1},
         {"normalization": "layer"},
         {"activation": ["gelu", "tanh"]},
+        {"n_members": 3, "alpha": 0.1, "early_stopping": True},
+        {"n_members": 2, "normalization": "layer", "max_grad_norm": 0.1, "solver": "sgd"},
         {
             "early_stopping": True,
             "scoring": "loss",
@@ -179,9 +181,17 @@ def test_parameters(team, parameters):
     assert_model_of_one_process(team, "multiclass", parameters, sizes=UNEVEN[team.size])
 
 
-def test_levels_of_two_targets(team):
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_levels_of_two_targets(team, n_members):
     parameters = {"loss": "quantile", "quantile": [0.1, 0.5, 0.9], "early_stopping": True}
+    parameters["n_members"] = n_members
     assert_model_of_one_process(team, "two outputs", parameters, sizes=UNEVEN[team.size])
+
+
+@pytest.mark.parametrize("option", ["weights", "sparse", "partial_fit", "X_val", "warm_start"])
+def test_ways_to_fit_several_members(team, option):
+    parameters = {"n_members": 3, "alpha": 0.1}
+    assert_model_of_one_process(team, "binary", parameters, option, sizes=UNEVEN[team.size])
 
 
 # ----------------------------------------------------------------------------
@@ -317,9 +327,11 @@ def test_any_sizes(team, draw):
 # ----------------------------------------------------------------------------
 
 
-def test_dropout_differs_between_processes_and_can_be_repeated(team):
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_dropout_differs_between_processes_and_can_be_repeated(team, n_members):
     parts = [[random_rows(), np.arange(60) % 2]] * team.size
     parameters = {"dropout": 0.5, "input_dropout": 0.2, "solver": "sgd", "batch_size": 500}
+    parameters["n_members"] = n_members
     models = team.run(fitted_by_all, team.size, parameters, parts)
     again = team.run(fitted_by_all, team.size, parameters, parts)
     for model in [*models[1:], *again]:
@@ -514,7 +526,10 @@ def counted(rank, size, parameters, fit="fit"):
 
 @pytest.mark.parametrize(
     ("parameters", "of_epoch"),
-    [({}, 2), ({"early_stopping": True}, 3), ({"normalization": "batch"}, None)],
+    [
+        *(({}, 2), ({"early_stopping": True}, 3), ({"normalization": "batch"}, None)),
+        ({"n_members": 3}, 2),
+    ],
     ids=case,
 )
 def test_one_sum_a_step_and_two_or_three_calls_an_epoch(team, parameters, of_epoch):

@@ -253,6 +253,7 @@ def test_chunk_that_is_refused_leaves_the_model_as_it_was(spoil):
         {"learning_rate": "cosine", "dropout": 0.1},
         {"callbacks": [Rates(id)]},
         {"normalization": "batch"},
+        {"n_members": 3},
         {"solver": "lbfgs"},
     ],
     ids=case,

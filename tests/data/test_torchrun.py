@@ -82,6 +82,7 @@ def cut_off(rank, parameters, folder, epochs, sizes=(75, 75)):
         {"dropout": 0.4, "input_dropout": 0.1},
         {"early_stopping": True, "n_iter_no_change": 20},
         {"normalization": "batch", "solver": "sgd", "learning_rate": "adaptive"},
+        {"n_members": 3, "dropout": 0.3, "normalization": "batch"},
     ],
     ids=str,
 )

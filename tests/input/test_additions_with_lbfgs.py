@@ -29,6 +29,7 @@ STOCHASTIC_ONLY = [
     ("scoring", lambda estimator, X, y: 0.0),
     ("callbacks", [EpochTimer()]),
     ("callbacks", (EpochTimer,)),
+    ("n_members", 3),
 ]
 
 
@@ -86,6 +87,7 @@ def test_validation_rows_with_lbfgs_raise(target, early_stopping):
         {"warmup_fraction": 0},
         {"callbacks": []},
         {"callbacks": ()},
+        {"n_members": 1},
         {"learning_rate": "adaptive"},
         {"learning_rate": "invscaling"},
         {"early_stopping": True},

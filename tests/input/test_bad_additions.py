@@ -456,4 +456,5 @@ def test_nothing_is_wrong_with_good_additions():
             class_weight="balanced",
             loss="focal",
             label_smoothing=0.1,
+            n_members=2,
         ).fit(X, y, X_val=X[::2], y_val=y[::2], sample_weight_val=np.ones(75)).predict(X)

@@ -56,6 +56,7 @@ OUT_OF_RANGE = {
     "process_group": ["everyone", 2, ["world"], True],
     "checkpoint_dir": [0, 1.5, ["here"]],
     "checkpoint_every": [0, -1, 2.5, "often", None],
+    "n_members": [0, -1, 2.5, "several", None],
     "focal_gamma": [-1.0, "strong", None],
     "label_smoothing": [-0.1, 1, 1.0, "half", None],
     "class_weight": ["auto", 1.0, 2],

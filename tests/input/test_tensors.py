@@ -378,6 +378,7 @@ def kept(monkeypatch):
         {"early_stopping": True},
         {"early_stopping": True, "scoring": "f1_macro"},
         {"normalization": "batch"},
+        {"n_members": 3, "early_stopping": True},
     ],
     ids=case,
 )

@@ -75,7 +75,8 @@ def make_problem(name, activations=SMOOTH, *, weighted=True, n_rows=12, X=None, 
 
 
 def make_masks(network):
-    return Masks(np.random.SeedSequence(0), CPU) if network.drops else None
+    seed = np.random.SeedSequence(0)
+    return Masks(seed, CPU, network.n_members) if network.drops else None
 
 
 def run(step, meter, batch):
@@ -140,7 +141,8 @@ def assert_gradient_is_that_of_finite_differences(problem, made, h=1e-6):
     # reported as the mean over outputs, but its sum is minimized. The penalty is not scaled.
     scale = loss.reported_scale(network.layer_units[-1]) / loss.scale
     penalty = ALPHA / batch.weight_sum * with_zeros_beside_weights(parameters)
-    gradient = scale * (gradient - penalty) + penalty
+    # The loss of several members is the mean of theirs, and each minimizes its own.
+    gradient = (scale * (gradient - penalty) + penalty) / network.n_members
     vector = parameters.storage[0]
     expected = torch.empty_like(vector)
     for i, kept in enumerate(vector.tolist()):
@@ -467,7 +469,8 @@ def test_flops_count_three_products_a_layer():
 
 def mixed_step(problem):
     """Return the closed form with bfloat16 products for the same problem in float32."""
-    single = FlatParameters(problem.network.layer_units, dtype=torch.float32)
+    network = problem.network
+    single = FlatParameters(network.layer_units, dtype=torch.float32, n_members=network.n_members)
     single.storage.copy_(problem.parameters.storage)
     batch = problem.batch
     batch = batch._replace(
@@ -475,7 +478,8 @@ def mixed_step(problem):
         y=batch.y if batch.y.dtype == torch.int64 else batch.y.float(),
         weight=batch.weight.float(),
     )
-    return closed_form_step(problem._replace(parameters=single, batch=batch), BFloat16Products)
+    mixed = problem._replace(parameters=single, batch=batch)
+    return closed_form_step(mixed, BFloat16Products)
 
 
 def assert_bfloat16_is_near_autograd(problem, rtol):

@@ -230,6 +230,7 @@ LOOKED_AT = [
     {"dropout": 0.3, "input_dropout": 0.1, "max_grad_norm": 0.5},
     {"normalization": "batch", "dropout": 0.3},
     {"activation": torch.nn.PReLU},
+    {"n_members": 3, "normalization": "batch", "dropout": 0.3},
     {"label_smoothing": 0.1, "class_weight": "balanced", "dtype": "float32"},
 ]
 
@@ -247,7 +248,11 @@ def test_callbacks_that_look_change_nothing(parameters, callback, early_stopping
 @pytest.mark.parametrize("look", ["forward", "module_.eval"])
 @pytest.mark.parametrize(
     "parameters",
-    [{"normalization": "batch"}, {"normalization": "layer", "dropout": 0.3}],
+    [
+        {"normalization": "batch"},
+        {"normalization": "layer", "dropout": 0.3},
+        {"normalization": "batch", "n_members": 2},
+    ],
     ids=case,
 )
 def test_evaluating_the_module_leaves_the_next_epoch_in_training_mode(parameters, look):

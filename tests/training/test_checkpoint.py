@@ -134,6 +134,9 @@ NETWORKS = {
     "batch normalization, early stopping": {"normalization": "batch", "early_stopping": True},
     "module that draws": {"activation": noisy_activation, "dropout": 0.2},
     "gelu": {"activation": ["gelu", "softplus"]},
+    "members": {"n_members": 3, "dropout": [0.3, 0.1], "input_dropout": 0.2},
+    "members, early stopping": {"n_members": 3, "normalization": "batch", "early_stopping": True},
+    "members, modules": {"n_members": 2, "activation": noisy_activation, "dtype": "bfloat16"},
     "float32": {"dtype": "float32"},
     "bfloat16": {"dtype": "bfloat16"},
 }

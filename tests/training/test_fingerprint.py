@@ -163,6 +163,7 @@ OTHER_PARAMETERS = {
     "dtype": ["float32"],
     "loss": ["focal", loss, squared],
     "label_smoothing": [0.1],
+    "n_members": [2, 3],
     "class_weight": ["balanced", {0: 2.0}, {1: 2.0}],
     "callbacks": [
         [EpochScoring("accuracy")],

@@ -120,7 +120,9 @@ def test_net_of_replaced_lists(fitted):
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("parameters", [{}, {"normalization": "batch"}, {"dtype": "float32"}])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"normalization": "batch"}, {"dtype": "float32"}, {"n_members": 3}]
+)
 @pytest.mark.parametrize("target", TARGETS)
 def test_net_answers_as_the_estimator(target, parameters):
     X, y = TARGETS[target]

@@ -126,7 +126,7 @@ def test_scoring_is_watched_and_its_best_epoch_restored(name, weighted):
     assert model.best_validation_score_ == pytest.approx(restored, rel=1e-12)
 
 
-@pytest.mark.parametrize("variant", ["batch normalization", "dropout", "module"])
+@pytest.mark.parametrize("variant", ["batch normalization", "dropout", "module", "members"])
 @pytest.mark.parametrize("scoring", [None, "loss", "neg_log_loss"])
 def test_best_epoch_is_restored_with_all_of_its_state(scoring, variant):
     X, y, validation = data("multiclass")

@@ -106,6 +106,7 @@ FITS = [
     {"solver": "lbfgs"},
     {"early_stopping": True, "max_iter": 6},
     {"dropout": 0.3, "normalization": "batch"},
+    {"n_members": 3},
 ]
 
 

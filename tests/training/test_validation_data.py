@@ -119,7 +119,7 @@ def test_recording_leaves_the_model_bit_identical(target, variant):
     assert_same_weights(recorded, plain)
 
 
-@pytest.mark.parametrize("variant", ["adam", "dropout", "batch normalization", "module"])
+@pytest.mark.parametrize("variant", ["adam", "dropout", "batch normalization", "module", "members"])
 @pytest.mark.parametrize("scoring", ["loss", "r2"])
 def test_scoring_leaves_the_model_bit_identical(scoring, variant):
     X, y, validation = data("one output")

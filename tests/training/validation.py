@@ -74,6 +74,7 @@ VARIANTS = {
     "module": {"activation": torch.nn.RReLU},
     "one order": {"shuffle": False},
     "torch": {"solver": torch.optim.RMSprop, "max_grad_norm": 1.0},
+    "members": {"n_members": 3, "dropout": 0.2, "normalization": "batch"},
 }
 
 
