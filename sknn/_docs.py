@@ -205,20 +205,36 @@ checkpoint_every : int, default=10
     Number of epochs from one checkpoint to the next.
 
     .. versionadded:: 0.1
+n_members : int, default=1
+    Number of networks of an ensemble [16]_ [17]_, which are trained at once, on the same batches.
+    Each member has initial weights, dropout, normalization and activations of its own. The
+    probabilities of a classifier, and the predictions of a regressor, are means over the members.
+
+    The initial weights of the first member are those of `n_members=1`. Those of the others come
+    from a generator that `random_state` decides, and that leaves the split and the order of rows as
+    they are with one network. The training loss is the mean of the members' losses, and
+    `max_grad_norm` bounds the gradient of each member by itself. The validation loss, and the score
+    that early stopping watches, are those of the mean prediction. `solver='lbfgs'` allows one
+    network only.
+
+    .. versionadded:: 0.1
 """
 
 ATTRIBUTES = """\
-coefs_ : list of ndarray of shape (n_in, n_out)
-    Weights of each layer. They may be edited or replaced: prediction, `partial_fit` and a warm
-    start use the values that they find. They may also be set without a fit, together with
-    `intercepts_` and the `classes_` of a classifier. See docs/elsewhere.md.
-intercepts_ : list of ndarray of shape (n_out,)
-    Biases of each layer.
+coefs_ : list of ndarray of shape (n_in, n_out) or (n_members, n_in, n_out)
+    Weights of each layer, with a leading dimension if there are several members. They may be edited
+    or replaced: prediction, `partial_fit` and a warm start use the values that they find. They may
+    also be set without a fit, together with `intercepts_` and the `classes_` of a classifier. See
+    docs/elsewhere.md.
+intercepts_ : list of ndarray of shape (n_out,) or (n_members, n_out)
+    Biases of each layer, with a leading dimension if there are several members.
 module_state_ : dict of str to ndarray
     Scale, shift and running statistics of normalization, and parameters and buffers of your own
-    activations, by their names in the state of the torch module. It is empty if there are none.
+    activations, by their names in the state of the torch module. It is empty if there are none. If
+    there are several members, each array has a leading dimension for them.
 loss_ : float
-    Training loss of the last epoch, including the penalty.
+    Training loss of the last epoch, including the penalty. Here and in the curves, it is the mean
+    over the members if there are several.
 loss_curve_ : list of float
     Training loss of every epoch. Only stochastic solvers set it.
 learning_rate_curve_ : list of float
@@ -230,7 +246,8 @@ validation_scores_ : list of float or None
     Only stochastic solvers set it.
 validation_loss_curve_ : list of float or None
     Loss of the validation rows after every epoch, without penalty and label smoothing, or None
-    without `early_stopping` and `X_val`. Only stochastic solvers set it.
+    without `early_stopping` and `X_val`. Of several members, it is the loss of the mean prediction.
+    Only stochastic solvers set it.
 best_validation_score_ : float or None
     Highest of the scores, or None without `early_stopping` and `X_val`. Only stochastic solvers set
     it.
@@ -253,7 +270,7 @@ callbacks_ : list of (str, skorch.callbacks.Callback)
     The copies of `callbacks` that the last call used, with their names.
 device_ : str
     Device of the last training. It is 'cpu' after unpickling on a machine without that device.
-module_ : torch.nn.Sequential
+module_ : torch.nn.Sequential, or torch.fx.GraphModule if there are several members
     The model as an ordinary torch module, in eval mode and on the CPU, with its own copy of the
     weights, made anew on each access. Its outputs are raw, before the output activation.
 
@@ -287,6 +304,9 @@ References
 .. [14] Ioffe, S. and Szegedy, C. (2015). Batch Normalization. ICML.
 .. [15] Pascanu, R., Mikolov, T. and Bengio, Y. (2013). On the difficulty of training recurrent
    neural networks. ICML.
+.. [16] Hansen, L. and Salamon, P. (1990). Neural Network Ensembles. IEEE PAMI 12.
+.. [17] Lakshminarayanan, B., Pritzel, A. and Blundell, C. (2017). Simple and Scalable Predictive
+   Uncertainty Estimation using Deep Ensembles. NeurIPS.
 """
 
 CLASSIFIER_REFERENCES = """\

@@ -5,6 +5,7 @@ torch is imported where it is needed, and never by importing this module.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from functools import partial
@@ -231,9 +232,9 @@ class FittedNetwork(BaseEstimator):
             parameters. It holds only modules of :mod:`torch.nn` and those that your `activation`
             makes: `linear0`, `normalization0`, `activation0`, `dropout0`, `linear1` and so on. It
             turns rows of shape (n_rows, n_features) into raw outputs of shape (n_rows, n_outputs),
-            before the output activation that `out_activation_` names. Several members are named
-            `0`, `1` and so on; the raw outputs are those of their mean, which the output activation
-            turns into the predictions.
+            before the output activation that `out_activation_` names. Several members are modules
+            named `0`, `1` and so on. The raw outputs are then those of the ensemble: the output
+            activation turns them into the mean of the members' predictions.
 
         Raises
         ------
@@ -544,6 +545,12 @@ class FittedNetwork(BaseEstimator):
         if "coefs_" in state:  # Memory maps are left as they are.
             coefs = [aligned(c) if type(c) is np.ndarray else c for c in state["coefs_"]]
             state = {**state, "coefs_": coefs}
+        # A pickle of an older version lacks the parameters that were added since then.
+        (kind,) = (kind for kind in type(self).__mro__ if "_name_in_files" in vars(kind))
+        added = kind._parameter_constraints.keys() - state.keys()
+        if added:
+            parameters = inspect.signature(kind.__init__).parameters
+            state = {**state, **{name: parameters[name].default for name in sorted(added)}}
         super().__setstate__(state)
         if getattr(self, "device_", "cpu") != "cpu":
             from sknn._platform._devices import is_present

@@ -132,7 +132,8 @@ class WeightsDisplay:
         TypeError
             If the estimator holds no network.
         ValueError
-            If `units`, `feature_names`, `image_shape` or `limit` do not suit the network.
+            If `units`, `feature_names`, `image_shape` or `limit` do not suit the network, or if it
+            has several members.
         ImportError
             If matplotlib is not installed.
 
@@ -152,8 +153,8 @@ class WeightsDisplay:
         weights = np.asarray(network.coefs_[0])
         if weights.ndim == 3:
             raise ValueError(
-                f"This {type(network).__name__} has n_members={len(weights)} networks, and the"
-                " picture is of one. Show a copy that has the weights of one member, as in"
+                f"This {type(network).__name__} has {len(weights)} members, and the picture is of"
+                " one network. Show a copy that has the weights of one member, as in"
                 " docs/pictures.md."
             )
         names = getattr(network, "feature_names_in_", None)

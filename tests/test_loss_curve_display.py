@@ -327,3 +327,11 @@ def test_star_is_not_drawn_where_lbfgs_has_gone_on():
         "best_epoch"
         not in LossCurveDisplay.from_estimator(model).curve_lines_[type(model).__name__]
     )
+
+
+def test_curves_of_several_members_are_one():
+    model = fitted(n_members=3, early_stopping=True)
+    display = LossCurveDisplay.from_estimator(model, name="net")
+    lines = display.curve_lines_["net"]
+    assert lines["loss"].get_ydata().tolist() == model.loss_curve_
+    assert lines["validation_loss"].get_ydata().tolist() == model.validation_loss_curve_

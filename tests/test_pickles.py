@@ -47,7 +47,8 @@ SHARED = [
 ADDED = [
     {"normalization": "batch", "solver": "adamw"},
     {"dropout": 0.2, "learning_rate": "cosine", "dtype": "float32"},
-    {"n_members": 3, "normalization": "layer"},
+    {"n_members": 3, "dropout": 0.2},
+    {"n_members": 2, "normalization": "batch", "dtype": "float32"},
 ]
 
 
@@ -233,6 +234,34 @@ def test_predictions_do_not_depend_on_where_memory_begins(dtype, offset):
             assert_array_equal(other.predict(elsewhere(X)), expected)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("normalization", [None, "layer"])
+def test_predictions_of_members_do_not_depend_on_the_layout_of_their_weights(dtype, normalization):
+    """The first layer that a training leaves has another layout than the one of its pickle."""
+    layouts = set()
+    for seed in range(10):
+        rng = np.random.RandomState(seed)
+        n_rows, n_features, first, second = rng.randint(1, 40, 4)
+        X, y = rng.standard_normal((n_rows + 1, n_features)), rng.standard_normal(n_rows + 1)
+        parameters = {"dtype": dtype, "normalization": normalization, "random_state": seed}
+        model = FeedForwardRegressor(
+            hidden_layer_sizes=(first, second), max_iter=1, n_members=3, **parameters
+        ).fit(X, y)
+        expected = model.predict(X)
+        others = [pickle.loads(pickle.dumps(model))]
+        for change in (
+            np.ascontiguousarray,
+            np.asfortranarray,
+            lambda c: c[:, ::-1].copy()[:, ::-1],
+        ):
+            others.append(copy.copy(model))
+            others[-1].coefs_ = [change(coef) for coef in model.coefs_]
+        for other in others:
+            layouts.add(other.coefs_[0].flags.c_contiguous)
+            assert_array_equal(other.predict(X), expected)
+    assert layouts == {False, True}
+
+
 def test_array_of_objects_is_not_moved():
     # The bytes of such an array are references, so copying them elsewhere would be useless.
     beside = np.array([None, 1.5, "a"], dtype=object)[1:]
@@ -261,9 +290,9 @@ FITS = {
     "early stopping": ("multiclass", {"early_stopping": True, "scoring": "accuracy"}, True),
     "batch": ("multiclass", {"normalization": "batch", "solver": "adamw", "dropout": 0.2}, True),
     "levels": ("one output", {"loss": "quantile", "quantile": [0.1, 0.9]}, True),
-    "members": ("multiclass", {"n_members": 3, "normalization": "batch"}, True),
     "one unit": ("one output", {"hidden_layer_sizes": [1, 1], "activation": ["relu"] * 2}, True),
     "multilabel": ("multilabel", {"verbose": "progress"}, True),
+    "members": ("multiclass", {"n_members": 3, "normalization": "batch", "dropout": 0.1}, True),
     "optimizer": ("multiclass", {"solver": torch.optim.NAdam}, False),
     "scheduler": ("multiclass", {"learning_rate": torch.optim.lr_scheduler.LinearLR}, False),
     "modules": ("multiclass", {"activation": torch.nn.PReLU}, False),

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.transforms import Bbox
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -173,6 +174,17 @@ def test_without_hidden_layer_the_units_are_outputs():
     display = WeightsDisplay.from_estimator(model, image_shape=(2, 3), units=None)
     titles = [axes.get_title() for axes in display.axes_]
     assert titles == ["output 0", "output 1", "output 2"]
+
+
+def test_several_members_are_refused_and_one_of_them_is_drawn():
+    ensemble = fitted(n_members=3)
+    with pytest.raises(ValueError, match=r"has 3 members, .* copy .* docs/pictures\.md"):
+        WeightsDisplay.from_estimator(make_pipeline("passthrough", ensemble))
+    member = clone(ensemble).set_params(n_members=1)
+    member.coefs_ = [coef[1] for coef in ensemble.coefs_]
+    member.intercepts_ = [intercept[1] for intercept in ensemble.intercepts_]
+    display = WeightsDisplay.from_estimator(member, units=[2, 0])
+    np.testing.assert_array_equal(display.weights, ensemble.coefs_[0][1][:, [2, 0]])
 
 
 def test_estimators_without_weights_are_refused():

@@ -57,7 +57,9 @@ def caption_of(estimator: BaseEstimator) -> str:
         facts = facts_of(estimator)
     except (TypeError, ValueError):
         return ""  # The box says what is wrong.
-    units = " \N{RIGHTWARDS ARROW} ".join(facts.units)
-    if facts.n_parameters is None:
-        return units
-    return f"{units}, {count_text(facts.n_parameters)} parameters"
+    parts = [" \N{RIGHTWARDS ARROW} ".join(facts.units)]
+    if "members" in facts.settings:
+        parts.append(f"{facts.settings['members']} members")
+    if facts.n_parameters is not None:
+        parts.append(f"{count_text(facts.n_parameters)} parameters")
+    return ", ".join(parts)

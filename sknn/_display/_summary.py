@@ -85,8 +85,8 @@ class Facts(NamedTuple):
     n_parameters : int or None
         Number of all parameters; None if it is known only after `fit`.
     settings : dict of str to str
-        The loss, solver, device, dtype and epochs, and the last losses and scores of a fitted
-        estimator.
+        The number of members if there are several, the loss, solver, device, dtype and epochs, and
+        the last losses and scores of a fitted estimator.
     """
 
     estimator: str

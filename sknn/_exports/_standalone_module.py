@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -72,10 +72,9 @@ def standalone_module(
         ours.to(dtype).load_extras(modules)
         if isinstance(ours, FeedForwardModule):
             return _plain_member(ours, network).eval()
-        for i, member in enumerate(ours):
-            ours[i] = _plain_member(member, network)
-        graph = _TracerOfMembers().trace(ours)
-        return torch.fx.GraphModule(ours, graph, "Ensemble").eval()
+        members = {str(i): _plain_member(member, network) for i, member in enumerate(ours)}
+        graph = _graph_of_mean(members, average)
+        return torch.fx.GraphModule(nn.ModuleDict(members), graph, "Ensemble").eval()
 
 
 def _plain_member(ours: FeedForwardModule, network: Network) -> nn.Sequential:
@@ -94,14 +93,19 @@ def _plain_member(ours: FeedForwardModule, network: Network) -> nn.Sequential:
     return nn.Sequential(layers)
 
 
-class _TracerOfMembers(torch.fx.Tracer):
-    """A tracer that records what an `Ensemble` does with its members, and leaves these as modules.
+def _graph_of_mean(
+    members: Iterable[str], average: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.fx.Graph:
+    """Return what `Ensemble` does with members of these names, as a graph of torch's functions.
 
-    The graph that it records needs no class of this package.
+    It names no class of this package, so that torch alone can load a module that has it.
     """
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return True
+    graph = torch.fx.Graph()
+    X = graph.placeholder("X")
+    raw = [graph.call_method("t", (graph.call_module(name, (X,)),)) for name in members]
+    stacked = torch.fx.Proxy(graph.call_function(torch.stack, (raw,)))
+    graph.output(average(stacked).t().node)
+    return graph
 
 
 def check_module_state(modules: dict[str, np.ndarray], network: Network) -> None:

@@ -20,7 +20,6 @@ are clipped to [eps, 1 - eps] of their dtype before the logarithm, which the gra
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -81,12 +80,13 @@ def _mean(z: torch.Tensor) -> torch.Tensor:
 
 
 def _log_mean_exp(z: torch.Tensor) -> torch.Tensor:
-    return z.logsumexp(0).sub_(math.log(len(z)))
+    # The sum of as many ones is the number of members, also where torch.fx records the operations.
+    return z.logsumexp(0) - torch.zeros_like(z[:, 0]).logsumexp(0)
 
 
 def _mean_logistic(z: torch.Tensor) -> torch.Tensor:
     # The logit of the mean p is log(mean p) - log(mean (1 - p)), which is exact in both tails.
-    return F.logsigmoid(z).logsumexp(0).sub_(F.logsigmoid(-z).logsumexp(0))
+    return F.logsigmoid(z).logsumexp(0) - F.logsigmoid(-z).logsumexp(0)
 
 
 def _mean_softmax(z: torch.Tensor) -> torch.Tensor:
@@ -125,13 +125,19 @@ def link(output_activation: str, n_levels: int = 1) -> Callable[[torch.Tensor], 
 def average_of(output_activation: str, n_levels: int = 1) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return the function from the raw outputs of several members to those of their mean.
 
-    The quantiles of each member are sorted before, so that the mean is that of its predictions.
+    The quantiles of each member are sorted before, so that the mean is that of its predictions. The
+    function changes nothing in place, so that autograd and torch.fx can follow it.
     """
     average = OUTPUT_ACTIVATIONS[output_activation].average
     if output_activation != "sort":
         return average
-    sort_ = link(output_activation, n_levels)
-    return lambda z: average(sort_(z.clone()))
+    return partial(_average_sorted, average, n_levels)  # A pickle of `net_` holds it.
+
+
+def _average_sorted(
+    average: Callable[[torch.Tensor], torch.Tensor], n_levels: int, z: torch.Tensor
+) -> torch.Tensor:
+    return average(z.unflatten(-2, (-1, n_levels)).sort(-2).values.flatten(-3, -2))
 
 
 class Loss(NamedTuple):

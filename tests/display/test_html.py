@@ -107,6 +107,15 @@ def test_caption_has_units_and_number_of_parameters():
     assert "5 → 7 → 4 → 3, 89 parameters" in Reader(pipeline._repr_html_()).captions
 
 
+def test_caption_has_the_number_of_members():
+    model = FeedForwardClassifier((7, 4), max_iter=2, n_members=3)
+    assert Reader(model._repr_html_()).captions == ["? → 7 → 4 → ?, 3 members"]
+    pipeline = fitted(make_pipeline(StandardScaler(), model))
+    text = pipeline._repr_html_()
+    assert "5 → 7 → 4 → 3, 3 members, 267 parameters" in Reader(text).captions
+    assert has_network(text, model)
+
+
 def test_parameters_of_no_network_are_told_and_the_rest_is_shown():
     model = FeedForwardRegressor(hidden_layer_sizes=(3, -1), alpha=0.125)
     text = estimator_html_repr(make_pipeline(model))

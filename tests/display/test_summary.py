@@ -53,17 +53,19 @@ class TwoParameters(torch.nn.Module):
         return x * self.b + self.a.mean() * self.c[0]
 
 
+@pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("normalization", [None, "layer", "batch"])
 @pytest.mark.parametrize("activation", ["relu", ["gelu", TwoParameters], torch.nn.PReLU])
-def test_parameters_are_counted_as_torch_counts_them(normalization, activation):
-    model = FeedForwardClassifier(
-        (7, 4), activation, normalization=normalization, max_iter=2, random_state=0
-    )
+def test_parameters_are_counted_as_torch_counts_them(normalization, activation, n_members):
+    parameters = {"normalization": normalization, "n_members": n_members, "random_state": 0}
+    model = FeedForwardClassifier((7, 4), activation, max_iter=2, **parameters)
     facts = facts_of(fitted(model))
     module = model.net_.module_
     assert facts.n_parameters == sum(p.numel() for p in module.parameters())
     for i, layer in enumerate(facts.layers[1:]):
-        parts = [m for name, m in module.named_children() if name.endswith(str(i))]
+        members = [module] if n_members == 1 else module
+        children = [child for member in members for child in member.named_children()]
+        parts = [m for name, m in children if name.endswith(str(i))]
         assert layer.n_parameters == sum(p.numel() for m in parts for p in m.parameters())
 
 
@@ -96,6 +98,20 @@ def test_fitted_layers_are_those_of_the_weights_and_not_of_the_parameter():
     expected = facts_of(model).layers
     model.set_params(hidden_layer_sizes=(100,))
     assert facts_of(model).layers == expected
+
+
+def test_members_are_told_and_layers_are_those_of_one():
+    model = FeedForwardClassifier((7,), max_iter=2, n_members=3)
+    assert facts_of(model).settings["members"] == "3"
+    assert facts_of(model).units == ["?", "7", "?"]
+    facts = facts_of(fitted(model))
+    assert facts.settings["members"] == "3"
+    assert facts.units == ["5", "7", "3"]
+    assert facts.n_parameters == 3 * (5 * 7 + 7 + 7 * 3 + 3)
+    assert "members        3" in model.summary()
+    model.set_params(n_members=5)
+    assert facts_of(model).settings["members"] == "3"
+    assert "members" not in facts_of(FeedForwardClassifier()).settings
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ OF_FUNCTIONS = (
 SCRIPTS = {
     "classification": ["Chosen:", "alpha = ", "malignant"],
     "compare_models": ["support vector machine", "usual p"],
+    "ensembles": ["members  log loss", "in the gap"],
     "decision_boundaries": ["Log loss on the wines", "100 units"],
     "hidden_units": ["4 of 64 pixels are white", "alpha=1 "],
     "learning_curves": ["epoch  training loss", "accuracy on them"],
@@ -252,6 +253,19 @@ def test_hidden_units_learn_patterns_and_a_penalty_smooths_them():
     accuracies = list(names["accuracy"].values())
     assert accuracies[0] < 0.3
     assert min(accuracies[1:]) > 0.9
+
+
+@pytest.mark.long
+def test_ensembles_gain_most_from_a_few_members_and_part_where_there_are_no_rows():
+    names = run("ensembles").names
+    losses = np.array(list(names["losses"].values()))
+    assert losses[0] > losses[2] > losses[-1]
+    assert losses[0] - losses[2] > 0.4 * (losses[0] - losses[-1])
+    assert losses[-1] < np.mean(names["of_each"])
+    spreads = [names["spread"][is_there].mean() for is_there in names["places"].values()]
+    assert 4 * spreads[0] < min(spreads[1:])
+    p = names["of_members"].mean(axis=0)
+    np.testing.assert_allclose(p, names["digits"].predict_proba(names["X_test"]), rtol=1e-10)
 
 
 def test_decision_boundaries_of_wide_networks_need_a_penalty():

@@ -186,6 +186,35 @@ def test_every_output_of_a_regressor_predicts_the_same(target, parameters, opset
     assert_predicts_the_same(model, X.astype(np.float32), target_opset=opset)
 
 
+@pytest.mark.parametrize("opset", [LOWEST, None])
+@pytest.mark.parametrize(
+    ("target", "parameters"),
+    [
+        ("binary", {}),
+        ("multiclass", {"normalization": "batch", "activation": ["gelu", "tanh"]}),
+        ("multiclass", {"normalization": "layer"}),
+        ("multilabel", {"normalization": "batch"}),
+        ("one output", {"normalization": "layer"}),
+        ("two outputs", {"normalization": "batch"}),
+        ("counts", {"loss": "poisson"}),
+        ("one output", {"loss": "quantile", "quantile": [0.1, 0.5, 0.9], "max_iter": 1}),
+        ("two outputs", {"loss": "quantile", "quantile": [0.1, 0.5, 0.9], "max_iter": 1}),
+    ],
+    ids=case,
+)
+def test_mean_of_members_predicts_the_same(target, parameters, opset):
+    X, y = TARGETS[target]
+    is_class = target in ("binary", "multiclass", "multilabel")
+    kind = FeedForwardClassifier if is_class else FeedForwardRegressor
+    parameters = {"max_iter": 10, "n_members": 3, "random_state": 0, **parameters}
+    model = kind(hidden_layer_sizes=(10, 6), **parameters).fit(X, y)
+    # In float64, erf still goes through float32.
+    assert_predicts_the_same(
+        model, X, 1e-6 if "activation" in parameters else 1e-11, target_opset=opset
+    )
+    assert_predicts_the_same(model, X.astype(np.float32), target_opset=opset)
+
+
 @pytest.mark.parametrize("target", ["one output", "two outputs"])
 def test_quantiles_are_sorted(target):
     X, y = TARGETS[target]
@@ -335,10 +364,10 @@ def test_integer_rows():
 
 
 @pytest.mark.parametrize("options", [None, PLAIN], ids=case)
-@pytest.mark.parametrize("in_pipeline", [False, True])
-def test_grid_search_needs_no_registration(in_pipeline, options):
+@pytest.mark.parametrize(("in_pipeline", "n_members"), [(False, 1), (True, 1), (True, 3)])
+def test_grid_search_needs_no_registration(in_pipeline, n_members, options):
     X, y = TARGETS["multiclass"]
-    network = FeedForwardClassifier(max_iter=20, random_state=0)
+    network = FeedForwardClassifier(max_iter=20, n_members=n_members, random_state=0)
     estimator = make_pipeline(StandardScaler(), network) if in_pipeline else network
     name = "feedforwardclassifier__alpha" if in_pipeline else "alpha"
     search = GridSearchCV(estimator, {name: [0.1]}, cv=2).fit(X, y)
@@ -349,9 +378,10 @@ def test_grid_search_needs_no_registration(in_pipeline, options):
     np.testing.assert_array_equal(labels, search.predict(X))
 
 
-def test_ensembles_after_registration_predict_the_same():
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_ensembles_after_registration_predict_the_same(n_members):
     X, y = TARGETS["multiclass"]
-    network = FeedForwardClassifier(max_iter=20, random_state=0)
+    network = FeedForwardClassifier(max_iter=20, n_members=n_members, random_state=0)
     members = [("ours", network), ("theirs", LogisticRegression())]
     ensembles = [
         VotingClassifier(members, voting="soft", flatten_transform=False),

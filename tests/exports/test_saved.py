@@ -27,6 +27,9 @@ CONFIGURATIONS = [
     {"early_stopping": True, "max_iter": 20, "scoring": "loss"},
     {"normalization": "batch", "activation": ["relu", "gelu"], "hidden_layer_sizes": [6, 5]},
     {"normalization": "layer", "dtype": "float32"},
+    {"n_members": 3, "dropout": 0.2},
+    {"n_members": 2, "normalization": "batch", "solver": "sgd"},
+    {"n_members": 3, "normalization": "layer", "dtype": "float32", "early_stopping": True},
     {"hidden_layer_sizes": ()},
     {"warm_start": True, "random_state": np.random.RandomState(3), "max_iter": 18},
 ]

@@ -163,6 +163,40 @@ def test_attributes_that_do_not_go_together_are_named(name, value, tmp_path):
         estimator.save(tmp_path / "file")
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("coefs_", lambda m: [m.coefs_[0][:2], m.coefs_[1]]),
+        ("coefs_", lambda m: [m.coefs_[0][0], m.coefs_[1][0]]),
+        ("coefs_", lambda m: [m.coefs_[0][None], m.coefs_[1][None]]),
+        ("intercepts_", lambda m: [m.intercepts_[0], m.intercepts_[1][0]]),
+        ("intercepts_", lambda m: [m.intercepts_[0], m.intercepts_[1][:2]]),
+        ("intercepts_", lambda m: [i[:1] for i in m.intercepts_]),
+        ("intercepts_", lambda m: [i[:0] for i in m.intercepts_]),
+        ("intercepts_", lambda m: [i[None] for i in m.intercepts_]),
+        ("intercepts_", lambda m: [i[..., :0] for i in m.intercepts_]),
+        ("module_state_", lambda m: {k: v[:2] for k, v in m.module_state_.items()}),
+        ("module_state_", lambda m: {k: v[0] for k, v in m.module_state_.items()}),
+        ("_solver_state", lambda m: with_slots(m, lambda w, b, e: (w, b, e[:4]))),
+        ("_solver_state", lambda m: with_slots(m, lambda w, b, e: ([a[0] for a in w], b, e))),
+        ("_solver_state", lambda m: with_slots(m, lambda w, b, e: (w, [a[0] for a in b], e))),
+    ],
+)
+def test_shapes_of_members_that_do_not_go_together_are_named(name, change, tmp_path):
+    estimator = made_for("multiclass", n_members=3, normalization="batch").fit(X_IRIS, SPECIES)
+    estimator.save(tmp_path / "file")
+    loaded = sknn.load(tmp_path / "file")
+    setattr(loaded, name, change(estimator))
+    with pytest.raises(ValueError, match=f"cannot be saved: its attribute {name}"):
+        loaded.save(tmp_path / "file")
+
+
+def with_slots(estimator, change):
+    """Return the state of a solver with other lists of weights, biases and extras."""
+    slots = [change(*slot) for slot in estimator._solver_state["slots"]]
+    return {**estimator._solver_state, "slots": slots}
+
+
 @pytest.mark.parametrize("n_targets", [0, 4, 6, 2.0, True])
 def test_number_of_targets_that_does_not_divide_the_outputs_is_named(n_targets, tmp_path):
     y = X_IRIS[:, :2]

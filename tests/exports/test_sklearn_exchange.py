@@ -259,10 +259,12 @@ def test_what_scikit_learn_lacks_is_one_error_that_names_all_of_it():
         normalization="layer",
         loss="quantile",
         quantile=[0.1, 0.9],
+        n_members=3,
     )
     with pytest.raises(ValueError) as error:
         ours.to_sklearn()
     parts = (
+        "the mean of n_members=3 networks: it holds one",
         "modules of your own as activation (PReLU)",
         "the activation 'gelu' (it has",
         "normalization='layer'",
@@ -285,6 +287,20 @@ def test_different_activations_are_an_error():
     ours, *_ = fitted("multiclass", activation=["tanh", "relu"])
     with pytest.raises(ValueError, match="a different activation in each layer"):
         ours.to_sklearn()
+
+
+def test_one_member_by_itself_is_converted():
+    ours, X, _ = fitted("multiclass", n_members=3)
+    p = []
+    for i in range(3):
+        one = clone(ours).set_params(n_members=1)
+        one.coefs_ = [coef[i] for coef in ours.coefs_]
+        one.intercepts_ = [intercept[i] for intercept in ours.intercepts_]
+        one.classes_ = ours.classes_
+        theirs = one.to_sklearn()
+        assert_same_predictions(one, theirs, X)
+        p.append(theirs.predict_proba(X))
+    np.testing.assert_allclose(np.mean(p, axis=0), ours.predict_proba(X), rtol=1e-12)
 
 
 def test_unfitted_network_is_an_error():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 import shutil
 import subprocess
 import sys
@@ -34,6 +36,13 @@ class Gated(nn.Module):
         return torch.where(x > 0, x + self.shift, self.slope * x)
 
 
+class OfTwoDimensions(nn.Module):
+    """An activation that torch.fx cannot record, because it asks for a number."""
+
+    def forward(self, x):
+        return torch.tanh(x) if len(x.shape) == 2 else x
+
+
 NETWORKS = [
     *({"activation": name} for name in ACTIVATIONS),
     {"hidden_layer_sizes": ()},
@@ -41,6 +50,11 @@ NETWORKS = [
     {"normalization": "batch", "dropout": [0.3, 0.2], "input_dropout": 0.1},
     {"activation": Gated, "dropout": 0.2},
     {"activation": ["tanh", nn.PReLU], "dtype": "float32"},
+    {"n_members": 3, "dtype": "float32"},
+    {"n_members": 3, "hidden_layer_sizes": ()},
+    {"n_members": 2, "activation": OfTwoDimensions, "normalization": "layer"},
+    {"n_members": 3, "normalization": "batch", "dropout": [0.3, 0.2], "input_dropout": 0.1},
+    {"n_members": 3, "activation": Gated, "dropout": 0.2},
 ]
 
 
@@ -48,7 +62,7 @@ def fitted(parameters):
     X, y = TARGETS["multiclass"]
     shared = {"hidden_layer_sizes": (7, 5), "max_iter": 5, "random_state": 0}
     model = FeedForwardClassifier(**{**shared, **parameters}).fit(X, y)
-    return model, torch.from_numpy(X).to(model.module_[-1].weight.dtype)
+    return model, torch.from_numpy(X).to(next(model.module_.parameters()).dtype)
 
 
 @pytest.fixture(params=NETWORKS, ids=case)
@@ -68,11 +82,12 @@ def test_raw_outputs_are_those_of_the_model(model_and_rows):
     np.testing.assert_allclose(torch.softmax(raw, 1).detach().numpy(), expected, rtol=tolerance)
 
 
+@pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("target", ["one output", "two outputs", "binary", "multilabel"])
-def test_raw_outputs_of_other_targets(target):
+def test_raw_outputs_of_other_targets(target, n_members):
     X, y = TARGETS[target]
     kind = FeedForwardRegressor if "output" in target else FeedForwardClassifier
-    model = kind(max_iter=5).fit(X, y)
+    model = kind(max_iter=5, n_members=n_members, random_state=0).fit(X, y)
     raw = model.module_(torch.from_numpy(X)).detach().numpy()
     if "output" in target:
         assert raw.shape == (len(X), model.n_outputs_)
@@ -83,10 +98,33 @@ def test_raw_outputs_of_other_targets(target):
         np.testing.assert_allclose(1 / (1 + np.exp(-raw)), expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize("target", ["one output", "two outputs"])
+def test_raw_outputs_of_several_members_are_quantiles(target):
+    X, y = TARGETS[target]
+    parameters = {"loss": "quantile", "quantile": [0.1, 0.5, 0.9], "n_members": 3}
+    model = FeedForwardRegressor(max_iter=1, random_state=0, **parameters).fit(X, y)
+    module, rows = model.module_, torch.from_numpy(X)
+    raw = module(rows).detach().numpy()
+    members = (getattr(module, name)(rows).detach().numpy() for name in "012")
+    assert any((np.diff(of_one.reshape(-1, 3)) < 0).any() for of_one in members)
+    np.testing.assert_allclose(raw.reshape(model.predict(X).shape), model.predict(X), rtol=1e-10)
+
+
+def test_raw_outputs_of_several_members_are_logarithms_of_counts():
+    X, y = TARGETS["counts"]
+    model = FeedForwardRegressor(loss="poisson", max_iter=5, n_members=3, random_state=0).fit(X, y)
+    module, rows = model.module_, torch.from_numpy(X)
+    raw = module(rows).detach().numpy().ravel()
+    of_each = [getattr(module, name)(rows).detach().numpy().ravel() for name in "012"]
+    np.testing.assert_allclose(np.exp(raw), model.predict(X), rtol=1e-10)
+    np.testing.assert_allclose(np.exp(raw), np.exp(of_each).mean(0), rtol=1e-10)
+
+
 def test_module_is_torchs_own_in_the_dtype_of_the_weights(model_and_rows):
     model, rows = model_and_rows
-    for part in model.module_:
-        assert type(part).__module__.startswith("torch.nn") or type(part) is Gated
+    for part in model.module_.modules():
+        is_torchs = type(part).__module__.startswith(("torch.nn", "torch.fx"))
+        assert is_torchs or type(part) in (Gated, OfTwoDimensions)
     for parameter in model.module_.parameters():
         assert parameter.dtype == rows.dtype
         assert parameter.device.type == "cpu"
@@ -104,8 +142,22 @@ def test_names_tell_the_place():
     assert model.module_.dropout0.p == 0.3
 
 
-def test_dropout_drops_in_training_only():
-    model, rows = fitted({"dropout": 0.5})
+def test_names_of_members_are_numbers():
+    model, _ = fitted({"n_members": 3, "normalization": "batch"})
+    module = model.module_
+    assert [name for name, _ in module.named_children()] == ["0", "1", "2"]
+    of_one = fitted({"normalization": "batch"})[0].module_.state_dict()
+    expected = [f"{i}.{name}" for i in range(3) for name in of_one]
+    assert list(module.state_dict()) == expected
+    for i in range(3):
+        linear = getattr(module, str(i)).linear1
+        np.testing.assert_array_equal(linear.weight.detach().numpy(), model.coefs_[1][i].T)
+        np.testing.assert_array_equal(linear.bias.detach().numpy(), model.intercepts_[1][i])
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_dropout_drops_in_training_only(n_members):
+    model, rows = fitted({"dropout": 0.5, "n_members": n_members})
     module = model.module_
     assert torch.equal(module(rows), module(rows))
     with torch.random.fork_rng():
@@ -154,8 +206,9 @@ def test_module_of_the_user_in_two_layers_stays_in_both():
     assert len(part) == 3
 
 
-def test_training_goes_on_in_torch():
-    model, rows = fitted({})
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_training_goes_on_in_torch(n_members):
+    model, rows = fitted({"n_members": n_members})
     labels = torch.from_numpy(TARGETS["multiclass"][1])
     module = model.module_.train()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
@@ -179,17 +232,32 @@ def test_state_dict_fits_another_access(model_and_rows):
     assert torch.equal(other(rows), module(rows))
 
 
-def test_saved_module_needs_torch_only():
-    model, rows = fitted({"normalization": "batch", "activation": "mish", "dropout": 0.1})
-    file = io.BytesIO()
-    torch.save({"module": model.module_, "rows": rows, "raw": model.module_(rows)}, file)
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_saved_module_needs_torch_only(n_members):
+    parameters = {"normalization": "batch", "activation": "mish", "dropout": 0.1}
+    model, rows = fitted({**parameters, "n_members": n_members})
+    module, file = model.module_, io.BytesIO()
+    kept = {"module": module, "pickle": pickle.dumps(module), "rows": rows, "raw": module(rows)}
+    torch.save(kept, file)
     program = (
-        "import io, sys, torch\n"
+        "import io, pickle, sys, torch\n"
         "kept = torch.load(io.BytesIO(sys.stdin.buffer.read()), weights_only=False)\n"
-        "assert torch.equal(kept['module'](kept['rows']), kept['raw'])\n"
+        "for module in (kept['module'], pickle.loads(kept['pickle'])):\n"
+        "    assert not module.training\n"
+        "    assert torch.equal(module(kept['rows']), kept['raw'])\n"
         "assert not any(name.startswith('sk') for name in sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], input=file.getvalue(), check=True)
+
+
+def test_copy_of_a_module_of_several_members_is_its_own():
+    model, rows = fitted({"n_members": 3})
+    module = model.module_
+    copied = copy.deepcopy(module)
+    assert torch.equal(copied(rows), module(rows))
+    with torch.no_grad():
+        getattr(copied, "1").linear0.weight.zero_()
+    assert not torch.equal(copied(rows), module(rows))
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -222,6 +290,7 @@ X, y = load_iris(return_X_y=True)
 for sizes, parameters in (
     ((5,) * len(ACTIVATIONS), {"normalization": "layer", "activation": [*ACTIVATIONS]}),
     ((7, 5), {"normalization": "batch", "activation": torch.nn.PReLU, "dropout": 0.2}),
+    ((7, 5), {"normalization": "batch", "dropout": 0.2, "n_members": 3}),
 ):
     model = FeedForwardClassifier(sizes, max_iter=5, random_state=0, **parameters).fit(X, y)
     module, rows = model.module_, torch.from_numpy(X)
