@@ -196,7 +196,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         if not incremental and (first_pass or not hasattr(self, "classes_")):
             self._learn_classes(seen)
         else:
-            self._check_classes(unique_labels(seen))
+            self._check_classes(_targets.labels_in(seen))
         return _targets.encode_labels(rows.y, self._label_binarizer, rows.dtype)
 
     def _check_partial_fit(self, y, classes):
@@ -207,7 +207,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
             self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
 
     def _learn_classes(self, y):
-        self._label_binarizer = LabelBinarizer().fit(y)
+        self._label_binarizer = _targets.fitted_binarizer(y)
         self.classes_ = self._label_binarizer.classes_
 
     def _complete_targets(self, n_outputs):

@@ -28,6 +28,7 @@ NAMES = (
     "cluster",
     "precision",
     "predict",
+    "short_calls",
     "growth",
     "memory",
     "disk",

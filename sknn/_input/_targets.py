@@ -111,6 +111,33 @@ def classes_are_missing(estimator: BaseEstimator) -> NotFittedError:
     )
 
 
+def labels_in(y: np.ndarray | scipy.sparse.spmatrix) -> np.ndarray:
+    """Return the sorted labels that occur, as scikit-learn's `unique_labels` does.
+
+    That function takes a tenth of a short `partial_fit` to find out of what kind the labels are.
+    Integers in a vector leave no doubt. It warns if there are many labels in more than 20 rows.
+    """
+    labels = _labels_of_integers(y)
+    return unique_labels(y) if labels is None else labels
+
+
+def fitted_binarizer(y: np.ndarray | scipy.sparse.spmatrix) -> LabelBinarizer:
+    """Return a binarizer that is fitted to targets."""
+    labels = _labels_of_integers(y)
+    if labels is None:
+        return LabelBinarizer().fit(y)
+    return binarizer_of("binary" if len(labels) <= 2 else "multiclass", False, labels)
+
+
+def _labels_of_integers(y: np.ndarray | scipy.sparse.spmatrix) -> np.ndarray | None:
+    """Return the sorted labels of a vector of integers; None if scikit-learn has to look at it."""
+    if type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biu":
+        labels = np.unique(y)
+        if len(y) <= 20 or 2 * len(labels) <= len(y):
+            return labels
+    return None
+
+
 def every_indicator(n_labels: int) -> np.ndarray:
     """Return two rows of a multilabel indicator: one without any label, and one with all."""
     return np.repeat([[0], [1]], n_labels, axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +17,10 @@ from sknn._network._activations import ACTIVATIONS
 from sknn._network._architecture import Network
 from sknn._network._losses import OUTPUT_ACTIVATIONS, link
 from sknn._network._module import Ensemble, FeedForwardModule, network_module, sparse_product
-from sknn._network._steps import flops_per_step
-from sknn._platform._memory_alignment import ALIGNMENT
-from sknn._platform._threads import threads_for
+from sknn._network._steps import flops_of_network, flops_per_step
+from sknn._platform._devices import torch_dtype
+from sknn._platform._memory_alignment import ALIGNMENT, aligned
+from sknn._platform._threads import is_worth_sharing, one_blas_thread, threads_for
 from sknn._platform._torch_settings import exact_products
 
 # Size of the values of all layers for one chunk. It should fit into the second-level cache, and yet
@@ -28,12 +30,21 @@ MIN_CHUNK_ROWS = 256
 # On a device, large chunks mean that the host waits for outputs less often.
 DEVICE_CHUNK_BYTES = 2**26
 
+# Rows are few if no layer has more values than this for all of them. What torch's products need
+# besides their arithmetic then takes about as long as the arithmetic.
+FEW_VALUES = 2**15
+# OpenBLAS computes products of two matrices with this number of multiplications, or fewer, in one
+# thread. (Its constants are SMP_THRESHOLD_MIN, 65536, times GEMM_MULTITHREAD_THRESHOLD, 4.) To set
+# the number of its threads, and to set it back, takes a fifth of the time of a one-row call.
+UNSHARED_PRODUCT = 2**18
+
 # Torch's softmax adds up in float32. The sums of its probabilities are off by up to 1e-6 with this
 # number of classes, by 5e-6 with 1,000 and by more than 1e-5 with 10,000. With more classes than
 # this, probabilities are normalized again by sums in float64.
 EXACT_CLASSES = 100
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_CPU = torch.device("cpu")
 
 Outputs = Callable[[torch.Tensor], torch.Tensor]
 Average = Callable[[torch.Tensor], torch.Tensor]
@@ -107,7 +118,8 @@ class Layers:
         self.biases = [biases[0].reshape(-1, 1), *(bias.unsqueeze(-1) for bias in biases[1:])]
         self.average = average
         self.leading = biases[0].shape[:-1]
-        self.units = (weights[0].shape[-1], *(bias.numel() for bias in biases))
+        self.n_members = math.prod(self.leading)
+        self.units = (weights[0].shape[-1], *(bias.shape[-1] for bias in biases))
         self.device, self.dtype = biases[0].device, biases[0].dtype
         self._multiply_add = torch.baddbmm if self.leading else torch.addmm
         self._apply = [ACTIVATIONS[name].apply_ for name in activations]
@@ -152,8 +164,7 @@ class Modules:
 
     def __init__(self, module: FeedForwardModule | Ensemble, network: Network) -> None:
         self.module = module
-        n_features, *units = network.layer_units
-        self.units = (n_features, *(network.n_members * n for n in units))
+        self.units, self.n_members = network.layer_units, network.n_members
         weight = module.linear_layers()[0].weight
         self.device, self.dtype = weight.device, weight.dtype
 
@@ -203,29 +214,96 @@ def forward_of(
     return Modules(module, network)
 
 
+def are_few(X: object, network: Network, device: str, dtype: np.dtype) -> bool:
+    """Return whether `outputs_of_few` may take these rows of a network."""
+    return (
+        device == "cpu"
+        and isinstance(X, (np.ndarray, torch.Tensor))
+        and len(X) * network.n_members * max(network.layer_units) <= FEW_VALUES
+        and not is_worth_sharing(flops_of_network(network, len(X), dtype))
+    )
+
+
+def outputs_of_few(
+    X: np.ndarray | torch.Tensor,
+    coefs: Sequence[np.ndarray],
+    intercepts: Sequence[np.ndarray],
+    activations: Sequence[str],
+    average: Average,
+    outputs: Outputs,
+) -> np.ndarray:
+    """Send a few rows through a network whose activations are given by name.
+
+    The result is that of `outputs_of` for `Layers`, up to rounding. In a call this short, tensors,
+    chunks and modes of torch would cost several times the products, which NumPy computes here.
+
+    Parameters
+    ----------
+    X : ndarray or tensor of shape (n_rows, n_features)
+        The rows, on the CPU, of any real dtype.
+    coefs, intercepts : sequence of ndarray
+        Weights (n_in, n_out) and biases (n_out,) of each layer, all of one dtype; with a leading
+        dimension, those of several members.
+    activations, average
+        Those of `Layers`.
+    outputs : callable
+        Function from raw outputs (n_outputs, n_rows) to what is returned. It may work in place.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_columns), C-contiguous
+    """
+    is_one = coefs[0].ndim == 2
+    multiply = np.dot if is_one else np.matmul  # The second one multiplies stacks, too.
+    if isinstance(X, np.ndarray) and X.dtype == coefs[0].dtype:
+        X = aligned(np.ascontiguousarray(X))
+    else:
+        dtype = torch_dtype(coefs[0].dtype)
+        rows = open_rows(X, _CPU, len(X), values=_values_dtype(X, dtype))
+        X = _cast(rows.slice(0, len(X)), dtype).numpy()
+    is_unshared = len(X) * max(coef.size for coef in coefs) <= UNSHARED_PRODUCT
+    with (
+        threads_for(0.0),
+        nullcontext() if is_unshared else one_blas_thread(),
+        exact_products(_CPU),
+        np.errstate(all="ignore"),
+    ):
+        z = multiply(X, coefs[0])
+        for name, coef, intercept in zip(activations, coefs[1:], intercepts[:-1], strict=True):
+            z += intercept if is_one else intercept[:, np.newaxis]
+            ACTIVATIONS[name].apply_(torch.from_numpy(z))
+            z = multiply(z, coef)
+        z += intercepts[-1] if is_one else intercepts[-1][:, np.newaxis]
+        raw = torch.from_numpy(z).mT
+        raw = raw if is_one else average(raw)
+        return np.ascontiguousarray(outputs(raw).t().numpy())
+
+
 def chunk_size(forward: Forward, values: np.dtype) -> int:
     """Return the number of rows that are sent through the network at once."""
     n_bytes = CHUNK_BYTES if forward.device.type == "cpu" else DEVICE_CHUNK_BYTES
-    return max(MIN_CHUNK_ROWS, n_bytes // (sum(forward.units) * values.itemsize))
+    n_features, *units = forward.units
+    n_values = n_features + forward.n_members * sum(units)
+    return max(MIN_CHUNK_ROWS, n_bytes // (n_values * values.itemsize))
 
 
 def open_for(X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor, forward: Forward) -> Rows:
     """Return the rows of `X` as a network takes them."""
-    values = _values_dtype(X, forward)
+    values = _values_dtype(X, forward.dtype)
     return open_rows(X, forward.device, chunk_size(forward, values), values=values)
 
 
 def _values_dtype(
-    X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor, forward: Forward
+    X: np.ndarray | scipy.sparse.csr_matrix | torch.Tensor, dtype: torch.dtype
 ) -> np.dtype:
-    """Return the dtype in which rows are read.
+    """Return the dtype in which rows are read by a network of another dtype, or of the same.
 
     Rows of floats keep their dtype here: `_cast` converts them, and finds values that do not fit.
     """
     if isinstance(X, torch.Tensor):
         is_kept = X.dtype in (torch.float32, torch.float64)
-        return _FLOATS[(X.dtype if is_kept else forward.dtype) == torch.float64]
-    return X.dtype if X.dtype in _FLOATS else _FLOATS[forward.dtype == torch.float64]
+        return _FLOATS[(X.dtype if is_kept else dtype) == torch.float64]
+    return X.dtype if X.dtype in _FLOATS else _FLOATS[dtype == torch.float64]
 
 
 def outputs_of(
@@ -254,9 +332,9 @@ def outputs_of(
     -------
     ndarray of shape (n_rows, n_columns), C-contiguous
     """
-    units, device, dtype = forward.units, forward.device, forward.dtype
+    device, dtype = forward.device, forward.dtype
     n_rows = X.shape[0] if rows is None else len(rows)
-    values = _values_dtype(X, forward)
+    values = _values_dtype(X, forward.dtype)
     chunk_rows = chunk_size(forward, values)
     if source is None:
         source = open_for(X, forward)
@@ -268,7 +346,7 @@ def outputs_of(
         return outputs(forward(chunk, buffers)).t().cpu()
 
     if n_rows <= chunk_rows:
-        flops = flops_per_step(units, n_rows, values)
+        flops = forward.n_members * flops_per_step(forward.units, n_rows, values)
         with torch.inference_mode(), exact_products(device), threads_for(flops):
             return np.ascontiguousarray(outputs_of_chunk(0).numpy())
 
@@ -279,7 +357,9 @@ def outputs_of(
     n_threads = torch.get_num_threads() if device.type == "cpu" else 1
     if len(starts) < 2 * n_threads or scipy.sparse.issparse(X) and not source.is_sparse:
         n_threads = 1
-    flops = flops_per_step(units, chunk_rows, values) if n_threads == 1 else 0.0
+    flops = 0.0
+    if n_threads == 1:
+        flops = forward.n_members * flops_per_step(forward.units, chunk_rows, values)
     stop_all = threading.Event()
 
     def fill(starts: Sequence[int]) -> None:

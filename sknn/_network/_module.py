@@ -142,7 +142,12 @@ class FeedForwardModule(nn.Sequential):
 
     def extras(self) -> dict[str, torch.Tensor]:
         """Return the state of all modules but the linear layers, by name in `state_dict`."""
-        return {n: t for n, t in self.state_dict().items() if not n.startswith("linear")}
+        return {
+            f"{place}.{name}": tensor
+            for place, module in self.places()
+            if not place.startswith("linear")
+            for name, tensor in module.state_dict().items()
+        }
 
     def load_extras(self, arrays: dict[str, np.ndarray]) -> None:
         """Load what `extras` returned, given as arrays.

@@ -144,7 +144,8 @@ class FlatParameters:
         self.penalized = self.storage[0, :n_weights]
         self.penalized_gradient = self.gradient[:n_weights]
         self.extra_gradient = self.gradient[n_linear:]
-        self.weights, self.biases, extras = self.views(self.storage[0])
+        self._views: dict[int, tuple[list[torch.Tensor], ...]] = {}
+        self.weights, self.biases, extras = self._views_of(0)
         self.weight_gradients, self.bias_gradients, extra_gradients = self.views(self.gradient)
         for parameter, view, gradient in zip(self.extras, extras, extra_gradients, strict=True):
             parameter.data = view.copy_(parameter.detach())
@@ -176,9 +177,15 @@ class FlatParameters:
         own = extras[member * n : (member + 1) * n]
         return [*(v[member] if self.n_members > 1 else v for v in (*weights, *biases)), *own]
 
+    def _views_of(self, row: int) -> tuple[list[torch.Tensor], ...]:
+        """Return the views of one row of `storage`. They are made once."""
+        if row not in self._views:
+            self._views[row] = self.views(self.storage[row])
+        return self._views[row]
+
     def read(self, row: int = 0) -> Row:
         """Return one row of `storage` as NumPy arrays, which on the CPU share its memory."""
-        weights, biases, extras = self.views(self.storage[row])
+        weights, biases, extras = self._views_of(row)
         return Row(
             [w.mT.cpu().numpy() for w in weights],
             [b.cpu().numpy() for b in biases],
@@ -189,7 +196,7 @@ class FlatParameters:
         self, coefs: Sequence, intercepts: Sequence, extras: Sequence | None = None, row: int = 0
     ) -> None:
         """Copy arrays into one row of `storage`. If `extras` is None, the extras do not change."""
-        weights, biases, others = self.views(self.storage[row])
+        weights, biases, others = self._views_of(row)
         for view, array in zip(weights, coefs, strict=True):
             view.copy_(_compat.as_tensor(np.asarray(array)).mT)
         for view, array in zip(biases, intercepts, strict=True):

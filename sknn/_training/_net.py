@@ -19,6 +19,7 @@ from skorch.callbacks import Callback, EpochTimer
 from skorch.dataset import unpack_data
 from skorch.history import History
 from skorch.utils import is_dataset
+from torch import nn
 
 from sknn._data._batches import Batch
 from sknn._network._losses import Criterion
@@ -96,11 +97,6 @@ class FeedForwardNet(skorch.NeuralNet):
         The exception that ended the epochs before `max_epochs`, if one did.
     """
 
-    # `_set_plain` sets an attribute without skorch's `__setattr__`, which looks for modules and
-    # optimizers to register. That takes 2 us, too much for what every epoch, or every short call
-    # of `partial_fit`, sets anew.
-    _set_plain = object.__setattr__
-
     def __init__(
         self,
         module: FeedForwardModule | Ensemble,
@@ -147,9 +143,34 @@ class FeedForwardNet(skorch.NeuralNet):
         self.stopped_: StopTraining | None = None
         self.best_: Checkpoint | None = None
 
+    def __setattr__(self, name, attr):
+        """Set an attribute, and let skorch register it if it is a module or an optimizer.
+
+        skorch looks for more than that, which takes 2 us, for each of 60 attributes of a net.
+        """
+        if isinstance(attr, (nn.Module, torch.optim.Optimizer)):
+            super().__setattr__(name, attr)
+        else:
+            object.__setattr__(self, name, attr)
+
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return [("epoch_timer", EpochTimer())]
+
+    def initialize(self):
+        """Initialize the parts of the net.
+
+        skorch looks for parameters of each part, moves modules to the device where they are, and
+        registers all this. Only callbacks of the user can make use of it.
+        """
+        if self.trainer is None or self.callbacks:
+            return super().initialize()
+        self.initialize_callbacks()
+        optimizer = self.optimizer(self.parameters)
+        vars(self).update(module_=self.module, criterion_=self.criterion, optimizer_=optimizer)
+        self.initialize_history()
+        self.initialized_ = True
+        return self
 
     def initialize_module(self):
         """Keep the module as it is, because its parameters are views of the flat vector."""
@@ -168,7 +189,7 @@ class FeedForwardNet(skorch.NeuralNet):
 
     def initialize_history(self):
         super().initialize_history()
-        self._set_plain("records_", self.history_)
+        self.records_ = self.history_
         return self
 
     def get_split_datasets(self, X, y=None, **fit_params):
@@ -194,9 +215,9 @@ class FeedForwardNet(skorch.NeuralNet):
         before, after = ([(type(rule).__name__, rule) for rule in part] for part in self.rules)
         timer, *users = self.callbacks_
         self.callbacks_ = [timer, *before, *users, *after]
-        self._set_plain("user_callbacks", users)
-        self._set_plain("_listeners", {})
-        self._set_plain("_has_batch_events", any(map(self._listening, _BATCH_EVENTS)))
+        self.user_callbacks = users
+        self._listeners = {}
+        self._has_batch_events = any(map(self._listening, _BATCH_EVENTS))
         return self
 
     def _listening(self, event: str) -> list[Callable[..., None]]:
@@ -220,7 +241,7 @@ class FeedForwardNet(skorch.NeuralNet):
         """Begin the epoch's row of the history, as skorch does, and keep it in `record_`."""
         record = {"batches": [], "epoch": len(self.history_) + 1}
         self.history_.append(record)
-        self._set_plain("record_", record)
+        self.record_ = record
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params) -> None:
         """Run one pass over the batches, or evaluate the validation rows."""
@@ -347,12 +368,12 @@ class FeedForwardNet(skorch.NeuralNet):
 
     def ask_to_stop(self) -> None:
         """End training after all callbacks have handled the end of this epoch."""
-        self._set_plain("is_asked_to_stop_", True)
+        self.is_asked_to_stop_ = True
 
     def save_epoch(self) -> None:
         """Keep a copy of everything that the next epoch will change."""
         self.trainer.save()
-        self._set_plain("_saved", (len(self.history), self.progress.mark(), self.best_))
+        self._saved = (len(self.history), self.progress.mark(), self.best_)
 
     def _back_to_saved_epoch(self) -> None:
         n_epochs, mark, best = self._saved

@@ -94,6 +94,15 @@ def copy_of(model: Model) -> Model:
     )
 
 
+def in_memory_of_its_own(model: Model) -> Model:
+    """Return a published model whose arrays are copies, so that training may use theirs again."""
+    slots = [
+        tuple([array.copy(order="K") for array in arrays] for arrays in slot)
+        for slot in model.solver["slots"]
+    ]
+    return replace(copy_of(model), solver={**model.solver, "slots": slots})
+
+
 def published(net: FeedForwardNet, start: Model, settings: Settings) -> Model:
     """Return the trained network, and what further training needs, as NumPy arrays."""
     parameters, trainer = net.parameters, net.trainer

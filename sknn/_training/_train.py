@@ -28,10 +28,9 @@ from sknn._network._summed_step import SummedMeter, SummedStep
 from sknn._platform import _compat
 from sknn._platform._devices import memory_given_back, resolve_device, torch_dtype
 from sknn._platform._torch_settings import default_settings
+from sknn._training._kept_parts import keep, key_of, take
 from sknn._training._lbfgs import check_fixed, rows_of_a_piece, train_lbfgs
-from sknn._training._outcome import (
-    check_finite,
-)
+from sknn._training._outcome import check_finite, in_memory_of_its_own
 from sknn._training._problem import Model, Problem
 from sknn._training._settings import Settings
 from sknn._training._stochastic import Run, train_stochastic
@@ -116,7 +115,14 @@ def _train_on(
     ):
         masks = Masks(seed, device, network.n_members) if network.drops else None
         generators = [g for g in (masks, borrowed) if g is not None]
-        parts = _parts(problem, start, settings, device, products, masks)
+        # The state of modules that the network does not have is refused in `_parts`.
+        key = None if start.modules else key_of(problem, settings, device, products)
+        parts = take(key)
+        if parts is None:
+            parts = _parts(problem, start, settings, device, products, masks)
+        else:
+            parts.step.parameters.storage.zero_()
+            parts.step.parameters.write(start.coefs, start.intercepts)
         if settings.solver == "lbfgs":
             trained = train_lbfgs(problem, start, settings, **parts._asdict())
         else:
@@ -129,7 +135,11 @@ def _train_on(
                 generators=generators,
             )
             trained = train_stochastic(run)
+            if key is not None:
+                trained = in_memory_of_its_own(trained)
     check_finite(trained, problem, settings)
+    if not trained.is_interrupted:
+        keep(key, parts)
     return trained
 
 

@@ -11,6 +11,7 @@ from sklearn.datasets import load_iris
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._network import _inference
+from sknn._network._activations import ACTIVATIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -25,6 +26,7 @@ def chunks(monkeypatch):
         sizes.append(X.shape[0])
         return forward(self, X, *args)
 
+    monkeypatch.setattr(_inference, "FEW_VALUES", 0)
     monkeypatch.setattr(_inference, "CHUNK_BYTES", 1)
     monkeypatch.setattr(_inference, "MIN_CHUNK_ROWS", 16)
     monkeypatch.setattr(_inference.Layers, "__call__", recorded)
@@ -162,3 +164,68 @@ def test_short_array_without_the_feature_names_of_the_fit_warns():
     model = FeedForwardClassifier(max_iter=2).fit(X, y)
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         model.predict(X.to_numpy()[:1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("target", TARGETS)
+def test_few_rows_have_the_outputs_of_many(target, dtype, monkeypatch):
+    X, y = TARGETS[target]
+    X = X.astype(dtype)
+    for activation in ACTIVATIONS:
+        cls = FeedForwardRegressor if y.dtype.kind == "f" else FeedForwardClassifier
+        model = cls(hidden_layer_sizes=(9, 7), activation=activation, max_iter=2, random_state=0)
+        model.fit(X, y)
+        names = ("predict", "predict_proba", "predict_log_proba")
+        methods = [getattr(model, name) for name in names if hasattr(model, name)]
+        few = [method(X[:20]) for method in methods]
+        with monkeypatch.context() as patch:
+            patch.setattr(_inference, "FEW_VALUES", 0)
+            many = [method(X[:20]) for method in methods]
+        for one, two in zip(few, many, strict=True):
+            assert one.dtype == two.dtype
+            assert one.shape == two.shape
+            assert one.flags.c_contiguous
+            np.testing.assert_allclose(one, two, rtol=1e-9 if dtype == np.float64 else 1e-4)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 60])
+def test_few_rows_have_equal_outputs_in_every_layout(n_rows):
+    X, y = TARGETS["multiclass"]
+    model = FeedForwardClassifier(max_iter=2, random_state=0).fit(X, y)
+    rows = X[:n_rows]
+    expected = model.predict_proba(rows)
+    padded = np.zeros((n_rows, 9))
+    padded[:, 1::2] = rows
+    unaligned = np.empty(rows.nbytes + 8, np.uint8)[8:].view(np.float64).reshape(rows.shape)
+    unaligned[...] = rows
+    read_only = rows.copy()
+    read_only.flags.writeable = False
+    others = [np.asfortranarray(rows), padded[:, 1::2], unaligned, read_only, rows[:, ::-1].copy()]
+    others[-1] = others[-1][:, ::-1]
+    for other in [*others, rows.tolist(), torch.from_numpy(rows.copy()), rows.astype(">f8")]:
+        np.testing.assert_array_equal(model.predict_proba(other), expected)
+
+
+def test_few_rows_are_left_as_they_are():
+    X, y = TARGETS["multiclass"]
+    for sizes in ((), (5,)):
+        model = FeedForwardClassifier(sizes, max_iter=2, random_state=0).fit(X, y)
+        rows, coefs = X[:3].copy(), [coef.copy() for coef in model.coefs_]
+        first = model.predict_proba(rows)
+        np.testing.assert_array_equal(rows, X[:3])
+        np.testing.assert_array_equal(model.predict_proba(rows), first)
+        for one, two in zip(coefs, model.coefs_, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_few_rows_too_large_for_the_weights_are_refused_as_many():
+    X, y = TARGETS["multiclass"]
+    model = FeedForwardClassifier(max_iter=2).fit(X.astype(np.float32), y)
+    with pytest.raises(ValueError, match=r"too large for dtype\('float32'\)"):
+        model.predict(np.full((1, 4), 1e300))
+
+
+def test_sum_that_overflows_is_no_fault_of_the_rows():
+    X, y = TARGETS["multiclass"]
+    model = FeedForwardClassifier(max_iter=2).fit(X, y)
+    assert model.predict(np.full((2, 4), np.finfo(np.float64).max)).shape == (2,)

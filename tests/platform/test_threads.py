@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 from conftest import TARGETS
@@ -234,10 +235,16 @@ def test_small_network_fits_and_predicts_on_one_thread(early_stopping, two_threa
 
     monkeypatch.setattr(ClosedFormStep, "__call__", recording(step))
     monkeypatch.setattr(_inference.Layers, "__call__", recording(forward))
+    relu = _inference.ACTIVATIONS["relu"]  # few rows do not get into `Layers`
+    monkeypatch.setitem(
+        _inference.ACTIVATIONS, "relu", relu._replace(apply_=recording(relu.apply_))
+    )
     X, y = TARGETS["multiclass"]
     estimator = FeedForwardClassifier(max_iter=3, early_stopping=early_stopping).fit(X, y)
-    n_in_fit = len(seen)
-    estimator.predict(X)
-    assert 0 < n_in_fit < len(seen)
+    numbers = [len(seen)]
+    for rows in (X[:1], X, np.tile(X, (4, 1))):
+        estimator.predict(rows)
+        numbers.append(len(seen))
+    assert 0 < numbers[0] < numbers[1] < numbers[2] < numbers[3]
     assert set(seen) == {1}
     assert torch.get_num_threads() == 2
