@@ -364,7 +364,9 @@ def outputs_of(
 
     def fill(starts: Sequence[int]) -> None:
         try:
-            with torch.inference_mode():
+            # A new thread inherits torch's number of threads from the process, where a call in
+            # another thread may have changed it, and operations round by it.
+            with torch.inference_mode(), threads_for(flops):
                 buffers = forward.buffers(chunk_rows)
                 for start in starts:
                     if stop_all.is_set():

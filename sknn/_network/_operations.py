@@ -18,6 +18,7 @@ the gradient with. `layer_normalization` is a good example.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
@@ -131,8 +132,8 @@ def bias(buffers: Buffers, i: int, z: torch.Tensor, delta: torch.Tensor) -> Oper
 def activation(buffers: Buffers, name: str, z: torch.Tensor, delta: torch.Tensor) -> Operation:
     """Apply an activation: in place, or into a new buffer if its derivative needs the input."""
     function = ACTIVATIONS[name]
-    if name == "mish" and z.dtype != torch.bfloat16:
-        return mish(buffers, z, delta)
+    if name in OWN_ACTIVATIONS and z.dtype != torch.bfloat16:
+        return OWN_ACTIVATIONS[name](buffers, z, delta)
     if not function.from_input:
         return Operation(partial(function.apply_, z), partial(function.backward_, delta, z), z)
     output = buffers.new(len(z))
@@ -170,6 +171,34 @@ def mish(buffers: Buffers, z: torch.Tensor, delta: torch.Tensor) -> Operation:
         delta.mul_(tanh.add_(n, alpha=4))
 
     return Operation(forward, backward, output)
+
+
+def gelu(buffers: Buffers, z: torch.Tensor, delta: torch.Tensor) -> Operation:
+    """Apply z F(z), with the distribution function F of the normal distribution.
+
+    F(z) = 1/2 + 1/2 erf(z / sqrt(2)), and the derivative of gelu is
+
+        F(z) + z exp(-z^2 / 2 - log(2 pi) / 2).
+
+    The error function, which costs most, is computed once. Torch's operator computes it again for
+    the derivative.
+    """
+    output, normal, density = (buffers.new(len(z)) for _ in range(3))
+    root, half, offset = map(z.new_tensor, (math.sqrt(0.5), 0.5, -0.5 * math.log(2 * math.pi)))
+
+    def forward() -> None:
+        torch.mul(z, root, out=normal).erf_()
+        torch.add(half, normal, alpha=0.5, out=normal)
+        torch.mul(z, normal, out=output)
+
+    def backward() -> None:
+        torch.addcmul(offset, z, z, value=-0.5, out=density).exp_()
+        delta.mul_(normal.addcmul_(z, density))
+
+    return Operation(forward, backward, output)
+
+
+OWN_ACTIVATIONS = {"gelu": gelu, "mish": mish}
 
 
 def dropout(
