@@ -168,9 +168,10 @@ def test_read_only_memory_map_is_taken_without_a_warning(tmp_path, target, solve
         actual.score(X_map, y_map, sample_weight=weight_map)
 
 
-def test_model_loaded_as_a_memory_map_predicts_and_goes_on(tmp_path):
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_model_loaded_as_a_memory_map_predicts_and_goes_on(n_members, tmp_path):
     X, y = TARGETS["multiclass"]
-    model = network("multiclass").fit(X, y)
+    model = network("multiclass", n_members=n_members).fit(X, y)
     joblib.dump(model, tmp_path / "model")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

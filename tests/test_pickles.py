@@ -47,8 +47,6 @@ SHARED = [
 ADDED = [
     {"normalization": "batch", "solver": "adamw"},
     {"dropout": 0.2, "learning_rate": "cosine", "dtype": "float32"},
-    {"n_members": 3, "dropout": 0.2},
-    {"n_members": 2, "normalization": "batch", "dtype": "float32"},
 ]
 
 
@@ -292,7 +290,6 @@ FITS = {
     "levels": ("one output", {"loss": "quantile", "quantile": [0.1, 0.9]}, True),
     "one unit": ("one output", {"hidden_layer_sizes": [1, 1], "activation": ["relu"] * 2}, True),
     "multilabel": ("multilabel", {"verbose": "progress"}, True),
-    "members": ("multiclass", {"n_members": 3, "normalization": "batch", "dropout": 0.1}, True),
     "optimizer": ("multiclass", {"solver": torch.optim.NAdam}, False),
     "scheduler": ("multiclass", {"learning_rate": torch.optim.lr_scheduler.LinearLR}, False),
     "modules": ("multiclass", {"activation": torch.nn.PReLU}, False),

@@ -307,11 +307,12 @@ def modules_between(network: Network) -> list[list[list[tuple[str, nn.Module]]]]
     is_custom = network.has_modules_of_the_user
     with float32_on_cpu_as_default(), borrowed_generator() if is_custom else nullcontext():
         members = [_modules_of_a_member(network) for _ in range(network.n_members)]
-    _check_alike(members, network)
     # Copies are trained, so that a module that the user keeps does not change. A module that stands
     # in two layers is copied once.
     if not is_custom:
         return members
+    if network.n_members > 1:
+        _check_alike(members, network)
     with blamed_on(f"The 'activation' parameter makes {network.names_of_own_modules}, whose copy"):
         return [copy.deepcopy(layers) for layers in members]
 

@@ -78,6 +78,7 @@ def test_accelerator_runs_the_tests_of_this_file(kind):
         {"max_grad_norm": 0.1},
         {"learning_rate": "cosine"},
         {"activation": "gelu", "loss": "focal"},
+        {"n_members": 3, "max_grad_norm": 0.1, "early_stopping": True},
     ],
     ids=case,
 )
@@ -99,8 +100,12 @@ def test_dtypes_on_a_device(device, dtype):
 
 
 @each_device
-def test_dropout_on_a_device_is_repeatable_and_learns(device):
-    model, again = (classifier(device, dropout=0.2, max_iter=60).fit(X, y) for _ in range(2))
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_dropout_on_a_device_is_repeatable_and_learns(device, n_members):
+    model, again = (
+        classifier(device, dropout=0.2, max_iter=60, n_members=n_members).fit(X, y)
+        for _ in range(2)
+    )
     assert_near(model, again, atol=1e-5)
     assert model.score(X, y) > 0.8
 
@@ -307,6 +312,9 @@ def traffic(monkeypatch):
         {"normalization": "batch"},
         {"normalization": "layer", "dropout": 0.2},
         {"activation": ["gelu", torch.nn.Softsign], "hidden_layer_sizes": (9, 9)},
+        {"n_members": 3, "dropout": 0.2, "input_dropout": 0.1, "max_grad_norm": 1.0},
+        {"n_members": 2, "normalization": "batch", "label_smoothing": 0.1},
+        {"n_members": 2, "activation": torch.nn.PReLU, "loss": "focal"},
         {"dtype": "bfloat16"},
         {"alpha": 0.0},
         {"loss": "focal"},
@@ -338,6 +346,7 @@ def test_epoch_reads_the_loss_and_sends_the_order_without_waiting(parameters, we
         ("one output", {"loss": "quantile", "quantile": [0.1, 0.5, 0.9]}),
         ("one output", {"loss": "quantile", "quantile": [0.1, 0.9], "normalization": "layer"}),
         ("two outputs", {"loss": "quantile", "quantile": [0.1, 0.5, 0.9]}),
+        ("two outputs", {"loss": "quantile", "quantile": [0.1, 0.5, 0.9], "n_members": 3}),
     ],
     ids=case,
 )
@@ -520,6 +529,7 @@ def left(monkeypatch):
         {"early_stopping": True},
         {"solver": "lbfgs"},
         {"normalization": "batch", "dropout": 0.1},
+        {"n_members": 3},
         {"solver": torch.optim.Adam, "learning_rate": "cosine"},
         {"callbacks": []},
     ],

@@ -67,7 +67,7 @@ CASES = {
     "early stopping": {"early_stopping": True},
     "dropout, normalization": {"dropout": 0.2, "normalization": "batch"},
     "module": {"activation": torch.nn.Tanh},
-    "members": {"n_members": 2, "early_stopping": True},
+    "members": {"n_members": 2, "dropout": 0.2},
     "optimizer": {"solver": torch.optim.NAdam},
     "warm start": {"warm_start": True},
     "callbacks": {"callbacks": [Watching()]},
