@@ -106,7 +106,7 @@ class FittedNetwork(BaseEstimator):
 
     def _layer_units(self) -> tuple[int, ...]:
         """Return the numbers of features and of units in each layer of the fitted network."""
-        return (self.n_features_in_, *(np.shape(i)[-1] for i in self.intercepts_))
+        return (self.n_features_in_, *(n for i in self.intercepts_ for n in np.shape(i)[-1:]))
 
     def _fitted_network(self) -> Network:
         """Return the layers of the fitted network, with its numbers of units and members."""
@@ -197,8 +197,8 @@ class FittedNetwork(BaseEstimator):
                 raise ValueError(
                     f"The fitted model has {name} of shapes {there}, but the number of"
                     f" features, hidden_layer_sizes={self.hidden_layer_sizes},"
-                    f" n_members={self.n_members} and intercepts_ ask for {shapes}. Keep them, or"
-                    " fit anew with warm_start=False."
+                    f" n_members={network.n_members} and intercepts_ ask for {shapes}. Keep them,"
+                    " or fit anew with warm_start=False."
                 )
 
     @property

@@ -132,7 +132,7 @@ def fitted_binarizer(y: np.ndarray | scipy.sparse.spmatrix) -> LabelBinarizer:
 def _labels_of_integers(y: np.ndarray | scipy.sparse.spmatrix) -> np.ndarray | None:
     """Return the sorted labels of a vector of integers; None if scikit-learn has to look at it."""
     if type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biu":
-        labels = np.unique(y)
+        labels = np.unique(y).astype(y.dtype.newbyteorder("="), copy=False)
         if len(y) <= 20 or 2 * len(labels) <= len(y):
             return labels
     return None

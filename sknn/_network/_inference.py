@@ -346,7 +346,8 @@ def outputs_of(
         return outputs(forward(chunk, buffers)).t().cpu()
 
     if n_rows <= chunk_rows:
-        flops = forward.n_members * flops_per_step(forward.units, n_rows, values)
+        # Torch's threads share the products of one member after the other.
+        flops = flops_per_step(forward.units, n_rows, values)
         with torch.inference_mode(), exact_products(device), threads_for(flops):
             return np.ascontiguousarray(outputs_of_chunk(0).numpy())
 
@@ -357,9 +358,7 @@ def outputs_of(
     n_threads = torch.get_num_threads() if device.type == "cpu" else 1
     if len(starts) < 2 * n_threads or scipy.sparse.issparse(X) and not source.is_sparse:
         n_threads = 1
-    flops = 0.0
-    if n_threads == 1:
-        flops = forward.n_members * flops_per_step(forward.units, chunk_rows, values)
+    flops = flops_per_step(forward.units, chunk_rows, values) if n_threads == 1 else 0.0
     stop_all = threading.Event()
 
     def fill(starts: Sequence[int]) -> None:

@@ -21,7 +21,7 @@ are clipped to [eps, 1 - eps] of their dtype before the logarithm, which the gra
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import torch
@@ -273,6 +273,12 @@ def regression_loss(
     """
     if callable(loss):
         return _of_the_user("identity", _CustomTerms(loss))
+    return _named_regression_loss(loss, huber_delta, quantile)
+
+
+# Equal parameters give the same object, by which a training finds memory that it can use again.
+@lru_cache(maxsize=64)
+def _named_regression_loss(loss: str, huber_delta: float, quantile: tuple[float, ...]) -> Loss:
     if loss == "huber":
         return Loss(
             "identity",
@@ -303,6 +309,13 @@ def classification_loss(
         plain = CLASSIFICATION_LOSSES[is_multiclass, False, False]
         terms = _CustomTerms(loss, label_smoothing, is_multiclass)
         return _of_the_user(plain.output_activation, terms)
+    return _named_classification_loss(loss, is_multiclass, label_smoothing, focal_gamma)
+
+
+@lru_cache(maxsize=64)
+def _named_classification_loss(
+    loss: str, is_multiclass: bool, label_smoothing: float, focal_gamma: float
+) -> Loss:
     is_smoothed, is_focal = label_smoothing > 0, loss == "focal" and focal_gamma > 0
     kind = (is_multiclass, is_smoothed, is_focal)
     found = CLASSIFICATION_LOSSES[kind]

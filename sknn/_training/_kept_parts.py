@@ -1,6 +1,6 @@
 """Keep the working memory of the last training of a small network, for the next one of its thread.
 
-To make the parameters, the module, the step and its buffers takes a quarter of the time of a
+To make the parameters, the module, the step and its buffers takes a large part of the time of a
 `partial_fit` of a few rows. Nothing in them decides on a result, because each training writes all
 numbers that it reads: the weights are those that it starts from, and the slots are zero, or those
 of the solver's saved state. So a training may use what an earlier one has left, of whichever
@@ -38,7 +38,7 @@ def key_of(
     """
     network, processes = problem.network, problem.shards.processes
     units = network.layer_units
-    n_values = sum(units) * (max(units) + settings.rows_of_step)
+    n_values = network.n_members * sum(units) * (max(units) + settings.rows_of_step)
     is_simple = network.is_plain and not network.draws and not problem.loss.is_of_the_user
     has_own_code = (
         settings.callbacks
@@ -67,7 +67,7 @@ def take(key: Hashable | None) -> Any:
     """Return what this thread has kept under a key, and keep nothing; None if it is not there."""
     if key is None:
         return None
-    # One call takes it, because the handler of a signal may train, too.
+    # One call takes it, so that a training inside this one, as in a scorer, finds nothing.
     kept_key, parts = vars(_in_this_thread).pop("kept", (None, None))
     return parts if kept_key == key else None
 

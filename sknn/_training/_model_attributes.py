@@ -73,7 +73,9 @@ def set_attributes(estimator: BaseEstimator, model: Model, problem: Problem) -> 
         for attribute, name in PROGRESS_OF.items():
             setattr(estimator, attribute, getattr(model.progress, name))
         estimator._solver_state = model.solver
-    estimator.coefs_ = [aligned(coef) for coef in model.coefs]
+    # The layout that a pickle gives to a stack of matrices, and that prediction needs.
+    coefs = [np.ascontiguousarray(c) if c.ndim == 3 else c for c in model.coefs]
+    estimator.coefs_ = [aligned(coef) for coef in coefs]
     estimator.intercepts_ = model.intercepts
     estimator.module_state_ = model.modules
     estimator.callbacks_ = model.callbacks

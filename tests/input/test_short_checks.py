@@ -34,6 +34,7 @@ def outcome(function, *arguments):
     [
         np.array([3]),
         np.array([2, 1, 2], np.int8),
+        np.array([2, 1, 2], ">i8"),
         np.array([True, False, True]),
         np.array([1, 1, 1]),
         np.arange(20),
@@ -54,6 +55,7 @@ def test_labels_are_those_that_scikit_learn_finds(y):
         outcome(function, y) for function in (_targets.labels_in, unique_labels)
     )
     np.testing.assert_array_equal(ours, theirs)
+    assert getattr(ours, "dtype", None) == getattr(theirs, "dtype", None)
     assert our_warnings == their_warnings
     (ours, our_warnings), (theirs, their_warnings) = (
         outcome(function, y) for function in (_targets.fitted_binarizer, LabelBinarizer().fit)
