@@ -174,14 +174,18 @@ class FittedNetwork(BaseEstimator):
         biases = [np.asarray(intercept, dtype) for intercept in self.intercepts_]
         if is_usual and are_few(X, network, device, np.dtype(dtype)):
             return outputs_of_few(X, coefs, biases, network.activations, average, outputs)
-        weights = [as_tensor(coef.swapaxes(-1, -2)).to(device) for coef in coefs]
-        biases = [as_tensor(bias).to(device) for bias in biases]
+
+        def parameters() -> tuple[list, list]:
+            weights = [as_tensor(coef.swapaxes(-1, -2)).to(device) for coef in coefs]
+            return weights, [as_tensor(bias).to(device) for bias in biases]
+
         if is_usual:
-            return outputs_of(X, Layers(weights, biases, network.activations, average), outputs)
+            forward = Layers(*parameters(), network.activations, average)
+            return outputs_of(X, forward, outputs)
         from sknn._platform._torch_settings import default_settings
 
         with default_settings(device):
-            forward = forward_of(weights, biases, self.module_state_, network, average)
+            forward = forward_of(*parameters(), self.module_state_, network, average)
             return outputs_of(X, forward, outputs)
 
     def _check_weights(self, network: Network) -> None:

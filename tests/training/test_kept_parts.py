@@ -197,9 +197,30 @@ def test_trainings_with_an_equal_key_make_their_parts_once(made):
     assert len(made) == 2
 
 
+@pytest.mark.parametrize("parameters", [{"loss": "focal"}, {"label_smoothing": 0.1}], ids=str)
+def test_losses_with_equal_parameters_use_the_same_memory(parameters, made):
+    on(on(begun(**parameters)))
+    assert len(made) == 1
+
+
+def test_regression_losses_with_other_parameters_make_new_parts(made):
+    for loss, options in (("huber", "huber_delta"), ("quantile", "quantile")):
+        made.clear()
+        model = FeedForwardRegressor(loss, (12,), random_state=0, **{options: 0.25})
+        model.partial_fit(X, X[:, 0]).partial_fit(X, X[:, 0])
+        assert len(made) == 1
+        model.set_params(**{options: 0.75}).partial_fit(X, X[:, 0])
+        assert len(made) == 2
+
+
 @pytest.mark.parametrize(
     "parameters",
-    [{"dropout": 0.2}, {"normalization": "layer"}, {"hidden_layer_sizes": (1000,)}],
+    [
+        {"dropout": 0.2},
+        {"normalization": "layer"},
+        {"hidden_layer_sizes": (1000,)},
+        {"n_members": 500},
+    ],
     ids=str,
 )
 def test_memory_of_large_and_of_other_networks_is_not_kept(parameters, made):
