@@ -66,7 +66,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
     "estimator",
     [
         *(FeedForwardClassifier(), FeedForwardRegressor()),
-        *(FeedForwardClassifier(n_members=3), FeedForwardRegressor(n_members=3)),
+        FeedForwardClassifier(n_members=3),
+        pytest.param(FeedForwardRegressor(n_members=3), marks=pytest.mark.long),
     ],
 )
 def test_check_estimator_passes_with_nothing_excused(estimator):

@@ -273,6 +273,8 @@ def regression_loss(
     """
     if callable(loss):
         return _of_the_user("identity", _CustomTerms(loss))
+    if loss == "quantile" and len(quantile) > 1:
+        return _pinball(quantile)  # It holds tensors, which have to end with the training.
     return _named_regression_loss(loss, huber_delta, quantile)
 
 
@@ -285,16 +287,18 @@ def _named_regression_loss(loss: str, huber_delta: float, quantile: tuple[float,
             partial(formulas.huber_backward_, width=huber_delta),
             partial(formulas.huber_terms, width=huber_delta),
         )
-    if loss == "quantile":
-        pinball = formulas.Pinball(quantile)
-        return Loss(
-            "identity" if len(quantile) == 1 else "sort",
-            pinball.backward_,
-            pinball.terms,
-            in_training_=_identity_,
-            n_levels=len(quantile),
-        )
-    return LOSSES[loss]
+    return _pinball(quantile) if loss == "quantile" else LOSSES[loss]
+
+
+def _pinball(quantile: tuple[float, ...]) -> Loss:
+    pinball = formulas.Pinball(quantile)
+    return Loss(
+        "identity" if len(quantile) == 1 else "sort",
+        pinball.backward_,
+        pinball.terms,
+        in_training_=_identity_,
+        n_levels=len(quantile),
+    )
 
 
 def classification_loss(

@@ -39,9 +39,11 @@ def key_of(
     network, processes = problem.network, problem.shards.processes
     units = network.layer_units
     n_values = network.n_members * sum(units) * (max(units) + settings.rows_of_step)
-    is_simple = network.is_plain and not network.draws and not problem.loss.is_of_the_user
+    loss = problem.loss  # That of several quantile levels is another object in each training.
+    has_state = network.draws or not network.is_plain or loss.n_levels > 1
     has_own_code = (
-        settings.callbacks
+        loss.is_of_the_user
+        or settings.callbacks
         or callable(settings.solver)
         or callable(settings.learning_rate)
         or problem.tasks is not None
@@ -52,11 +54,11 @@ def key_of(
         or processes.is_group
         or n_values > MOST_VALUES
         or has_own_code
-        or not is_simple
+        or has_state
     ):
         return None
     return (
-        *(network, problem.loss, problem.dtype, problem.n_train, products),
+        *(network, loss, problem.dtype, problem.n_train, products),
         *(settings.solver, settings.alpha, settings.rows_of_step),
         multiplies_sparse(problem.X, device, settings.rows_of_step),
         problem.sample_weight is None,
