@@ -548,6 +548,16 @@ class FittedNetwork(BaseEstimator):
         except RecursionError:  # A value holds itself, which pickle supports.
             return state
 
+    def _defaults_of_parameters_beyond(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return the defaults of the parameters that were added since a pickle was made."""
+        # A subclass of the user may have another constructor. This finds ours.
+        (kind,) = (kind for kind in type(self).__mro__ if "_name_in_files" in vars(kind))
+        added = sorted(kind._parameter_constraints.keys() - state.keys())
+        if not added:
+            return {}
+        parameters = inspect.signature(kind.__init__).parameters
+        return {name: parameters[name].default for name in added}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         if isinstance(state.get("_label_binarizer"), dict):
             binarizer = _targets.binarizer_of(**state["_label_binarizer"])
@@ -555,13 +565,7 @@ class FittedNetwork(BaseEstimator):
         if "coefs_" in state:  # Memory maps are left as they are.
             coefs = [aligned(c) if type(c) is np.ndarray else c for c in state["coefs_"]]
             state = {**state, "coefs_": coefs}
-        # A pickle of an older version lacks the parameters that were added since then.
-        (kind,) = (kind for kind in type(self).__mro__ if "_name_in_files" in vars(kind))
-        added = kind._parameter_constraints.keys() - state.keys()
-        if added:
-            parameters = inspect.signature(kind.__init__).parameters
-            state = {**state, **{name: parameters[name].default for name in sorted(added)}}
-        super().__setstate__(state)
+        super().__setstate__({**state, **self._defaults_of_parameters_beyond(state)})
         if getattr(self, "device_", "cpu") != "cpu":
             from sknn._platform._devices import is_present
 

@@ -66,7 +66,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
     "estimator",
     [
         *(FeedForwardClassifier(), FeedForwardRegressor()),
-        FeedForwardClassifier(n_members=3),
+        pytest.param(FeedForwardClassifier(n_members=3), marks=pytest.mark.long),
         pytest.param(FeedForwardRegressor(n_members=3), marks=pytest.mark.long),
     ],
 )

@@ -130,7 +130,7 @@ def halving_search(target):
     return HalvingRandomSearchCV(network(target), grid, cv=3, min_resources=40, random_state=0)
 
 
-@pytest.mark.matrix
+@pytest.mark.long
 @pytest.mark.parametrize("target", ["multiclass", "one output"])
 @pytest.mark.parametrize("make_search", [grid_search, halving_search])
 def test_search_equals_one_without_dask(make_search, target, client, one_thread):

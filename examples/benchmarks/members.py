@@ -15,7 +15,7 @@ from examples.benchmarks._timing import Options, compared, take_turns
 from examples.benchmarks.steps import CASES, Case, with_network
 
 NETWORKS = ("4-100-3", "64-100-10", "14-64-64-2", "784-256-128-10")
-N_MEMBERS = (2, 8, 32)
+N_MEMBERS = (2, 8)
 QUICK = (8,)
 
 

@@ -59,9 +59,8 @@ def calls(network: Network, X: np.ndarray, y: np.ndarray) -> Iterator[tuple[str,
             yield method, n_rows, each(models, method, X[:n_rows])
     few = np.arange(10) % len(classes)
     yield "fit, 1 epoch", 10, each(models_of(network, max_iter=1), "fit", X[:10], few)
-    if network.sizes[0] == 64:
-        models = models_of(network, max_iter=LBFGS_ITERATIONS, solver="lbfgs")
-        yield f"fit, {LBFGS_ITERATIONS} of L-BFGS", len(X), each(models, "fit", X, y)
+    models = models_of(network, max_iter=LBFGS_ITERATIONS, solver="lbfgs")
+    yield f"fit, {LBFGS_ITERATIONS} of L-BFGS", len(X), each(models, "fit", X, y)
 
 
 def each(models: dict[str, Any], method: str, *arguments: np.ndarray) -> dict[str, Callable]:

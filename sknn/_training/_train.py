@@ -107,8 +107,8 @@ def _train_on(
     seed = None
     if network.draws:
         rank = problem.shards.processes.rank
-        key = (rank,) if rank else ()
-        seed = derived_seed(random_state, start.progress.n_samples_seen, key)
+        of_rank = (rank,) if rank else ()
+        seed = derived_seed(random_state, start.progress.n_samples_seen, of_rank)
     with (
         products.threads(flops, network.n_members),
         _generator_of_modules(network, seed, device) as borrowed,

@@ -134,6 +134,7 @@ def test_script_prints_what_it_has_found_and_draws_it(name):
 # The results that the examples state
 
 
+@pytest.mark.long
 def test_classification_is_good_and_better_with_the_penalty_that_was_chosen():
     names = run("classification").names
     default, tuned = names["test_scores"].values()
@@ -268,6 +269,7 @@ def test_ensembles_gain_most_from_a_few_members_and_part_where_there_are_no_rows
     np.testing.assert_allclose(p, names["digits"].predict_proba(names["X_test"]), rtol=1e-10)
 
 
+@pytest.mark.long
 def test_decision_boundaries_of_wide_networks_need_a_penalty():
     names = run("decision_boundaries").names
     loss = names["others"]["log loss"]

@@ -378,7 +378,7 @@ def test_grid_search_needs_no_registration(in_pipeline, n_members, options):
     np.testing.assert_array_equal(labels, search.predict(X))
 
 
-@pytest.mark.parametrize("n_members", [1, 3])
+@pytest.mark.parametrize("n_members", [pytest.param(1, marks=pytest.mark.long), 3])
 def test_ensembles_after_registration_predict_the_same(n_members):
     X, y = TARGETS["multiclass"]
     network = FeedForwardClassifier(max_iter=20, n_members=n_members, random_state=0)

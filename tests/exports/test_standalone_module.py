@@ -232,7 +232,7 @@ def test_state_dict_fits_another_access(model_and_rows):
     assert torch.equal(other(rows), module(rows))
 
 
-@pytest.mark.parametrize("n_members", [1, 3])
+@pytest.mark.parametrize("n_members", [pytest.param(1, marks=pytest.mark.long), 3])
 def test_saved_module_needs_torch_only(n_members):
     parameters = {"normalization": "batch", "activation": "mish", "dropout": 0.1}
     model, rows = fitted({**parameters, "n_members": n_members})

@@ -258,6 +258,7 @@ def fuzz_the_document(victims, loader, n_values, every=1):
     assert loader.n_loaded > 100
 
 
+@pytest.mark.long
 def test_hostile_documents_are_refused_or_harmless(victims, loader):
     fuzz_the_document(victims, loader, 2, every=4)
 

@@ -99,6 +99,7 @@ def test_torch_itself_hangs_in_a_forked_child():
     assert programs.run(program) == ["None"]
 
 
+@pytest.mark.long
 def test_child_works_on_one_of_torchs_threads_and_puts_the_number_back():
     program = """
 from sknn._network._steps import ClosedFormStep
@@ -137,6 +138,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert programs.run(program) == ["3"]
 
 
+@pytest.mark.long
 def test_fork_while_other_threads_hold_locks_and_limits():
     program = """
 from sknn._platform import _compat
