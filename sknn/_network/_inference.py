@@ -18,6 +18,7 @@ from sknn._network._architecture import Network
 from sknn._network._losses import OUTPUT_ACTIVATIONS, link
 from sknn._network._module import Ensemble, FeedForwardModule, network_module, sparse_product
 from sknn._network._steps import flops_of_network, flops_per_step
+from sknn._platform._compat import as_tensor
 from sknn._platform._devices import torch_dtype
 from sknn._platform._memory_alignment import ALIGNMENT, aligned
 from sknn._platform._threads import is_worth_sharing, one_blas_thread, threads_for
@@ -253,8 +254,6 @@ def outputs_of_few(
     -------
     ndarray of shape (n_rows, n_columns), C-contiguous
     """
-    is_one = coefs[0].ndim == 2
-    multiply = np.dot if is_one else np.matmul  # The second one multiplies stacks, too.
     if isinstance(X, np.ndarray) and X.dtype == coefs[0].dtype:
         X = aligned(np.ascontiguousarray(X))
     else:
@@ -266,17 +265,25 @@ def outputs_of_few(
         threads_for(0.0),
         nullcontext() if is_unshared else one_blas_thread(),
         exact_products(_CPU),
-        np.errstate(all="ignore"),
     ):
-        z = multiply(X, coefs[0])
-        for name, coef, intercept in zip(activations, coefs[1:], intercepts[:-1], strict=True):
-            z += intercept if is_one else intercept[:, np.newaxis]
-            ACTIVATIONS[name].apply_(torch.from_numpy(z))
-            z = multiply(z, coef)
-        z += intercepts[-1] if is_one else intercepts[-1][:, np.newaxis]
-        raw = torch.from_numpy(z).mT
-        raw = raw if is_one else average(raw)
+        multiply = _dot if coefs[0].ndim == 2 else _products_of_stacks
+        z = multiply(X, coefs[0], intercepts[0])
+        for name, coef, intercept in zip(activations, coefs[1:], intercepts[1:], strict=True):
+            ACTIVATIONS[name].apply_(z)
+            z = multiply(z.numpy(), coef, intercept)
+        raw = z.mT if z.dim() == 2 else average(z.mT)
         return np.ascontiguousarray(outputs(raw).t().numpy())
+
+
+def _dot(X: np.ndarray, coef: np.ndarray, intercept: np.ndarray) -> torch.Tensor:
+    """Return the outputs of one layer. Neither `dot` nor torch warns of an overflow."""
+    return torch.from_numpy(np.dot(X, coef)).add_(as_tensor(intercept))
+
+
+def _products_of_stacks(X: np.ndarray, coef: np.ndarray, intercept: np.ndarray) -> torch.Tensor:
+    """Return the outputs of one layer of several members."""
+    z = torch.matmul(as_tensor(X), as_tensor(coef))
+    return z.add_(as_tensor(intercept).unsqueeze(-2))
 
 
 def chunk_size(forward: Forward, values: np.dtype) -> int:
