@@ -91,6 +91,8 @@ class FeedForwardNet(skorch.NeuralNet):
         validation rows `valid_score`, `valid_loss`, `valid_loss_best`.
     interrupted_ : bool
         Whether the user's Ctrl-C ended the epochs.
+    has_ended_ : bool
+        Whether the epochs have ended. skorch swallows a Ctrl-C that comes just before them.
     best_ : Checkpoint or None
         The parameters of the best validation score; None without early stopping.
     stopped_ : StopTraining or None
@@ -138,7 +140,7 @@ class FeedForwardNet(skorch.NeuralNet):
         self.datasets = datasets
         self.rules = rules
         self.processes = processes
-        self.interrupted_ = False
+        self.interrupted_ = self.has_ended_ = False
         self.is_asked_to_stop_ = False
         self.stopped_: StopTraining | None = None
         self.best_: Checkpoint | None = None
@@ -309,6 +311,7 @@ class FeedForwardNet(skorch.NeuralNet):
         except KeyboardInterrupt:
             self.interrupted_ = True
             self._back_to_saved_epoch()
+        self.has_ended_ = True
         return self
 
     @property

@@ -116,7 +116,8 @@ def train_stochastic(run: Run) -> Model:
             # Some callbacks look at the gradients, or clip them.
             parameters.attach_gradients(run.module)
             net.partial_fit(problem.X, problem.labels, epochs=epochs)
-    if net.interrupted_ and processes.is_group:  # the others would wait for this one
+    # In a group, the others would wait for this one.
+    if not net.has_ended_ or net.interrupted_ and processes.is_group:
         raise KeyboardInterrupt
     if file is not None and not net.interrupted_:
         file.remove()

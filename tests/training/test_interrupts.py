@@ -27,6 +27,7 @@ from sknn import FeedForwardClassifier
 from sknn._files._container import replacing
 from sknn._platform import _threads
 from sknn._training._checkpoint import _write_archive
+from sknn._training._net import FeedForwardNet
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -258,6 +259,7 @@ import torch
 from sknn import FeedForwardClassifier
 from sknn._platform import _threads
 from sknn._training._checkpoint import _write_archive
+from sknn._training._net import FeedForwardNet
 from sknn._files._container import replacing
 rng = np.random.RandomState(int(sys.argv[1]))
 X, y = rng.randn(60, 5), rng.randint(0, 3, 60)
@@ -354,3 +356,16 @@ def test_exception_while_limits_are_set_or_lifted_lifts_them():
         if raising.where is None:
             break
     assert n > 30
+
+
+def test_ctrl_c_just_before_the_epochs_is_the_callers(monkeypatch):
+    # skorch swallows it there, and the network would have had no epoch.
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    model = FeedForwardClassifier(**SMALL).fit(X, SPECIES)
+    before = copy.deepcopy(model)
+    monkeypatch.setattr(FeedForwardNet, "fit_loop", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, SPECIES)
+    assert_bit_equal(model, before)
