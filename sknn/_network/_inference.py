@@ -235,8 +235,8 @@ def outputs_of_few(
 ) -> np.ndarray:
     """Send a few rows through a network whose activations are given by name.
 
-    The result is that of `outputs_of` for `Layers`, up to rounding. In a call this short, tensors,
-    chunks and modes of torch would cost several times the products, which NumPy computes here.
+    The result is that of `outputs_of` for `Layers`, up to rounding. A call this short does without
+    chunks and modes of torch. NumPy multiplies for one network, and torch for several members.
 
     Parameters
     ----------
