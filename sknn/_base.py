@@ -35,6 +35,7 @@ from sknn._input._data_checks import (
     check_validation_rows,
     targets_of,
 )
+from sknn._input._periodic_embedding import PeriodicEmbedding
 from sknn._platform import (
     _fork,  # noqa: F401  imported at once: it notes whether torch was imported before a fork
 )
@@ -91,7 +92,11 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         ],
         "activation": [
             StrOptions(
-                {*_parameter_checks.SKLEARN_ACTIVATIONS, *_parameter_checks.ADDED_ACTIVATIONS}
+                {
+                    *_parameter_checks.SKLEARN_ACTIVATIONS,
+                    *_parameter_checks.ADDED_ACTIVATIONS,
+                    *_parameter_checks.PARAMETRIC_ACTIVATIONS,
+                }
             ),
             "array-like",
             callable,
@@ -99,16 +104,16 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         "solver": [StrOptions({"lbfgs", "sgd", "adam", "adamw"}), callable],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [
-            StrOptions({"auto"}),
+            StrOptions({"auto", "by_rows"}),
             Interval(Integral, 1, None, closed="left"),
         ],
         "learning_rate": [
-            StrOptions({"constant", "invscaling", "adaptive", "cosine", "one_cycle"}),
+            StrOptions({"constant", "invscaling", "adaptive", "cosine", "one_cycle", "coslog"}),
             callable,
         ],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"by_rows"})],
         "shuffle": ["boolean"],
         "random_state": ["random_state"],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -116,7 +121,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         "warm_start": ["boolean"],
         "momentum": [Interval(Real, 0, 1, closed="both")],
         "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
+        "early_stopping": ["boolean", StrOptions({"waves"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "beta_1": [Interval(Real, 0, 1, closed="left")],
         "beta_2": [Interval(Real, 0, 1, closed="left")],
@@ -144,6 +149,10 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         "checkpoint_dir": [str, os.PathLike, None],
         "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
         "n_members": [Interval(Integral, 1, None, closed="left")],
+        "numeric_embedding": [StrOptions({"periodic"}), PeriodicEmbedding, None],
+        "input_scaling": ["boolean"],
+        "initialization": [StrOptions({"data"}), None],
+        "regularization_schedule": [StrOptions({"flat_cos"}), None],
     }
 
     @abstractmethod
@@ -206,7 +215,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
             Weights of the rows. None stands for all ones.
         X_val : {array-like, sparse matrix, torch.Tensor} of shape (n_val, n_features), default=None
-            Validation rows of your own. With `early_stopping=True` they replace the split, so that
+            Validation rows of your own. With `early_stopping` they replace the split, so that
             the network learns from all of `X`; without it, scores and losses are only recorded.
             In a `Pipeline`, `transform_input=["X_val"]` sends them through the steps before.
 
@@ -265,11 +274,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
     ):
         """Check and encode the data, split it, train, and set the fitted attributes."""
         from sknn._data._processes import processes_of
-        from sknn._training._model_attributes import (
-            model_of_attributes,
-            new_model,
-            set_attributes,
-        )
+        from sknn._training._initial_model import new_model
+        from sknn._training._model_attributes import model_of_attributes, set_attributes
         from sknn._training._settings import Settings
         from sknn._training._train import train
 
@@ -284,7 +290,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         problem = self._encoded_problem(rows, shards, incremental, first_pass, tasks)
         random_state = processes.first(check_random_state(self.random_state))
         if first_pass:
-            start = new_model(self, problem.network, random_state, rows.dtype)
+            start = new_model(self, problem.network, random_state, rows.dtype, rows.X, shards)
         else:
             self._check_weights(problem.network)
             start = model_of_attributes(self)
@@ -313,7 +319,9 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         _parameter_checks.layer_activations(self.activation, n_hidden)
         _parameter_checks.dropout_rates(self.dropout, n_hidden)
         _parameter_checks.check_schedule(self.learning_rate, self.warmup_fraction)
+        _parameter_checks.check_waves(self)
         _parameter_checks.check_solver(self.solver)
+        _parameter_checks.check_embedding(self)
         _parameter_checks.check_validation_pair(X_val, y_val, sample_weight_val)
         _parameter_checks.check_lbfgs(self, X_val)
         _parameter_checks.check_scoring_of_processes(self.scoring, self.process_group)
@@ -379,7 +387,9 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         scorer = self.scoring
         sample_weight = self._finalize_sample_weight(rows, shards, incremental)
         units = (rows.X.shape[1], *hidden_units, self._n_outputs(encoded))
-        network = self._network(units, self.n_members)
+        network = self._network(
+            units, self.n_members, self._embedded_columns(rows, shards, first_pass)
+        )
         if scorer is not None and scorer != "loss":
             scorer = check_scoring(self, scorer)
 
@@ -406,6 +416,18 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         # The result is a new tuple, because a tuple that holds a function which refers to it would
         # form a cycle, and the rows would stay in memory after the fit.
         return problem._replace(estimator_at=estimator_at)
+
+    def _embedded_columns(
+        self, rows: CheckedRows, shards: AllRows, first_pass: bool
+    ) -> tuple[int, ...]:
+        """Return the numbers of the columns that are embedded: those of the first fit."""
+        if self.numeric_embedding is None:
+            return ()
+        if not first_pass:
+            return tuple(map(int, self.module_state_.get("embedding.columns", ())))
+        from sknn._training._initial_model import columns_of_many_values
+
+        return columns_of_many_values(rows.X, shards.processes)
 
     def _watched_scores(self) -> str:
         """Return a name for what the scores of validation rows measure."""
@@ -435,7 +457,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
                 )
             if data.sample_weight is not None:
                 check_total(data.sample_weight, "sample_weight_val of all processes")
-        is_watched = self.early_stopping and self.scoring is None
+        is_watched = self.early_stopping and self.early_stopping != "waves"
+        is_watched = is_watched and self.scoring is None
         if is_watched and self._numeric_targets and len(data.y) < 2:
             raise ValueError(
                 "X_val has one row, and the score that early stopping watches is defined for two or"
@@ -447,17 +470,20 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         from sknn._data._validation_split import ValidationSet, share_classes, split_rows
 
         if incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
+            raise ValueError(f"partial_fit does not support early_stopping={self.early_stopping!r}")
         y, weight, shards = problem.y, problem.sample_weight, problem.shards
-        stratify = self._stratify(y)
+        # Where scikit-learn's MLP has nothing like it, its split need not be kept: if a scorer is
+        # set, or with waves. Stratification refuses classes of one row.
+        watches_waves = self.early_stopping == "waves"
+        stratify = None if watches_waves else self._stratify(y)
         if stratify is not None:
             stratify = shards.of_all(stratify)
         train_rows, valid_rows = split_rows(
             problem.n_train, self.validation_fraction, random_state, stratify
         )
-        # scikit-learn's MLP has no `scoring`, so its split need not be kept where a scorer is set.
-        # Scorers are refused if several processes train one network.
-        if callable(problem.scorer) and not self._numeric_targets and y.shape[1] == 1:
+        is_of_classes = not self._numeric_targets and y.shape[1] == 1
+        shares = callable(problem.scorer) or watches_waves and not shards.processes.is_group
+        if is_of_classes and shares:
             share_classes(train_rows, valid_rows, y.ravel().astype(np.intp), weight)
         for name, rows in (("training", train_rows), ("validation", valid_rows)):
             if weight is not None and weight[rows].sum() == 0:
@@ -514,7 +540,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = self.numeric_embedding is None
         return tags
 
 

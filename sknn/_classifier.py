@@ -136,6 +136,10 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         checkpoint_dir=None,
         checkpoint_every=10,
         n_members=1,
+        numeric_embedding=None,
+        input_scaling=False,
+        initialization=None,
+        regularization_schedule=None,
         loss="log_loss",
         focal_gamma=2.0,
         label_smoothing=0.0,
@@ -177,6 +181,10 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         self.checkpoint_dir = checkpoint_dir
         self.checkpoint_every = checkpoint_every
         self.n_members = n_members
+        self.numeric_embedding = numeric_embedding
+        self.input_scaling = input_scaling
+        self.initialization = initialization
+        self.regularization_schedule = regularization_schedule
         self.loss = loss
         self.focal_gamma = focal_gamma
         self.label_smoothing = label_smoothing
@@ -458,8 +466,8 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         AttributeError
             If `solver="lbfgs"`.
         ValueError
-            If `early_stopping=True`, if `classes` are missing in the first call or change later, if
-            `y` has other labels, or for the reasons of `fit`.
+            If `early_stopping` is on, if `classes` are missing in the first call or change later,
+            if `y` has other labels, or for the reasons of `fit`.
         """
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 

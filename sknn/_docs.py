@@ -14,7 +14,9 @@ hidden_layer_sizes : array-like of int or int, default=(100,)
 activation : str, callable, or list of them, default='relu'
     Function of the hidden layers: 'identity' (x), 'logistic' (1 / (1 + exp(-x))), 'tanh', 'relu'
     (max(0, x)); or one of 'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'mish', 'softplus', by the
-    formulas of :mod:`torch.nn` with its defaults; or a callable that returns a
+    formulas of :mod:`torch.nn` with its defaults; or 'parametric_selu', which is
+    `z + a * (selu(z) - z)` with a learned weight `a` of each unit, 1 at first [18]_; or a callable
+    that returns a
     :class:`torch.nn.Module`, such as `torch.nn.PReLU`, and is called once for each hidden layer. A
     list has one item for each hidden layer.
 
@@ -45,9 +47,14 @@ alpha : float, default=0.0001
     Strength of the L2 penalty on the weights, but not the biases: `alpha / 2` times the sum of
     their squares, divided by the sum of the sample weights of the batch, is part of the loss. It
     does not act on the parameters of normalization and of your own activations.
-batch_size : int or 'auto', default='auto'
+batch_size : int, 'auto' or 'by_rows', default='auto'
     Number of rows in one step of a stochastic solver, at most all of them. 'auto' is
-    `min(200, n_samples)`.
+    `min(200, n_samples)`. 'by_rows' grows with the number of rows to learn from: 32 below 3,000
+    rows, 64 below 5,000, 128 below 15,000, 256 below 100,000, 512 below 300,000, and 1,024 from
+    there on.
+
+    .. versionchanged:: 0.1
+        'by_rows' was added.
 learning_rate : str or callable, default='constant'
     Schedule of the learning rate. The first three act with `solver='sgd'` only, the others with
     every stochastic solver.
@@ -59,6 +66,8 @@ learning_rate : str or callable, default='constant'
       improvement, until it is at most 1e-6;
     - 'cosine': the rate falls with each step, from `learning_rate_init` along half a cosine to 0 at
       the end of `max_iter` epochs [10]_;
+    - 'coslog': the rate rises to `learning_rate_init` and falls to 0 four times, each time for
+      twice as many steps as the time before [18]_;
     - 'one_cycle': the rate rises to `learning_rate_init` and falls again [11]_, as with
       :class:`torch.optim.lr_scheduler.OneCycleLR` and its defaults, but momentum and betas do not
       change;
@@ -66,18 +75,24 @@ learning_rate : str or callable, default='constant'
       :mod:`torch.optim.lr_scheduler`, which is stepped after each epoch. A `ReduceLROnPlateau`
       gets the validation loss, or without validation rows the training loss.
 
-    'cosine' and 'one_cycle' reach their end only if all `max_iter` epochs are run; set
-    `n_iter_no_change=np.inf` to ensure this. With `partial_fit` the horizon is `max_iter` calls.
+    'cosine', 'coslog' and 'one_cycle' reach their end only if all `max_iter` epochs are run; set
+    `n_iter_no_change=np.inf` to ensure this, and no warning says then that `max_iter` was reached.
+    With `partial_fit` the horizon is `max_iter` calls.
 
     .. versionchanged:: 0.1
-        'cosine', 'one_cycle' and callables were added.
+        'cosine', 'coslog', 'one_cycle' and callables were added.
 learning_rate_init : float, default=0.001
-    The first rate of a stochastic solver, or the highest rate of 'one_cycle'.
+    The first rate of a stochastic solver, or the highest rate of 'one_cycle' and 'coslog'.
 power_t : float, default=0.5
     Exponent of 'invscaling'.
-max_iter : int, default=200
+max_iter : int or 'by_rows', default=200
     Largest number of epochs of a stochastic solver (how often each row is used, not the number of
-    steps), or of iterations of L-BFGS.
+    steps), or of iterations of L-BFGS. 'by_rows', for stochastic solvers, follows from the number
+    of rows to learn from: it is 128 below 1,000 rows, 64 up to 50,000, and falls above so that 3.2
+    million rows are read in all, but not below 8.
+
+    .. versionchanged:: 0.1
+        'by_rows' was added.
 shuffle : bool, default=True
     Whether the rows are put in a new order in each epoch of a stochastic solver.
 random_state : int, RandomState instance or None, default=None
@@ -99,12 +114,23 @@ momentum : float, default=0.9
     Momentum of 'sgd', in [0, 1].
 nesterovs_momentum : bool, default=True
     Whether the momentum is Nesterov's [2]_.
-early_stopping : bool, default=False
+early_stopping : bool or 'waves', default=False
     Whether a stochastic solver sets rows aside, stops when their score does not improve, and
     restores the weights of the best score. The score is the accuracy, or R2, or what `scoring`
     says. The split is stratified for two classes only; if `scoring` is a scorer, each class of two
     rows or more has at least one row on both sides. Validation rows given to `fit` as `X_val`
     replace the split.
+
+    'waves' is for `learning_rate='coslog'`, whose rate falls to 0 four times [18]_. The weights are
+    restored of that of the four ends which has the least validation loss. But if the third wave
+    takes off more than 5% + n ** -0.5 of the loss that the second one has left, with n validation
+    rows, the network does not over-fit: then the last wave, more than half of the epochs, learns
+    from the rows that were set aside too, and its weights are kept. A training that ends before the
+    first end keeps its last weights. `n_iter_no_change` and `tol` are not read, and the split is
+    not stratified, but each class of two rows or more has one on both sides.
+
+    .. versionchanged:: 0.1
+        'waves' was added.
 validation_fraction : float, default=0.1
     Share of the rows that early stopping sets aside, in [0, 1).
 beta_1 : float, default=0.9
@@ -218,6 +244,33 @@ n_members : int, default=1
     network only.
 
     .. versionadded:: 0.1
+numeric_embedding : 'periodic', PeriodicEmbedding or None, default=None
+    Learned functions of each column that has more than two values, which stand beside the columns:
+    periodic ones, as :class:`PeriodicEmbedding` describes them [18]_. 'periodic' stands for its
+    defaults, and `numeric_embedding__scale` names a parameter of an object. All members share the
+    functions, but no weights. Rows must be dense.
+
+    .. versionadded:: 0.1
+input_scaling : bool, default=False
+    Whether each input of the first layer is multiplied by a learned factor, which is 1 at first.
+    It lets the network weigh the columns [18]_. 'adam' and 'adamw' change the factors at 64 times
+    the rate.
+
+    .. versionadded:: 0.1
+initialization : 'data' or None, default=None
+    How the initial weights are drawn. None follows the activation, as said there. 'data' looks at
+    up to 2,048 rows: the weights of a unit are normal, and scaled so that its values on these rows
+    have a standard deviation of 1, and its bias makes it zero at a random mean of five of them
+    [18]_.
+
+    .. versionadded:: 0.1
+regularization_schedule : 'flat_cos' or None, default=None
+    How strong regularization is in the course of a stochastic solver's steps. None leaves it as it
+    is. 'flat_cos' leaves it for the first half of the steps, and lets it fall to 0 along half a
+    cosine in the second [18]_. It acts on the rates of `dropout` and `input_dropout`, and on the
+    decay of the weights by 'adamw', and changes nothing without these.
+
+    .. versionadded:: 0.1
 """
 
 ATTRIBUTES = """\
@@ -307,6 +360,8 @@ References
 .. [16] Hansen, L. and Salamon, P. (1990). Neural Network Ensembles. IEEE PAMI 12.
 .. [17] Lakshminarayanan, B., Pritzel, A. and Blundell, C. (2017). Simple and Scalable Predictive
    Uncertainty Estimation using Deep Ensembles. NeurIPS.
+.. [18] Holzmueller, D., Grinsztajn, L. and Steinwart, I. (2024). Better by Default: Strong
+   Pre-Tuned MLPs and Boosted Trees on Tabular Data. NeurIPS.
 """
 
 CLASSIFIER_REFERENCES = """\

@@ -110,7 +110,9 @@ class FittedNetwork(BaseEstimator):
 
     def _fitted_network(self) -> Network:
         """Return the layers of the fitted network, with its numbers of units and members."""
-        return self._network(self._layer_units(), self._fitted_members())
+        state = getattr(self, "module_state_", {})
+        columns = tuple(map(int, state.get("embedding.columns", ())))
+        return self._network(self._layer_units(), self._fitted_members(), columns)
 
     def _fitted_members(self) -> int:
         """Return the number of members of the fitted network."""
@@ -121,17 +123,39 @@ class FittedNetwork(BaseEstimator):
         """Return the number of outputs that belong together and are sorted in prediction."""
         return 1
 
+    def _output_scaling(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the mean and the scale of the outputs in training, if there are any."""
+        return None
+
     def _average(self) -> Callable:
         """Return the function from raw outputs of members to those of their mean."""
         from sknn._network._losses import average_of
 
         return average_of(self.out_activation_, self._n_levels())
 
-    def _network(self, layer_units: tuple[int, ...], n_members: int) -> Network:
-        """Return the layers that the parameters describe, with these numbers."""
-        from sknn._network._architecture import Network
+    def _embedding_parameters(self) -> dict[str, Any]:
+        """Return the parameters of the embedding; empty if there is none."""
+        if self.numeric_embedding is None:
+            return {}
+        from sknn._input._periodic_embedding import PeriodicEmbedding
+
+        is_name = isinstance(self.numeric_embedding, str)
+        return (PeriodicEmbedding() if is_name else self.numeric_embedding).get_params()
+
+    def _network(
+        self, layer_units: tuple[int, ...], n_members: int, columns: tuple[int, ...] = ()
+    ) -> Network:
+        """Return the layers that the parameters describe, with these numbers.
+
+        `columns` are the numbers of the columns that are embedded.
+        """
+        from sknn._network._architecture import Network, Periodic
 
         n_hidden = len(layer_units) - 2
+        embedding = None
+        if columns and self.numeric_embedding is not None:
+            of = self._embedding_parameters()
+            embedding = Periodic(columns, int(of["n_frequencies"]), int(of["size"]))
         return Network(
             layer_units,
             _parameter_checks.layer_activations(self.activation, n_hidden),
@@ -139,6 +163,8 @@ class FittedNetwork(BaseEstimator):
             _parameter_checks.dropout_rates(self.dropout, n_hidden),
             float(self.input_dropout),
             int(n_members),
+            embedding,
+            bool(self.input_scaling),
         )
 
     def _outputs(self, X, transform: Callable) -> np.ndarray:
@@ -190,7 +216,10 @@ class FittedNetwork(BaseEstimator):
 
     def _check_weights(self, network: Network) -> None:
         """Refuse `coefs_` and `intercepts_` whose shapes do not fit the layers of a network."""
-        units, leading = network.layer_units, network.leading
+        units, leading = network.linear_units, network.leading
+        embedding = ""
+        if self.numeric_embedding is not None or "embedding.columns" in self.module_state_:
+            embedding = f"numeric_embedding={self.numeric_embedding!r}, "
         expected = (
             ("coefs_", self.coefs_, [(*leading, *shape) for shape in pairwise(units)]),
             ("intercepts_", self.intercepts_, [(*leading, n_out) for n_out in units[1:]]),
@@ -201,8 +230,8 @@ class FittedNetwork(BaseEstimator):
                 raise ValueError(
                     f"The fitted model has {name} of shapes {there}, but the number of"
                     f" features, hidden_layer_sizes={self.hidden_layer_sizes},"
-                    f" n_members={network.n_members} and intercepts_ ask for {shapes}. Keep them,"
-                    " or fit anew with warm_start=False."
+                    f" {embedding}n_members={network.n_members} and intercepts_ ask for {shapes}."
+                    " Keep them, or fit anew with warm_start=False."
                 )
 
     @property
@@ -562,6 +591,8 @@ class FittedNetwork(BaseEstimator):
         if isinstance(state.get("_label_binarizer"), dict):
             binarizer = _targets.binarizer_of(**state["_label_binarizer"])
             state = {**state, "_label_binarizer": binarizer}
+        if "_n_targets" in state:  # A regressor of version 0.1 has learned the targets as they are.
+            state = {"_target_scaling": None, **state}
         if "coefs_" in state:  # Memory maps are left as they are.
             coefs = [aligned(c) if type(c) is np.ndarray else c for c in state["coefs_"]]
             state = {**state, "coefs_": coefs}

@@ -59,6 +59,14 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         error beside several levels.
 
         .. versionadded:: 0.1
+    target_scaling : 'standard' or None, default=None
+        Whether the network learns targets without their mean and over their standard deviation,
+        those of the first `fit` with its sample weights. Its last layer is scaled back when
+        training ends, so that predictions, `coefs_` and everything made of them are in the units
+        of y, while the losses that are recorded, `huber_delta` and `tol` are in standard
+        deviations. It is for losses whose output activation is the identity.
+
+        .. versionadded:: 0.1
 
     Attributes
     ----------
@@ -98,6 +106,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         ],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
+        "target_scaling": [StrOptions({"standard"}), None],
     }
 
     def __init__(
@@ -140,8 +149,13 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         checkpoint_dir=None,
         checkpoint_every=10,
         n_members=1,
+        numeric_embedding=None,
+        input_scaling=False,
+        initialization=None,
+        regularization_schedule=None,
         huber_delta=1.0,
         quantile=0.5,
+        target_scaling=None,
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -180,8 +194,13 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         self.checkpoint_dir = checkpoint_dir
         self.checkpoint_every = checkpoint_every
         self.n_members = n_members
+        self.numeric_embedding = numeric_embedding
+        self.input_scaling = input_scaling
+        self.initialization = initialization
+        self.regularization_schedule = regularization_schedule
         self.huber_delta = huber_delta
         self.quantile = quantile
+        self.target_scaling = target_scaling
 
     def _check_targets(self, rows, shards, incremental, first_pass):
         with shards.processes.agreement():
@@ -195,7 +214,37 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         if self._predicts_levels():
             _parameter_checks.check_scoring_of_levels(self.scoring, self._levels(), n_targets)
         self._n_targets = n_targets
-        return encoded
+        is_scaled = (self.target_scaling if first_pass else self._target_scaling) is not None
+        if is_scaled:
+            with shards.processes.agreement():
+                _parameter_checks.check_target_scaling(self.loss)
+        if first_pass:
+            self._target_scaling = self._learned_scaling(rows, shards, encoded)
+        return self._standardized(encoded)
+
+    def _learned_scaling(self, rows, shards, encoded):
+        """Return the mean and the scale of each target in all processes, if they are used."""
+        if self.target_scaling is None:
+            return None
+        weight = shards.weights_of_all(rows.sample_weight, rows.dtype)
+        if weight is not None and not weight.any():  # This becomes an error of the weights.
+            weight = None
+        return _targets.mean_and_scale(shards.of_all(encoded), weight)
+
+    def _standardized(self, y):
+        """Return encoded targets in the units of training."""
+        if self._target_scaling is None:
+            return y
+        mean, scale = self._target_scaling
+        return ((y - mean) / scale).astype(y.dtype)
+
+    def _output_scaling(self):
+        """Return the mean and the scale of each output, or None if targets are not standardized."""
+        scaling = getattr(self, "_target_scaling", None)
+        if scaling is None:
+            return None
+        n_levels = len(self._levels()) if self._predicts_levels() else 1
+        return tuple(np.repeat(values, n_levels) for values in scaling)
 
     def _complete_targets(self, n_outputs):
         n_levels = len(self._levels()) if self._predicts_levels() else 1
@@ -205,6 +254,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
                 f" has {n_levels} levels. Set quantile to the levels of the outputs."
             )
         self._n_targets = getattr(self, "_n_targets", n_outputs // n_levels)
+        self._target_scaling = getattr(self, "_target_scaling", None)
         if not hasattr(self, "out_activation_"):
             self.out_activation_ = self._make_loss(smoothed=False).output_activation
 
@@ -215,7 +265,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
                 f"y_val has {encoded.shape[1]} column(s), and y has {self._n_targets}. Both must"
                 " have the same number of columns."
             )
-        return encoded
+        return self._standardized(encoded)
 
     def _levels(self):
         return _parameter_checks.quantile_levels(self.quantile)
@@ -337,6 +387,6 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         AttributeError
             If `solver="lbfgs"`.
         ValueError
-            If `early_stopping=True`, or for the reasons of `fit`.
+            If `early_stopping` is on, or for the reasons of `fit`.
         """
         return self._fit(X, y, sample_weight, incremental=True)

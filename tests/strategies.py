@@ -15,8 +15,13 @@ from sklearn.metrics import make_scorer, mean_absolute_error, zero_one_loss
 from skorch.callbacks import Callback, EarlyStopping
 from torch.optim import lr_scheduler
 
-from sknn import FeedForwardClassifier, FeedForwardRegressor
-from sknn._input._parameter_checks import ADDED_ACTIVATIONS, SKLEARN_ACTIVATIONS, hidden_units
+from sknn import FeedForwardClassifier, FeedForwardRegressor, PeriodicEmbedding
+from sknn._input._parameter_checks import (
+    ADDED_ACTIVATIONS,
+    PARAMETRIC_ACTIVATIONS,
+    SKLEARN_ACTIVATIONS,
+    hidden_units,
+)
 
 LARGEST = float(np.finfo(np.float64).max)
 LEAST = 5e-324
@@ -163,7 +168,7 @@ def share(sample: list[float]) -> st.SearchStrategy[float]:
 
 
 ACTIVATIONS = st.one_of(
-    st.sampled_from(SKLEARN_ACTIVATIONS + ADDED_ACTIVATIONS),
+    st.sampled_from(SKLEARN_ACTIVATIONS + ADDED_ACTIVATIONS + PARAMETRIC_ACTIVATIONS),
     st.sampled_from([torch.nn.PReLU, torch.nn.Hardswish, partial(torch.nn.Dropout, 0.25)]),
 )
 SIZES = st.one_of(
@@ -189,9 +194,11 @@ SCHEDULERS = [
 ]
 COMMON = {
     "alpha": st.one_of(st.sampled_from([0, 1e-4, 1.0]), st.floats(0, LARGEST)),
-    "batch_size": st.one_of(st.just("auto"), st.integers(1, 40), st.just(10**30)),
+    "batch_size": st.one_of(
+        st.sampled_from(["auto", "by_rows"]), st.integers(1, 40), st.just(10**30)
+    ),
     "learning_rate": st.sampled_from(
-        ["constant", "invscaling", "adaptive", "cosine", "one_cycle", *SCHEDULERS]
+        ["constant", "invscaling", "adaptive", "cosine", "one_cycle", "coslog", *SCHEDULERS]
     ),
     "learning_rate_init": positive([1e-3, 0.1, 1]),
     "power_t": st.one_of(st.sampled_from([0, 0.5]), st.floats(0, LARGEST)),
@@ -206,7 +213,7 @@ COMMON = {
     "warm_start": st.booleans(),
     "momentum": st.one_of(st.sampled_from([0, 0.9, 1]), st.floats(0, 1)),
     "nesterovs_momentum": st.booleans(),
-    "early_stopping": st.booleans(),
+    "early_stopping": st.sampled_from([False, True, "waves"]),
     "validation_fraction": share([0.1, 0.4]),
     "beta_1": share([0.9, 0]),
     "beta_2": share([0.999, 0, 1 - 1e-16]),
@@ -224,6 +231,14 @@ COMMON = {
     "device": st.sampled_from(["cpu", "auto"]),
     "checkpoint_every": st.sampled_from([1, 2, 10**30]),
     "n_members": st.sampled_from([1, 2, 3]),
+    "numeric_embedding": st.one_of(
+        st.none(),
+        st.just("periodic"),
+        st.builds(PeriodicEmbedding, st.integers(1, 3), st.integers(2, 3), st.floats(1e-3, 1e6)),
+    ),
+    "input_scaling": st.booleans(),
+    "initialization": st.sampled_from([None, "data"]),
+    "regularization_schedule": st.sampled_from([None, "flat_cos"]),
 }
 OF_CLASSIFIER = {
     "loss": st.sampled_from(["log_loss", "focal", absolute_loss]),
@@ -238,6 +253,7 @@ OF_REGRESSOR = {
         ["squared_error", "poisson", "absolute_error", "huber", "quantile", "gamma", absolute_loss]
     ),
     "huber_delta": positive([1.0, 0.1]),
+    "target_scaling": st.sampled_from([None, "standard"]),
     "scoring": st.sampled_from(
         [None, "loss", "neg_mean_absolute_error", make_scorer(mean_absolute_error)]
     ),
@@ -246,6 +262,7 @@ OF_REGRESSOR = {
 OFF_WITH_LBFGS = {
     **{"dropout": 0.0, "input_dropout": 0.0, "learning_rate": "constant", "callbacks": None},
     **{"warmup_fraction": 0.0, "max_grad_norm": None, "scoring": None, "n_members": 1},
+    **{"regularization_schedule": None},
 }
 
 
@@ -301,6 +318,14 @@ def parameters(draw, problem: Data, n_most_epochs: int = 4) -> dict[str, Any]:
             drawn["normalization"] = "layer"
     if drawn.get("learning_rate") == "one_cycle":
         drawn["warmup_fraction"] = 0.0
+    if drawn.get("early_stopping") == "waves" and drawn.get("learning_rate") != "coslog":
+        drawn["early_stopping"] = True
+    if scipy.sparse.issparse(problem.X):
+        drawn["numeric_embedding"] = None
+    if drawn.get("numeric_embedding") is not None and drawn.get("n_members", 1) > 1:
+        drawn["input_dropout"] = 0.0
+    if drawn.get("loss") not in (None, "squared_error", "absolute_error", "huber", "quantile"):
+        drawn.pop("target_scaling", None)
     return drawn
 
 
@@ -440,7 +465,9 @@ INVALID: dict[str, st.SearchStrategy[Any]] = {
     "solver": _no_name("lbfgs", "sgd", "adam", "adamw") | st.sampled_from([dict, object, print]),
     "alpha": _AT_LEAST_0,
     "batch_size": _COUNT.filter(lambda value: value is not True),
-    "learning_rate": _no_name("constant", "invscaling", "adaptive", "cosine", "one_cycle"),
+    "learning_rate": _no_name(
+        *("constant", "invscaling", "adaptive", "cosine", "one_cycle", "coslog")
+    ),
     "learning_rate_init": _ABOVE_0,
     "power_t": _AT_LEAST_0,
     "max_iter": _COUNT,
@@ -479,6 +506,16 @@ INVALID: dict[str, st.SearchStrategy[Any]] = {
     "checkpoint_dir": st.one_of(st.floats(), st.integers(), st.sampled_from(["", b"x", [], {}])),
     "checkpoint_every": _COUNT,
     "n_members": _COUNT.filter(lambda value: value is not True),
+    "numeric_embedding": st.one_of(
+        _no_name("periodic"),
+        st.just(PeriodicEmbedding),
+        st.builds(PeriodicEmbedding, n_frequencies=_COUNT.filter(lambda value: value is not True)),
+        st.builds(PeriodicEmbedding, scale=_ABOVE_0),
+    ),
+    "input_scaling": _FLAG,
+    "initialization": _no_name("data"),
+    "regularization_schedule": _no_name("flat_cos"),
+    "target_scaling": _no_name("standard"),
     "loss": _no_name(
         *("log_loss", "focal", "squared_error", "poisson", "absolute_error"),
         *("huber", "quantile", "gamma"),

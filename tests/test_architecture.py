@@ -29,7 +29,7 @@ FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 ANY = {"numpy", "scipy", "sklearn"}
 # Libraries that each room may import: first at module level, then also inside functions.
 LIBRARIES = {
-    "": (ANY | {"joblib", "threadpoolctl"}, {"matplotlib", "torch"}),
+    "": (ANY | {"joblib", "threadpoolctl"}, {"matplotlib", "skrub", "torch"}),
     "_display": (ANY, {"matplotlib", "torch"}),
     "_exports": (ANY | {"onnx", "torch"}, {"skl2onnx"}),
     "_training": (ANY | {"joblib", "skorch", "torch"}, {"tqdm"}),

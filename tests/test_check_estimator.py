@@ -12,7 +12,7 @@ import torch
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 
-from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn import FeedForwardClassifier, FeedForwardRegressor, PeriodicEmbedding
 
 THEIRS = {FeedForwardClassifier: MLPClassifier, FeedForwardRegressor: MLPRegressor}
 # Other activations and depths run the same code: `test_parity.py` has them all.
@@ -25,6 +25,15 @@ VARIANTS = [
     {"dtype": "float32"},
     {"warm_start": True},
 ]
+# All parameters for tables that take no part of the rows away.
+FOR_TABLES = {
+    "numeric_embedding": PeriodicEmbedding(n_frequencies=4, size=2),
+    "input_scaling": True,
+    "activation": "parametric_selu",
+    "learning_rate": "coslog",
+    "batch_size": "by_rows",
+    "max_iter": "by_rows",
+}
 # Parameters that scikit-learn's class does not have. With these, all of the checks have to pass.
 ADDED = [
     {"dropout": 0.3},
@@ -36,10 +45,13 @@ ADDED = [
     {"learning_rate": "cosine", "warmup_fraction": 0.1},
     {"max_grad_norm": 1.0},
     {"n_members": 3, "normalization": "layer"},
+    {"numeric_embedding": "periodic"},
+    {"input_scaling": True, "activation": "parametric_selu"},
 ]
 ADDED_TO_ONE = {
     FeedForwardClassifier: [{"loss": "focal"}, {"label_smoothing": 0.1}],
     FeedForwardRegressor: [
+        {"target_scaling": "standard"},
         {"loss": "absolute_error"},
         {"loss": "quantile", "quantile": 0.8},
     ],
@@ -68,6 +80,11 @@ pytestmark = pytest.mark.filterwarnings("ignore")
         *(FeedForwardClassifier(), FeedForwardRegressor()),
         pytest.param(FeedForwardClassifier(n_members=3), marks=pytest.mark.long),
         pytest.param(FeedForwardRegressor(n_members=3), marks=pytest.mark.long),
+        *(
+            pytest.param(kind(**FOR_TABLES, n_members=n), marks=pytest.mark.long)
+            for kind in (FeedForwardClassifier, FeedForwardRegressor)
+            for n in (1, 3)
+        ),
     ],
 )
 def test_check_estimator_passes_with_nothing_excused(estimator):

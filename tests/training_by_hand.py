@@ -43,6 +43,7 @@ def initial(estimator, X, y):
     A learning rate of 1e-300 makes a step too short to change a weight.
     """
     still = {"solver": "sgd", "learning_rate": "constant", "warmup_fraction": 0.0, "max_iter": 1}
+    still |= {"early_stopping": False}
     return clone(estimator).set_params(**still, learning_rate_init=1e-300).fit(X, y)
 
 

@@ -32,10 +32,10 @@ from sknn import FeedForwardClassifier
 from sknn._data._batches import Batches
 from sknn._data._rows import DENSE_FROM
 from sknn._network._architecture import Network
+from sknn._network._initial_weights import initial_parameters
 from sknn._network._loss_meter import LossMeter
 from sknn._network._losses import LOSSES
 from sknn._network._matrix_products import NumPyProducts, TorchProducts
-from sknn._network._module import initial_parameters
 from sknn._network._parameters import FlatParameters
 from sknn._network._solvers import Adam
 from sknn._network._steps import ClosedFormStep, flops_per_step

@@ -47,13 +47,15 @@ def curves_of(network: Any) -> dict[str, np.ndarray]:
             reason = "its weights were set by hand, without a training. Fit it."
         raise ValueError(f"{type(network).__name__} has no loss curve: {reason}")
     curves = {"epoch": np.arange(1, len(losses) + 1)}
+    validated = [i for i, r in enumerate(getattr(network, "_history", ())) if "valid_score" in r]
     for name, attribute in CURVES.items():
         values = getattr(network, attribute, None)
         # Losses that are all NaN come from an MLP of scikit-learn, which has kept none.
         if values and not (name == "validation_loss" and np.isnan(values).all()):
-            # Once validation has begun, every later epoch has a value.
+            # Once validation has begun, every later epoch has a value, except in a last wave.
+            at = validated if len(validated) == len(values) else slice(-len(values), None)
             curves[name] = np.full(len(losses), np.nan)
-            curves[name][len(losses) - len(values) :] = values
+            curves[name][at] = values
     return curves
 
 

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from sknn._display._curves import best_epoch_of, curves_of, is_by_epochs
 from sknn._input import _parameter_checks
+from sknn._network._architecture import PARAMETRIC
 
 UNKNOWN = "?"
 COLUMNS = ("layer", "shape", "activation", "normalization", "dropout", "parameters")
@@ -24,6 +25,7 @@ CURVES_SHOWN = {
 _PARAMETERS_SHOWN = (
     *("hidden_layer_sizes", "activation", "normalization", "dropout", "input_dropout"),
     *("loss", "solver", "max_iter", "device", "dtype", "n_members"),
+    *("numeric_embedding", "input_scaling"),
 )
 
 
@@ -33,7 +35,8 @@ class LayerFacts(NamedTuple):
     Attributes
     ----------
     name : str
-        The name of the layer: 'input', 'hidden 1', ..., 'output'.
+        The name of the layer: 'input', 'embedding' or 'scaling' (which stand before the first
+        layer), 'hidden 1', ..., 'output'.
     n_in, n_out : int or None
         Numbers of inputs and of units. A number that is known only after `fit` is None, and so is
         `n_in` of the input.
@@ -148,6 +151,10 @@ def facts_of(estimator: BaseEstimator) -> Facts:
     n_members = now._fitted_members() if is_fitted else now.n_members
 
     layers = [LayerFacts("input", None, units[0], dropout=float(now.input_dropout))]
+    first = _layer_of_inputs(now, units[0], is_fitted)
+    if first is not None:
+        layers.append(first)
+        units = (first.n_out, *units[1:])
     for i in range(n_hidden + 1):
         n_in, n_out = units[i : i + 2]
         is_hidden = i < n_hidden
@@ -170,18 +177,43 @@ def facts_of(estimator: BaseEstimator) -> Facts:
     return Facts(type(estimator).__name__, is_fitted, layers, total, settings)
 
 
+def _layer_of_inputs(
+    estimator: BaseEstimator, n_features: int | None, is_fitted: bool
+) -> LayerFacts | None:
+    """Return the facts about what stands before the first layer, or None if nothing does."""
+    embedding = estimator.numeric_embedding
+    if is_fitted and estimator._fitted_network().embedding is None:
+        embedding = None  # No column has more than two values.
+    if embedding is None and not estimator.input_scaling:
+        return None
+    name, activation = ("scaling", None) if embedding is None else ("embedding", "periodic")
+    if not is_fitted:
+        return LayerFacts(name, n_features, None, activation, n_parameters=None)
+    state, network = estimator.module_state_, estimator._fitted_network()
+    counts = [
+        np.size(array)
+        for key, array in state.items()
+        if key.startswith(("embedding.", "input_scaling.")) and key != "embedding.columns"
+    ]
+    n_inputs = network.linear_units[0]
+    return LayerFacts(name, n_features, n_inputs, activation, n_parameters=sum(counts))
+
+
 def _parameters_between(
     estimator: BaseEstimator, units: tuple, activations: tuple, is_fitted: bool
 ) -> list[int | None]:
     """Return, for each layer, the number of parameters beside its weights and biases.
 
-    They are a scale and a shift for each unit that is normalized, and the parameters of the user's
-    own activations. The last layer has none.
+    They are a scale and a shift for each unit that is normalized, a weight for each unit of a
+    parametric activation, and the parameters of the user's own. The last layer has none.
     """
     is_own = [not isinstance(activation, str) for activation in activations]
     if not (is_fitted and any(is_own)):
         n_for_each = 0 if estimator.normalization is None else 2
-        known = (n_for_each * size for size in units[1:-1])
+        known = (
+            (n_for_each + (not own and name.startswith(PARAMETRIC))) * size
+            for name, own, size in zip(activations, is_own, units[1:-1], strict=True)
+        )
         return [None if own else n for own, n in zip(is_own, known, strict=True)] + [0]
     # Torch is needed to tell the parameters of a module from its buffers. A module that stands in
     # two layers is counted in the first.
@@ -189,8 +221,8 @@ def _parameters_between(
 
     from sknn._network._module import modules_between
 
-    layers = modules_between(estimator._network(units, n_members=1))[0]
-    named = {name: module for layer in layers for name, module in layer}
+    (layers,) = modules_between(estimator._network(units, n_members=1)).members
+    named = {name: module for layer in layers[1:] for name, module in layer}
     counts = [0] * (len(units) - 1)
     for name, parameter in nn.ModuleDict(named).named_parameters():
         module, _, _ = name.partition(".")
@@ -205,7 +237,8 @@ def _settings(estimator: BaseEstimator, is_fitted: bool) -> dict[str, str]:
     if not is_fitted:
         settings["device"] = estimator.device
         settings["dtype"] = estimator.dtype
-        settings[unit] = f"at most {estimator.max_iter}"
+        is_by_rows = estimator.max_iter == "by_rows"
+        settings[unit] = "by the number of rows" if is_by_rows else f"at most {estimator.max_iter}"
         return settings
     settings["device"] = estimator.device_
     settings["dtype"] = np.dtype(estimator._model_dtype()).name
@@ -222,7 +255,11 @@ def _settings(estimator: BaseEstimator, is_fitted: bool) -> dict[str, str]:
     settings["training loss"] = f"{estimator.loss_:.4g}"
     for title, name in CURVES_SHOWN.items():
         if name in curves:
-            settings[title] = f"{curves[name][-1]:.4g}"
+            (known,) = np.nonzero(~np.isnan(curves[name]))
+            last = known[-1] if len(known) else -1
+            settings[title] = f"{curves[name][last]:.4g}"
+            if 0 <= last < n_epochs - 1:
+                settings[title] += f" in epoch {last + 1}, the last with validation rows"
             if best is not None:
                 settings[title] += f"; in epoch {best}: {curves[name][best - 1]:.4g}"
     return settings

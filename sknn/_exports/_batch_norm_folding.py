@@ -24,7 +24,7 @@ def folded(
     modules: dict[str, np.ndarray],
     dtype: type,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return linear layers that compute the same as linear layers with batch normalization.
+    """Return linear layers that compute the same as those with batch normalization and scaling.
 
     Parameters
     ----------
@@ -33,7 +33,8 @@ def folded(
     intercepts : sequence of ndarray of shape (n_out,)
         Biases of each layer.
     modules : dict of str to ndarray
-        `module_state_`. If it holds no running statistics, the layers are copied as they are.
+        `module_state_`. If it holds no running statistics and no factors of the inputs, the layers
+        are copied as they are.
     dtype : type
         Dtype of the returned arrays.
 
@@ -45,6 +46,9 @@ def folded(
         Biases of the new layers.
     """
     new_coefs, new_intercepts = [], []
+    scale = modules.get("input_scaling.weight")
+    if scale is not None:
+        coefs = [np.asarray(coefs[0], np.float64) * np.asarray(scale)[:, None], *coefs[1:]]
     for i, (coef, intercept) in enumerate(zip(coefs, intercepts, strict=True)):
         mean = modules.get(f"normalization{i}.running_mean")
         if mean is not None:

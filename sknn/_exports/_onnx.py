@@ -39,11 +39,14 @@ from sknn._exports._batch_norm_folding import folded
 from sknn._exports._onnx_nodes import (
     ACTIVATIONS,
     Nodes,
+    embedded,
     layer_normalized,
+    mixed,
     predictions,
     probabilities,
 )
 from sknn._input import _targets
+from sknn._network._architecture import PARAMETRIC
 
 if TYPE_CHECKING:
     from skl2onnx.common._container import ModelComponentContainer
@@ -215,8 +218,13 @@ def _result(nodes: Nodes, x: str, model: BaseEstimator, network: Network, member
     coefs, intercepts, modules = model.coefs_, model.intercepts_, model.module_state_
     if network.n_members > 1:
         coefs, intercepts = ([array[member] for array in of] for of in (coefs, intercepts))
-        modules = {name: array[member] for name, array in modules.items()}
+        modules = {
+            name: array if name.startswith("embedding.") else array[member]
+            for name, array in modules.items()
+        }
     coefs, intercepts = folded(coefs, intercepts, modules, np.float64)
+    if network.embedding is not None:
+        x = embedded(nodes, x, modules)
     n_hidden = len(network.activations)
     for i, (coef, intercept) in enumerate(zip(coefs, intercepts, strict=True)):
         x = nodes.linear(x, coef, intercept)
@@ -224,7 +232,11 @@ def _result(nodes: Nodes, x: str, model: BaseEstimator, network: Network, member
             if network.normalization == "layer":
                 parts = (modules[f"normalization{i}.{k}"] for k in ("weight", "bias"))
                 x = layer_normalized(nodes, x, *parts)
-            x = ACTIVATIONS[network.activations[i]](nodes, x)
+            name = network.activations[i]
+            activated = ACTIVATIONS[name.removeprefix(PARAMETRIC)](nodes, x)
+            if name.startswith(PARAMETRIC):
+                activated = mixed(nodes, x, activated, modules[f"activation{i}.weight"])
+            x = activated
     if model._numeric_targets:
         return predictions(nodes, x, model.out_activation_, model._shape_of_a_row())
     return probabilities(nodes, x, model.out_activation_, len(intercepts[-1]))

@@ -150,6 +150,36 @@ def layer_normalized(nodes: Nodes, x: str, weight: np.ndarray, bias: np.ndarray)
     return nodes.add("Add", scaled, nodes.constant(bias))
 
 
+def embedded(nodes: Nodes, x: str, modules: dict[str, np.ndarray]) -> str:
+    """Put the values of a periodic embedding before the columns of the rows.
+
+    Cosines are sines of other phases, as onnxruntime has no Cos of doubles.
+    """
+    columns, frequencies, phases, weight, bias = (
+        np.asarray(modules[f"embedding.{name}"])
+        for name in ("columns", "frequencies", "phases", "weight", "bias")
+    )
+    n, n_values = bias.shape
+    chosen = nodes.add("Gather", x, nodes.constant(columns, np.int64), axis=1)
+    by_column = nodes.add("Transpose", chosen, perm=[1, 0])
+    by_column = nodes.add("Reshape", by_column, nodes.constant([n, -1, 1], np.int64))
+    speed = 2 * math.pi * np.asarray(frequencies, np.float64)[:, None]
+    shift = np.asarray(phases, np.float64)[:, None] + math.pi / 2
+    angles = nodes.add("MatMul", by_column, nodes.constant(speed))
+    cosines = nodes.add("Sin", nodes.add("Add", angles, nodes.constant(shift)))
+    values = nodes.add("MatMul", cosines, nodes.constant(weight.swapaxes(1, 2)))
+    values = nodes.add("Add", values, nodes.constant(bias[:, None]))
+    by_row = nodes.add("Transpose", values, perm=[1, 0, 2])
+    flat = nodes.add("Reshape", by_row, nodes.constant([-1, n * n_values], np.int64))
+    return nodes.add("Concat", flat, x, axis=1)
+
+
+def mixed(nodes: Nodes, x: str, activated: str, weight: np.ndarray) -> str:
+    """Mix an activation with its input, by a weight of each unit."""
+    change = nodes.add("Mul", nodes.add("Sub", activated, x), nodes.constant(weight))
+    return nodes.add("Add", x, change)
+
+
 def sorted_levels(nodes: Nodes, x: str, n_levels: int) -> str:
     """Sort the values along the last axis in increasing order."""
     values = nodes.scope.get_unique_variable_name("sknn_sorted")

@@ -29,11 +29,22 @@ from sklearn.utils._param_validation import make_constraint, validate_parameter_
 from sknn._exports import _saved_attributes
 from sknn._files import _container
 from sknn._files._plain_values import Allowance, Codec, Kind, records_of, table_of
+from sknn._input._periodic_embedding import PeriodicEmbedding
 from sknn._network._solver_options import state_names
 from sknn._platform._version import __version__
 
-FORMAT = 1
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+FORMAT = 2
+
+
+def _with_target_scaling(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document of format 1 in format 2: a regressor may have learned scaled targets."""
+    attributes = document.get("attributes")
+    if type(attributes) is dict and "_n_targets" in attributes:
+        attributes = {**attributes, "_target_scaling": None}
+    return {**document, "attributes": attributes, "format": 2}
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_target_scaling}
 
 # A file does not keep the directory, a place on one machine, to which a later fit would write.
 _NOT_KEPT = {"checkpoint_dir": None}
@@ -68,7 +79,18 @@ def _generator(state: Any) -> np.random.RandomState:
     return generator
 
 
-_codec = Codec(RandomState=Kind(np.random.RandomState, _plain_generator, _generator))
+def _embedding(parameters: dict[str, Any]) -> PeriodicEmbedding:
+    if type(parameters) is not dict:
+        raise ValueError("the parameters of a PeriodicEmbedding are not a dict")
+    embedding = PeriodicEmbedding(**parameters)
+    embedding._validate_params()
+    return embedding
+
+
+_codec = Codec(
+    RandomState=Kind(np.random.RandomState, _plain_generator, _generator),
+    PeriodicEmbedding=Kind(PeriodicEmbedding, PeriodicEmbedding.get_params, _embedding),
+)
 
 
 def save(estimator: BaseEstimator, path: str | os.PathLike) -> None:

@@ -35,7 +35,8 @@ _OF_STOCHASTIC_SOLVERS = names_set_by(STOCHASTIC)
 
 _DEVICE = re.compile(r"[a-z]{1,20}(:[0-9]{1,3})?", re.ASCII)
 _NORMALIZED = ("weight", "bias")
-_BATCH_NORMALIZED = (*_NORMALIZED, "running_mean", "running_var", "num_batches_tracked")
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+_BATCH_NORMALIZED = (*_NORMALIZED, *_STATISTICS)
 # Ranges of the numbers in a solver's state. A float counts exactly up to 2 ** 53.
 _RANGES = {
     "lr": (0.0, math.inf),
@@ -81,9 +82,15 @@ def check(attributes: dict[str, Any], is_classifier: bool) -> None:
         needed += _OF_STOCHASTIC_SOLVERS
     for name in needed:
         _require(name in attributes, name, None, "there", "missing")
-    units, leading = _check_layers(attributes)
+    units, leading = _check_intercepts(attributes)
+    state = attributes["module_state_"]
+    _require(type(state) is dict, "module_state_", state, "a dict")
+    shapes, n_added = _shapes_of_modules(state, units, leading)
+    linear_units = (units[0] + n_added, *units[1:])
+    coefs_shapes = [(*leading, *shape) for shape in pairwise(linear_units)]
+    _check_arrays("coefs_", attributes["coefs_"], coefs_shapes)
     _check_counts(attributes, units)
-    _check_modules(attributes["module_state_"], units[1:-1], leading)
+    _check_modules(state, shapes, units[0])
     outputs = OUTPUT_ACTIVATIONS[is_classifier]
     out = attributes["out_activation_"]
     _require(out in outputs, "out_activation_", out, f"one of {outputs}")
@@ -94,10 +101,11 @@ def check(attributes: dict[str, Any], is_classifier: bool) -> None:
         is_sound = _is_count(n, 1) and units[-1] % n == 0
         _require(is_sound, "_n_targets", n, f"a divisor of {units[-1]}")
         _require(out == "sort" or n == units[-1], "_n_targets", n, f"{units[-1]}")
+        _check_scaling(attributes["_target_scaling"], n)
     if "_solver_state" in attributes:
         _check_progress(attributes)
-        is_normalized = bool(attributes["module_state_"])
-        _check_solver(attributes["_solver_state"], units, leading, is_normalized)
+        extras = _shapes_of_extras(shapes, leading)
+        _check_solver(attributes["_solver_state"], linear_units, leading, extras)
     history = attributes["_history"]
     is_history = type(history) is list and all(type(record) is dict for record in history)
     _require(is_history, "_history", history, "a list of dicts")
@@ -121,8 +129,8 @@ def _is_array(value: Any, kinds: str, shape: tuple[int, ...]) -> bool:
     return type(value) in ARRAYS and value.dtype.kind in kinds and value.shape == shape
 
 
-def _check_layers(attributes: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Check that the shapes of the layers form a chain.
+def _check_intercepts(attributes: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Check the biases of the layers, and that there are as many weights.
 
     Returns
     -------
@@ -143,10 +151,8 @@ def _check_layers(attributes: dict[str, Any]) -> tuple[tuple[int, ...], tuple[in
     is_chain = is_chain and all(s[:-1] == leading and len(s) and s[-1] > 0 for s in shapes)
     expected = "of shapes (n_units,), or (n_members, n_units) with several members"
     _require(is_chain, "intercepts_", None, expected, f"of shapes {shapes!r:.200}")
-    units = (int(n_features), *(shape[-1] for shape in shapes))
-    _check_arrays("coefs_", coefs, [(*leading, *shape) for shape in pairwise(units)])
     _check_arrays("intercepts_", intercepts, shapes)
-    return units, leading
+    return (int(n_features), *(shape[-1] for shape in shapes)), leading
 
 
 def _check_arrays(
@@ -180,23 +186,78 @@ def _check_counts(attributes: dict[str, Any], units: tuple[int, ...]) -> None:
         _require(is_sound, "feature_names_in_", names, f"an array of {n_features} strings")
 
 
-def _check_modules(state: Any, hidden_units: tuple[int, ...], leading: tuple[int, ...]) -> None:
-    """Check that `module_state_` is empty or the state of layer or batch normalization."""
-    _require(type(state) is dict, "module_state_", state, "a dict")
-    if not state:
-        return
-    names = _BATCH_NORMALIZED if "normalization0.running_mean" in state else _NORMALIZED
-    shapes = {
-        f"normalization{i}.{name}": () if name == "num_batches_tracked" else (n_units,)
-        for i, n_units in enumerate(hidden_units)
-        for name in names
-    }
-    expected = "a dict of the arrays of normalization='layer' or 'batch', or empty"
+def _shapes_of_modules(
+    state: dict[str, Any], units: tuple[int, ...], leading: tuple[int, ...]
+) -> tuple[dict[str, tuple[int, ...]], int]:
+    """Return the shapes of `module_state_`, and the number of values that an embedding adds.
+
+    Which parts are there follows from the names in it. The order is that of the parameters.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    n_added = 0
+    if "embedding.weight" in state:
+        shape = np.shape(state["embedding.weight"])
+        _require(len(shape) == 3, "module_state_", None, "with an embedding.weight of 3 dimensions")
+        n, n_values, n_frequencies = shape
+        n_added = n * n_values
+        shapes["embedding.frequencies"] = shapes["embedding.phases"] = (n, n_frequencies)
+        shapes |= {"embedding.weight": shape, "embedding.bias": (n, n_values)}
+        shapes["embedding.columns"] = (n,)
+    if "input_scaling.weight" in state:
+        shapes["input_scaling.weight"] = (*leading, units[0] + n_added)
+    normalized = ()
+    if "normalization0.weight" in state:
+        is_batch = "normalization0.running_mean" in state
+        normalized = _BATCH_NORMALIZED if is_batch else _NORMALIZED
+    for i, n_units in enumerate(units[1:-1]):
+        for name in normalized:
+            shape = () if name == "num_batches_tracked" else (n_units,)
+            shapes[f"normalization{i}.{name}"] = (*leading, *shape)
+        if f"activation{i}.weight" in state:
+            shapes[f"activation{i}.weight"] = (*leading, n_units)
+    return shapes, n_added
+
+
+def _shapes_of_extras(
+    shapes: dict[str, tuple[int, ...]], leading: tuple[int, ...]
+) -> list[tuple[int, ...]]:
+    """Return the shapes of the parameters of modules: shared ones, then those of each member."""
+    shared: list[tuple[int, ...]] = []
+    own: list[tuple[int, ...]] = []
+    for name, shape in shapes.items():
+        if name.startswith("embedding."):
+            shared += [] if name == "embedding.columns" else [shape]
+        elif not name.endswith(_STATISTICS):
+            own.append(shape[len(leading) :])
+    return shared + own * math.prod(leading)
+
+
+def _check_modules(state: Any, shapes: dict[str, tuple[int, ...]], n_features: int) -> None:
+    """Check that `module_state_` holds arrays of these shapes, and nothing else."""
+    expected = "a dict of the arrays of this package's own modules, or empty"
     _require(set(state) == set(shapes), "module_state_", None, expected, f"{list(state)!r:.300}")
     for name, shape in shapes.items():
-        kinds, shape = "fiu" if shape else "iu", (*leading, *shape)
+        kinds = "iu" if name.endswith(("num_batches_tracked", "columns")) else "fiu"
         is_sound = _is_array(state[name], kinds, shape)
         _require(is_sound, f"module_state_[{name!r}]", state[name], f"an array of shape {shape}")
+    columns = state.get("embedding.columns")
+    if columns is not None:
+        is_sound = len(columns) > 0 and 0 <= columns[0] and columns[-1] < n_features
+        is_sound = is_sound and bool((np.diff(columns) > 0).all())
+        expected = f"increasing numbers of columns below {n_features}"
+        _require(is_sound, "module_state_['embedding.columns']", columns, expected)
+
+
+def _check_scaling(scaling: Any, n_targets: int) -> None:
+    """Check that scaling is None, or a mean and a positive scale of each target."""
+    if scaling is None:
+        return
+    is_sound = type(scaling) is tuple and len(scaling) == 2
+    is_sound = is_sound and all(_is_array(values, "f", (n_targets,)) for values in scaling)
+    is_sound = is_sound and all(np.isfinite(values).all() for values in scaling)
+    is_sound = is_sound and bool((scaling[1] > 0).all())
+    expected = f"None, or two arrays of {n_targets} numbers, of which the second are positive"
+    _require(is_sound, "_target_scaling", scaling, expected)
 
 
 def _check_classes(attributes: dict[str, Any], n_outputs: int, out: str) -> None:
@@ -252,9 +313,15 @@ def _check_progress(attributes: dict[str, Any]) -> None:
 
 
 def _check_solver(
-    state: Any, units: tuple[int, ...], leading: tuple[int, ...], is_normalized: bool
+    state: Any,
+    units: tuple[int, ...],
+    leading: tuple[int, ...],
+    extras: list[tuple[int, ...]],
 ) -> None:
-    """Check that a solver's state is empty or that of one of this package's solvers."""
+    """Check that a solver's state is empty or that of one of this package's solvers.
+
+    `extras` are the shapes of the other parameters than weights and biases.
+    """
     name = "_solver_state"
     _require(type(state) is dict, name, state, "a dict")
     if not state:
@@ -289,8 +356,6 @@ def _check_solver(
     _require(is_list, f"{name}['slots']", slots, f"a list of {n_slots} tuples")
     weights = [(*leading, *shape) for shape in pairwise(units)]
     biases = [(*leading, n_units) for n_units in units[1:]]
-    extras = [(n_units,) for n_units in units[1:-1] for _ in _NORMALIZED] if is_normalized else []
-    extras *= math.prod(leading)  # those of one member after the other
     for slot in slots:
         for arrays, shapes in zip(slot, (weights, biases, extras), strict=True):
             _check_arrays(f"{name}['slots']", arrays, shapes, "f")

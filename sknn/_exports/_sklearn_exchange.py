@@ -52,7 +52,8 @@ def to_sklearn(estimator: BaseEstimator) -> MLP:
     mlp._best_coefs = [coef.copy() for coef in coefs]
     mlp._best_intercepts = [intercept.copy() for intercept in intercepts]
     state = getattr(estimator, "_solver_state", None) or {}
-    is_carried_on = state.get("name") == estimator.solver and network.normalization is None
+    is_carried_on = state.get("name") == estimator.solver and network.is_plain
+    is_carried_on = is_carried_on and estimator._output_scaling() is None
     if estimator.solver in _OPTIMIZERS and is_carried_on:
         mlp._optimizer = _sklearn_optimizer(mlp, state)
     _copy_requests(estimator, mlp)
@@ -112,6 +113,8 @@ def _refuse_what_sklearn_lacks(estimator: BaseEstimator, network: Network) -> No
     if not own and not others and len(set(named)) > 1:
         names = ", ".join(map(repr, network.activations))
         lacking.append(f"a different activation in each layer ({names}): it has one for all")
+    if network.embedding is not None:
+        lacking.append(f"numeric_embedding={estimator.numeric_embedding!r}")
     if network.normalization == "layer" and network.activations:
         lacking.append(
             "normalization='layer' (only 'batch', whose statistics are fixed, can become part of"
@@ -147,6 +150,11 @@ def _sklearn_parameters(estimator: BaseEstimator, kind: type, network: Network) 
         parameters["learning_rate"] = "constant"
     if parameters["verbose"] == "progress":
         parameters["verbose"] = True
+    for name in ("batch_size", "max_iter"):
+        if parameters[name] == "by_rows":
+            parameters[name] = kind().get_params(deep=False)[name]
+    if parameters["early_stopping"] == "waves":
+        parameters["early_stopping"] = False
     if kind is MLPClassifier:
         return parameters
     exponential = estimator.out_activation_ == "exp"

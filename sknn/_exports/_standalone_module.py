@@ -14,7 +14,10 @@ from sknn._network._architecture import Network
 from sknn._network._module import (
     BatchNorm,
     FeedForwardModule,
+    InputScaling,
     Linear,
+    Parametric,
+    PeriodicEmbedding,
     check_extras,
     network_module,
     state_between,
@@ -24,6 +27,7 @@ from sknn._platform._torch_settings import default_settings
 
 # Our classes, and torch's classes that compute the same function and hold the same state. Ours
 # differ only in how they are made and trained.
+_OURS = (PeriodicEmbedding, InputScaling, Parametric)
 _PLAIN: dict[type[nn.Module], type[nn.Module]] = {Linear: nn.Linear, BatchNorm: nn.BatchNorm1d}
 
 
@@ -71,10 +75,32 @@ def standalone_module(
         ours = network_module(weights, biases, network, average)
         ours.to(dtype).load_extras(modules)
         if isinstance(ours, FeedForwardModule):
-            return _plain_member(ours, network).eval()
+            return _traced(_plain_member(ours, network)).eval()
         members = {str(i): _plain_member(member, network) for i, member in enumerate(ours)}
-        graph = _graph_of_mean(members, average)
-        return torch.fx.GraphModule(nn.ModuleDict(members), graph, "Ensemble").eval()
+        graph = _graph_of_mean(members, average, "shared" if len(ours.shared) else "")
+        parts = nn.ModuleDict({"shared": ours.shared, **members})
+        return _traced(torch.fx.GraphModule(parts, graph, "Ensemble")).eval()
+
+
+def _traced(module: nn.Module) -> nn.Module:
+    """Return a module without classes of this package, whose functions become nodes of a graph.
+
+    Modules of torch and of the user stay as they are.
+    """
+    has_ours = any(type(part) in _OURS for part in module.modules())
+    if not has_ours:
+        return module
+    # A graph names the class of its tracer, which a pickle would need. A copy of it names none.
+    graph = torch.fx.Graph()
+    graph.output(graph.graph_copy(_Tracer().trace(module), {}))
+    return torch.fx.GraphModule(module, graph, "FeedForward")
+
+
+class _Tracer(torch.fx.Tracer):
+    """A tracer that goes into the modules of this package, and into no others."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return type(m) not in _OURS and not isinstance(m, nn.Sequential | torch.fx.GraphModule)
 
 
 def _plain_member(ours: FeedForwardModule, network: Network) -> nn.Sequential:
@@ -94,7 +120,7 @@ def _plain_member(ours: FeedForwardModule, network: Network) -> nn.Sequential:
 
 
 def _graph_of_mean(
-    members: Iterable[str], average: Callable[[torch.Tensor], torch.Tensor]
+    members: Iterable[str], average: Callable[[torch.Tensor], torch.Tensor], shared: str
 ) -> torch.fx.Graph:
     """Return what `Ensemble` does with members of these names, as a graph of torch's functions.
 
@@ -102,6 +128,8 @@ def _graph_of_mean(
     """
     graph = torch.fx.Graph()
     X = graph.placeholder("X")
+    if shared:
+        X = graph.call_module(shared, (X,))
     raw = [graph.call_method("t", (graph.call_module(name, (X,)),)) for name in members]
     stacked = torch.fx.Proxy(graph.call_function(torch.stack, (raw,)))
     graph.output(average(stacked).t().node)

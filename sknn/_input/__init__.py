@@ -4,5 +4,5 @@
 matrices, frames (`_frames`), tensors (`_tensors`) and memory maps (`_memory_maps`). `_targets`
 encodes labels and targets. The room imports torch only inside of functions.
 
-Entered from outside: `_data_checks`, `_parameter_checks`, `_targets`.
+Entered from outside: `_data_checks`, `_parameter_checks`, `_periodic_embedding`, `_targets`.
 """

@@ -146,6 +146,16 @@ def check_rows_to_predict(estimator: BaseEstimator, X: Any, dtype: type, device:
     return X
 
 
+def _check_dense(estimator: BaseEstimator, X: Any) -> None:
+    """Refuse sparse rows for an embedding, which would make all of their zeros dense."""
+    if estimator.numeric_embedding is not None and scipy.sparse.issparse(X):
+        raise ValueError(
+            "The rows are a sparse matrix, and the 'numeric_embedding' parameter is"
+            f" {estimator.numeric_embedding!r}, which would turn each zero into other numbers. Give"
+            " X.toarray() if it fits in memory, or set numeric_embedding=None."
+        )
+
+
 def _validated(
     estimator: BaseEstimator,
     X: Any,
@@ -167,6 +177,7 @@ def _validated(
     dtype : dtype or None
         Dtype to compute in; None for a tensor that may keep any dtype.
     """
+    _check_dense(estimator, X)
     has_y, is_on_device = y is not _NO_Y, is_tensor(X)
     is_empty = _may_be_empty(estimator, X)
     kept = _FLOATS if any_dtype else dtypes

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import InvalidParameterError
 
 SKLEARN_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 ADDED_ACTIVATIONS = ("leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus")
+PARAMETRIC_ACTIVATIONS = ("parametric_selu",)
 
 
 def hidden_units(hidden_layer_sizes: Any) -> tuple[int, ...]:
@@ -56,7 +58,7 @@ def layer_activations(activation: Any, n_hidden: int) -> tuple[str | Callable[[]
             f"The 'activation' parameter is a list of {len(given)}, but there are {n_hidden} hidden"
             " layers. Give one for each hidden layer, or a single one for all."
         )
-    allowed = (*SKLEARN_ACTIVATIONS, *ADDED_ACTIVATIONS)
+    allowed = (*SKLEARN_ACTIVATIONS, *ADDED_ACTIVATIONS, *PARAMETRIC_ACTIVATIONS)
     for item in given:
         if not (callable(item) or isinstance(item, str) and item in allowed):
             raise ValueError(
@@ -146,6 +148,8 @@ def check_lbfgs(estimator: BaseEstimator, X_val: Any) -> None:
         "scoring": estimator.scoring is not None,
         "callbacks": bool(estimator.callbacks),
         "n_members": estimator.n_members > 1,
+        "max_iter": estimator.max_iter == "by_rows",
+        "regularization_schedule": estimator.regularization_schedule is not None,
     }
     for name, is_on in switched_on.items():
         if is_on:
@@ -188,6 +192,52 @@ def check_schedule(learning_rate: Any, warmup_fraction: float) -> None:
         raise ValueError(
             f"The 'warmup_fraction' parameter is {warmup_fraction}, but learning_rate='one_cycle'"
             " begins with a rise of its own. Set warmup_fraction=0, or learning_rate='cosine'."
+        )
+
+
+def check_target_scaling(loss: Any) -> None:
+    """Refuse to standardize the targets of a loss that depends on their unit."""
+    if callable(loss) or loss in ("poisson", "gamma"):
+        raise ValueError(
+            "Targets are standardized, by target_scaling='standard', and the 'loss' parameter is"
+            f" {loss!r}. Only targets of 'squared_error', 'absolute_error', 'huber' and 'quantile'"
+            " can be standardized. Choose one of these losses, or fit anew with"
+            " target_scaling=None."
+        )
+
+
+def check_embedding(estimator: BaseEstimator) -> None:
+    """Refuse wrong parameters of an embedding, and what does not go together with one."""
+    embedding = estimator.numeric_embedding
+    if embedding is None:
+        return
+    if isinstance(embedding, BaseEstimator):
+        try:
+            embedding._validate_params()
+        except ValueError as error:
+            raise InvalidParameterError(f"The 'numeric_embedding' parameter: {error}") from error
+    if estimator.input_dropout > 0 and estimator.n_members > 1:
+        raise ValueError(
+            f"The 'input_dropout' parameter is {estimator.input_dropout}, but the"
+            f" n_members={estimator.n_members} networks share one numeric_embedding, and each would"
+            " drop features of its own. Set input_dropout=0 (dropout acts on the layers),"
+            " n_members=1, or numeric_embedding=None."
+        )
+
+
+def check_waves(estimator: BaseEstimator) -> None:
+    """Refuse to watch the waves of a schedule that has none."""
+    if estimator.early_stopping == "waves" and estimator.learning_rate != "coslog":
+        raise ValueError(
+            "The 'early_stopping' parameter is 'waves', and the 'learning_rate' parameter"
+            f" {estimator.learning_rate!r}, which has no waves. Set learning_rate='coslog', or"
+            " early_stopping=True, which stops when the score no longer improves."
+        )
+    if estimator.early_stopping == "waves" and estimator.scoring not in (None, "loss"):
+        raise ValueError(
+            f"The 'scoring' parameter is {estimator.scoring!r}, and early_stopping='waves' compares"
+            " the validation losses. Set scoring=None, or early_stopping=True, which watches a"
+            " score."
         )
 
 

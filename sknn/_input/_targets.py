@@ -228,6 +228,20 @@ def pinball_score(
     return float(np.mean(scores))
 
 
+def mean_and_scale(
+    y: np.ndarray, sample_weight: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weighted mean and standard deviation of each column, in float64.
+
+    The scale of a column that is constant is 1.
+    """
+    y = y.astype(np.float64, copy=False)
+    mean = np.average(y, axis=0, weights=sample_weight)
+    scale = np.sqrt(np.average(np.square(y - mean), axis=0, weights=sample_weight))
+    scale[scale <= 1e-13 * np.abs(mean)] = 1.0  # That much is left of a constant by rounding.
+    return mean, scale
+
+
 def encode_numbers(
     y: np.ndarray, loss: str | Callable, dtype: np.dtype, name: str = "y"
 ) -> np.ndarray:

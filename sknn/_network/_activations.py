@@ -34,7 +34,7 @@ class Activation(NamedTuple):
         The same function as a module.
     initial : str
         The rule by which the parameters of the layer before are drawn: a key of
-        `sknn._network._module.INITIAL`.
+        `sknn._network._initial_weights.INITIAL`.
     apply : callable or None
         `(z, out)`: writes the function of `z` to `out`, for an activation whose derivative needs
         the input.

@@ -7,6 +7,38 @@ from typing import Any, NamedTuple
 
 ActivationLike = str | Callable[[], Any]
 
+# An activation of this prefix mixes the function of the remaining name with the identity, by a
+# parameter for each unit.
+PARAMETRIC = "parametric_"
+
+
+def has_parameters(activation: ActivationLike) -> bool:
+    """Return whether an activation may have parameters: the user's own, and parametric ones."""
+    return not isinstance(activation, str) or activation.startswith(PARAMETRIC)
+
+
+class Periodic(NamedTuple):
+    """A periodic embedding of some columns, which stands before the first layer.
+
+    Attributes
+    ----------
+    columns : tuple of int
+        Numbers of the columns that are embedded.
+    n_frequencies : int
+        Number of frequencies of a column.
+    size : int
+        Number of values that stand for a column: the column itself and `size` - 1 others.
+    """
+
+    columns: tuple[int, ...]
+    n_frequencies: int
+    size: int
+
+    @property
+    def n_added(self) -> int:
+        """Number of values that stand before the columns of a row."""
+        return len(self.columns) * (self.size - 1)
+
 
 class Network(NamedTuple):
     """The architecture of a network.
@@ -27,6 +59,10 @@ class Network(NamedTuple):
         Dropout rate of the features.
     n_members : int
         Number of networks of this architecture, whose predictions are averaged.
+    embedding : Periodic or None
+        Embedding of the rows, which all members share.
+    scales_inputs : bool
+        Whether each input of the first layer is multiplied by a parameter.
     """
 
     layer_units: tuple[int, ...]
@@ -35,6 +71,14 @@ class Network(NamedTuple):
     dropout: tuple[float, ...] = ()
     input_dropout: float = 0.0
     n_members: int = 1
+    embedding: Periodic | None = None
+    scales_inputs: bool = False
+
+    @property
+    def linear_units(self) -> tuple[int, ...]:
+        """Numbers of inputs of the first linear layer, and of outputs of all of them."""
+        n_added = 0 if self.embedding is None else self.embedding.n_added
+        return (self.layer_units[0] + n_added, *self.layer_units[1:])
 
     def dropout_after(self, i: int) -> float:
         """Return the dropout rate of hidden layer `i`."""
@@ -46,9 +90,22 @@ class Network(NamedTuple):
         return () if self.n_members == 1 else (self.n_members,)
 
     @property
+    def n_input_values(self) -> int:
+        """Number of values of a row up to the first layer, those inside an embedding among them."""
+        cosines = 0
+        if self.embedding is not None:
+            cosines = 2 * len(self.embedding.columns) * self.embedding.n_frequencies
+        return self.linear_units[0] + cosines
+
+    @property
     def is_plain(self) -> bool:
-        """Whether there is nothing but linear layers, activations given by name, and dropout."""
-        return self.normalization is None and all(isinstance(a, str) for a in self.activations)
+        """Whether no parameters are there but those of the linear layers."""
+        return (
+            self.normalization is None
+            and self.embedding is None
+            and not self.scales_inputs
+            and not any(map(has_parameters, self.activations))
+        )
 
     @property
     def has_modules_of_the_user(self) -> bool:

@@ -51,6 +51,21 @@ class Masks:
             for i in range(1, n_members)
         )
         self._streams = [np.random.SFC64(s) for s in (seed, *others)]
+        self._strength = [1.0]  # one list for the objects of all members
+
+    @property
+    def strength(self) -> float:
+        """Factor of all rates, which a schedule may change from step to step."""
+        return self._strength[0]
+
+    @strength.setter
+    def strength(self, value: float) -> None:
+        self._strength[0] = value
+
+    def _levels(self, rate: float) -> tuple[int, float]:
+        """Return the number of levels that are dropped now, and the factor of other values."""
+        dropped = min(round(rate * self._strength[0] * _LEVELS), _LEVELS - 1)
+        return dropped, _LEVELS / (_LEVELS - dropped)
 
     def filler(self, factors: torch.Tensor, rate: float) -> Callable[[], None]:
         """Return a function that fills a tensor with new factors, in the order of its memory.
@@ -69,38 +84,38 @@ class Masks:
 
             return fill_each
         (bits,) = self._streams
-        dropped = min(round(rate * _LEVELS), _LEVELS - 1)
-        scale = _LEVELS / (_LEVELS - dropped)
         if self._generator is not None:
 
             def fill() -> None:
+                dropped, scale = self._levels(rate)
                 factors.uniform_(generator=self._generator)
                 torch.mul(factors >= dropped / _LEVELS, scale, out=factors)
 
             return fill
 
         n_values = factors.numel()
-        n_words, least = -(-n_values // 4), np.uint16(dropped)
+        n_words = -(-n_values // 4)
         kept = np.empty(n_values, bool)
         if factors.dtype == torch.bfloat16:
             kept_tensor = torch.from_numpy(kept).view(factors.shape)
 
             def fill() -> None:
-                np.greater_equal(
-                    bits.random_raw(n_words).view(np.uint16)[:n_values], least, out=kept
-                )
+                dropped, scale = self._levels(rate)
+                drawn = bits.random_raw(n_words).view(np.uint16)[:n_values]
+                np.greater_equal(drawn, np.uint16(dropped), out=kept)
                 factors.copy_(kept_tensor).mul_(scale)
 
             return fill
 
         array = factors.numpy().reshape(-1)
-        factor = array.dtype.type(scale)
 
         def fill() -> None:
-            np.greater_equal(bits.random_raw(n_words).view(np.uint16)[:n_values], least, out=kept)
+            dropped, scale = self._levels(rate)
+            drawn = bits.random_raw(n_words).view(np.uint16)[:n_values]
+            np.greater_equal(drawn, np.uint16(dropped), out=kept)
             # Two calls in one dtype each cost less than one whose operands NumPy has to convert.
             np.copyto(array, kept)
-            np.multiply(array, factor, out=array)
+            np.multiply(array, array.dtype.type(scale), out=array)
 
         return fill
 

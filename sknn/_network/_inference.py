@@ -165,7 +165,8 @@ class Modules:
 
     def __init__(self, module: FeedForwardModule | Ensemble, network: Network) -> None:
         self.module = module
-        self.units, self.n_members = network.layer_units, network.n_members
+        self.units = (network.n_input_values, *network.layer_units[1:])
+        self.n_members = network.n_members
         weight = module.linear_layers()[0].weight
         self.device, self.dtype = weight.device, weight.dtype
 

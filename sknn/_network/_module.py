@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from itertools import chain, pairwise
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sknn._network._activations import ACTIVATIONS
-from sknn._network._architecture import ActivationLike, Network
+from sknn._network._architecture import PARAMETRIC, ActivationLike, Network, Periodic
 from sknn._network._dropout import Dropout, Masks
 from sknn._platform import _compat
 from sknn._platform._compat import borrowed_generator
@@ -66,11 +66,89 @@ class BatchNorm(nn.BatchNorm1d):
 NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {"layer": nn.LayerNorm, "batch": BatchNorm}
 
 
+class PeriodicEmbedding(nn.Module):
+    """Periodic functions of some columns, before all columns (Gorishniy et al., 2022).
+
+    For a column x with n frequencies w, phases c, weights W and biases b, the values are
+
+        W cos(2 pi w x + c) + b.
+
+    These are the "PBLD" embeddings of Holzmueller et al. (2024).
+
+    Parameters
+    ----------
+    embedding : Periodic
+        Numbers of the columns, frequencies and values. The parameters are zero.
+
+    Shape
+    -----
+    The input has shape (n_rows, n_features). The output has first the values of each column that is
+    embedded, and then all columns.
+    """
+
+    def __init__(self, embedding: Periodic) -> None:
+        super().__init__()
+        n, n_frequencies, n_values = (
+            len(embedding.columns),
+            embedding.n_frequencies,
+            embedding.size - 1,
+        )
+        self.frequencies = nn.Parameter(torch.zeros(n, n_frequencies))
+        self.phases = nn.Parameter(torch.zeros(n, n_frequencies))
+        self.weight = nn.Parameter(torch.zeros(n, n_values, n_frequencies))
+        self.bias = nn.Parameter(torch.zeros(n, n_values))
+        self.register_buffer("columns", torch.tensor(embedding.columns))
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        x = X.index_select(1, self.columns).unsqueeze(2)
+        cosines = torch.cos(x * (2 * math.pi * self.frequencies) + self.phases)
+        values = (self.weight @ cosines.unsqueeze(3)).squeeze(3) + self.bias
+        return torch.cat([values.flatten(1), X], 1)
+
+
+class InputScaling(nn.Module):
+    """A factor for each input of the first layer (Holzmueller et al., 2024).
+
+    Attributes
+    ----------
+    rate_factor : float
+        Factor of the rate with Adam, which moves every value by about the rate, whatever the
+        gradient. A weight is of the order of 0.1, and a factor of 1.
+    """
+
+    rate_factor = 64.0
+
+    def __init__(self, n_inputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(n_inputs))
+
+    def forward(self, X: torch.Tensor | scipy.sparse.csr_matrix) -> torch.Tensor:
+        if scipy.sparse.issparse(X):
+            return X.multiply(self.weight.detach().numpy()).tocsr()
+        return X * self.weight
+
+
+class Parametric(nn.Module):
+    """A mixture z + a (f(z) - z) of an activation f and the identity, with a weight of each unit.
+
+    The weights are 1 at first, where the mixture is the activation (Holzmueller et al., 2024).
+    """
+
+    def __init__(self, activation: nn.Module, n_units: int) -> None:
+        super().__init__()
+        self.activation = activation
+        self.weight = nn.Parameter(torch.ones(n_units))
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return z + self.weight * (self.activation(z) - z)
+
+
 class FeedForwardModule(nn.Sequential):
     """Linear layers with normalization, activation and dropout between them.
 
-    The modules are named `input_dropout`, `linear0`, `normalization0`, `activation0`, `dropout0`,
-    `linear1`, and so on, in this order. Those that the network does not have are left out.
+    The modules are named `input_dropout`, `embedding`, `input_scaling`, `linear0`,
+    `normalization0`, `activation0`, `dropout0`, `linear1`, and so on, in this order. Those that the
+    network does not have are left out.
 
     Parameters
     ----------
@@ -82,8 +160,8 @@ class FeedForwardModule(nn.Sequential):
     network : Network
         The architecture, of which this is one member.
     between : sequence of list of (str, torch.nn.Module), default=None
-        Normalization and activations, an item of the result of `modules_between`. By default that
-        function is called here.
+        The modules before each linear layer, as `ModulesBetween` has them. By default they are made
+        here.
     masks : Masks, default=None
         Generator of dropout's factors. Without it there is no dropout.
 
@@ -101,17 +179,16 @@ class FeedForwardModule(nn.Sequential):
         between: Sequence[Sequence[tuple[str, nn.Module]]] | None = None,
         masks: Masks | None = None,
     ) -> None:
-        between = modules_between(network)[0] if between is None else between
+        between = modules_between(network).of_one() if between is None else between
         modules: list[tuple[str, nn.Module]] = []
         if masks is not None and network.input_dropout:
             modules.append(("input_dropout", Dropout(masks, network.input_dropout, True)))
         for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            modules += between[i]
+            if i and masks is not None and network.dropout_after(i - 1):
+                rate = network.dropout_after(i - 1)
+                modules.append((f"dropout{i - 1}", Dropout(masks, rate)))
             modules.append((f"linear{i}", Linear(weight, bias)))
-            if i < len(between):
-                modules += between[i]
-                rate = network.dropout_after(i)
-                if masks is not None and rate:
-                    modules.append((f"dropout{i}", Dropout(masks, rate)))
         super().__init__(OrderedDict(modules))
         self.own_modules = network.names_of_own_modules
         self._blame = blamed_on(
@@ -159,11 +236,10 @@ class FeedForwardModule(nn.Sequential):
         """
         extras = self.extras()
         check_extras(arrays, extras)
-        for name, tensor in extras.items():
-            tensor.copy_(_compat.as_tensor(np.asarray(arrays[name])))
+        _load(extras, arrays)
 
 
-class Ensemble(nn.ModuleList):
+class Ensemble(nn.Module):
     """Several networks of one architecture, whose predictions are averaged.
 
     Parameters
@@ -173,6 +249,8 @@ class Ensemble(nn.ModuleList):
     average : callable
         Function from the raw outputs of the members, of shape (n_members, n_outputs, n_rows), to
         those of the ensemble. It is a result of `sknn._network._losses.average_of`.
+    shared : sequence of (str, torch.nn.Module), default=()
+        Named modules that all members share. They turn the rows into the input of the members.
 
     Shape
     -----
@@ -185,17 +263,30 @@ class Ensemble(nn.ModuleList):
         self,
         members: Iterable[FeedForwardModule],
         average: Callable[[torch.Tensor], torch.Tensor],
+        shared: Sequence[tuple[str, nn.Module]] = (),
     ) -> None:
-        super().__init__(members)
+        super().__init__()
+        self.shared = nn.Sequential(OrderedDict(shared))
+        self.members = nn.ModuleList(members)
         self.average = average
+
+    def __iter__(self) -> Iterator[FeedForwardModule]:
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __getitem__(self, i: int) -> FeedForwardModule:
+        return self.members[i]
 
     @property
     def own_modules(self) -> str:
         """Names of the user's activations, as those of a member."""
-        return self[0].own_modules
+        return self.members[0].own_modules
 
     def each(self, X: torch.Tensor) -> torch.Tensor:
         """Return the raw outputs of each member, of shape (n_members, n_outputs, n_rows)."""
+        X = self.shared(X)
         return torch.stack([member(X).t() for member in self])
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
@@ -207,15 +298,60 @@ class Ensemble(nn.ModuleList):
         return list(chain.from_iterable(zip(*(m.linear_layers() for m in self), strict=True)))
 
     def extras(self) -> dict[str, torch.Tensor]:
-        """Return the state of all modules but the linear layers, with one item for each member."""
-        states = [member.extras() for member in self]
-        return {name: torch.stack([state[name] for state in states]) for name in states[0]}
+        """Return the state of all modules but the linear layers.
+
+        That of the members' modules has one item for each member.
+        """
+        return dict(self.shared.state_dict()) | _stacked([member.extras() for member in self])
 
     def load_extras(self, arrays: dict[str, np.ndarray]) -> None:
         """Load what `extras` returned, given as arrays."""
         check_extras(arrays, self.extras())
+        shared = self.shared.state_dict()
+        _load(shared, arrays)
         for i, member in enumerate(self):
-            member.load_extras({name: array[i] for name, array in arrays.items()})
+            own = {name: array[i] for name, array in arrays.items() if name not in shared}
+            member.load_extras(own)
+
+
+def _stacked(states: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Return the states of members as one, with an item for each of them."""
+    return {name: torch.stack([state[name] for state in states]) for name in states[0]}
+
+
+def _load(state: dict[str, torch.Tensor], arrays: dict[str, np.ndarray]) -> None:
+    for name, tensor in state.items():
+        tensor.copy_(_compat.as_tensor(np.asarray(arrays[name])))
+
+
+class ModulesBetween(NamedTuple):
+    """The modules of a network beside the linear layers and dropout, named and initialized.
+
+    Attributes
+    ----------
+    shared : list of (str, torch.nn.Module)
+        Modules before the first layer that all members share.
+    members : list of list of list of (str, torch.nn.Module)
+        For each member, for each linear layer: the modules before it.
+    """
+
+    shared: list[tuple[str, nn.Module]]
+    members: list[list[list[tuple[str, nn.Module]]]]
+
+    def all(self) -> list[nn.Module]:
+        """Return all modules, those of one member after the other."""
+        own = (module for layers in self.members for layer in layers for _, module in layer)
+        return [*(module for _, module in self.shared), *own]
+
+    def of_one(self) -> list[list[tuple[str, nn.Module]]]:
+        """Return the modules before each linear layer of a network that has one member."""
+        first, *others = self.members[0]
+        return [self.shared + first, *others]
+
+    @property
+    def n_shared(self) -> int:
+        """Number of parameters of the shared modules, as tensors."""
+        return sum(len(list(module.parameters())) for _, module in self.shared)
 
 
 def network_module(
@@ -223,7 +359,7 @@ def network_module(
     biases: Sequence[torch.Tensor],
     network: Network,
     average: Callable[[torch.Tensor], torch.Tensor],
-    members: Sequence[Sequence[Sequence[tuple[str, nn.Module]]]] | None = None,
+    between: ModulesBetween | None = None,
     masks: Masks | None = None,
 ) -> FeedForwardModule | Ensemble:
     """Return the module of a network, or that of all members of an ensemble.
@@ -234,41 +370,42 @@ def network_module(
         Those of `FeedForwardModule`; for several members, with a leading dimension.
     average : callable
         That of `Ensemble`.
-    members : sequence, default=None
+    between : ModulesBetween, default=None
         The result of `modules_between`. By default that function is called here.
     """
-    members = modules_between(network) if members is None else members
+    between = modules_between(network) if between is None else between
     if network.n_members == 1:
-        return FeedForwardModule(weights, biases, network, members[0], masks)
+        return FeedForwardModule(weights, biases, network, between.of_one(), masks)
     return Ensemble(
         (
             FeedForwardModule(
                 [weight[i] for weight in weights],
                 [bias[i] for bias in biases],
                 network,
-                between,
+                layers,
                 None if masks is None else masks.of_member(i),
             )
-            for i, between in enumerate(members)
+            for i, layers in enumerate(between.members)
         ),
         average,
+        between.shared,
     )
 
 
 def state_between(network: Network) -> dict[str, torch.Tensor]:
     """Return the initial state of all modules but the linear layers, by name, as `extras` does."""
-    states = [
-        {
-            f"{place}.{name}": tensor
-            for layer in between
-            for place, module in layer
-            for name, tensor in module.state_dict().items()
-        }
-        for between in modules_between(network)
-    ]
-    if network.n_members == 1:
-        return states[0]
-    return {name: torch.stack([state[name] for state in states]) for name in states[0]}
+    shared, members = modules_between(network)
+    states = [_state(chain.from_iterable(layers)) for layers in members]
+    return _state(shared) | (states[0] if network.n_members == 1 else _stacked(states))
+
+
+def _state(modules: Iterable[tuple[str, nn.Module]]) -> dict[str, torch.Tensor]:
+    """Return the state of named modules, under the names of a `state_dict`."""
+    return {
+        f"{place}.{name}": tensor
+        for place, module in modules
+        for name, tensor in module.state_dict().items()
+    }
 
 
 def initial_state(network: Network, dtype: type) -> dict[str, np.ndarray]:
@@ -283,19 +420,16 @@ def check_extras(arrays: dict[str, np.ndarray], extras: dict[str, torch.Tensor])
     given = {name: np.shape(array) for name, array in arrays.items()}
     if given != wanted:
         raise ValueError(
-            f"The fitted model has module_state_ of shapes {given}, but normalization"
-            f" and activation ask for {wanted}. Restore them, or fit anew with"
+            f"The fitted model has module_state_ of shapes {given}, but normalization, activation,"
+            f" numeric_embedding and input_scaling ask for {wanted}. Restore them, or fit anew with"
             " warm_start=False."
         )
 
 
-def modules_between(network: Network) -> list[list[list[tuple[str, nn.Module]]]]:
-    """Make the normalization and activation of each hidden layer, named and initialized.
+def modules_between(network: Network) -> ModulesBetween:
+    """Make the modules before each linear layer: embedding, scaling, normalization, activation.
 
-    Returns
-    -------
-    list of list of list of (str, torch.nn.Module)
-        For each member, for each hidden layer: the modules behind its linear layer.
+    The parameters of the embedding are zero, because its initial ones are drawn.
 
     Raises
     ------
@@ -307,25 +441,23 @@ def modules_between(network: Network) -> list[list[list[tuple[str, nn.Module]]]]
     is_custom = network.has_modules_of_the_user
     with float32_on_cpu_as_default(), borrowed_generator() if is_custom else nullcontext():
         members = [_modules_of_a_member(network) for _ in range(network.n_members)]
+        shared: list[tuple[str, nn.Module]] = []
+        if network.embedding is not None:
+            shared.append(("embedding", PeriodicEmbedding(network.embedding)))
     # Copies are trained, so that a module that the user keeps does not change. A module that stands
     # in two layers is copied once.
     if not is_custom:
-        return members
+        return ModulesBetween(shared, members)
     if network.n_members > 1:
         _check_alike(members, network)
     with blamed_on(f"The 'activation' parameter makes {network.names_of_own_modules}, whose copy"):
-        return [copy.deepcopy(layers) for layers in members]
+        return ModulesBetween(shared, [copy.deepcopy(layers) for layers in members])
 
 
 def _check_alike(members: list[list[list[tuple[str, nn.Module]]]], network: Network) -> None:
     """Refuse members whose parameters and buffers cannot be stacked."""
     first, *others = (
-        {
-            f"{place}.{name}": tuple(tensor.shape)
-            for layer in layers
-            for place, module in layer
-            for name, tensor in module.state_dict().items()
-        }
+        {name: tuple(t.shape) for name, t in _state(chain.from_iterable(layers)).items()}
         for layers in members
     )
     for shapes in others:
@@ -339,20 +471,25 @@ def _check_alike(members: list[list[list[tuple[str, nn.Module]]]], network: Netw
 
 
 def _modules_of_a_member(network: Network) -> list[list[tuple[str, nn.Module]]]:
-    layers = []
+    first = []
+    if network.scales_inputs:
+        first.append(("input_scaling", InputScaling(network.linear_units[0])))
+    layers: list[list[tuple[str, nn.Module]]] = [first]
     pairs = zip(network.layer_units[1:-1], network.activations, strict=True)
     for i, (n_units, activation) in enumerate(pairs):
         layer: list[tuple[str, nn.Module]] = []
         if network.normalization is not None:
             layer.append((f"normalization{i}", NORMALIZATIONS[network.normalization](n_units)))
-        layer.append((f"activation{i}", _activation_module(activation)))
+        layer.append((f"activation{i}", _activation_module(activation, n_units)))
         layers.append(layer)
     return layers
 
 
-def _activation_module(activation: ActivationLike) -> nn.Module:
+def _activation_module(activation: ActivationLike, n_units: int) -> nn.Module:
     if isinstance(activation, str):
-        return ACTIVATIONS[activation].module()
+        name = activation.removeprefix(PARAMETRIC)
+        module = ACTIVATIONS[name].module()
+        return module if name == activation else Parametric(module, n_units)
     with blamed_on(f"The 'activation' parameter holds a callable, {activation!r}, that"):
         try:
             module, failure = activation(), None
@@ -366,75 +503,3 @@ def _activation_module(activation: ActivationLike) -> nn.Module:
             " a class like torch.nn.PReLU does, or a function that makes a module."
         ) from failure
     return module
-
-
-class InitialRule(NamedTuple):
-    """A rule by which the parameters of a layer are drawn uniformly on [-b, b].
-
-    Attributes
-    ----------
-    bound : callable
-        Function that returns b for `(n_in, n_out)`.
-    draws_biases : bool
-        Whether the biases are drawn too, after the weights of their layer. If not, they are zero.
-    """
-
-    bound: Callable[[int, int], float]
-    draws_biases: bool
-
-
-# "glorot" and "logistic" are scikit-learn's rules (Glorot and Bengio, 2010). "he" is the rule for
-# activations that let about half of the variance through, as relu does (He et al., 2015). "lecun"
-# gives the weights a variance of 1 / n_in (for selu: Klambauer et al., 2017).
-INITIAL: dict[str, InitialRule] = {
-    "glorot": InitialRule(lambda n_in, n_out: math.sqrt(6 / (n_in + n_out)), True),
-    "logistic": InitialRule(lambda n_in, n_out: math.sqrt(2 / (n_in + n_out)), True),
-    "he": InitialRule(lambda n_in, n_out: math.sqrt(6 / n_in), False),
-    "lecun": InitialRule(lambda n_in, n_out: math.sqrt(3 / n_in), False),
-}
-
-
-def initial_parameters(
-    layer_units: Sequence[int],
-    activations: Sequence[ActivationLike] | str,
-    random_state: np.random.RandomState,
-    dtype: np.dtype | type = np.float64,
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Draw coefficients and intercepts, layer by layer.
-
-    The activation after a layer names its rule in `INITIAL`: scikit-learn's four activations have
-    scikit-learn's rules, and the user's own activations have "glorot". The output layer follows the
-    rule of the last hidden layer if that is one of scikit-learn's, and else "lecun".
-
-    Parameters
-    ----------
-    layer_units : sequence of int
-        Number of features, of units in each hidden layer, and of outputs.
-    activations : sequence of str or callable, or str
-        Activation of each hidden layer. A string is the activation of all of them.
-    random_state : numpy.random.RandomState
-        Generator of the values, which are drawn in float64.
-    dtype : dtype, default=float64
-        Dtype of the result.
-
-    Returns
-    -------
-    coefs : list of ndarray of shape (n_in, n_out), of `dtype`
-    intercepts : list of ndarray of shape (n_out,), of `dtype`
-    """
-    n_hidden = len(layer_units) - 2
-    # Without a hidden layer, a string still names the rule of the output layer, as in scikit-learn.
-    names = [activations] * (n_hidden + 1) if isinstance(activations, str) else [*activations]
-    rules = [INITIAL[ACTIVATIONS[a].initial if isinstance(a, str) else "glorot"] for a in names]
-    last = rules[-1] if rules else INITIAL["glorot"]
-    rules = [*rules[:n_hidden], last if last.draws_biases else INITIAL["lecun"]]
-    coefs, intercepts = [], []
-    for (n_in, n_out), rule in zip(pairwise(layer_units), rules, strict=True):
-        bound = rule.bound(n_in, n_out)
-        coef = random_state.uniform(-bound, bound, (n_in, n_out))
-        intercept = np.zeros(n_out)
-        if rule.draws_biases:
-            intercept = random_state.uniform(-bound, bound, n_out)
-        coefs.append(coef.astype(dtype, copy=False))
-        intercepts.append(intercept.astype(dtype, copy=False))
-    return coefs, intercepts

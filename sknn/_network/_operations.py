@@ -28,7 +28,7 @@ import torch
 from torch import nn
 
 from sknn._network._activations import ACTIVATIONS
-from sknn._network._architecture import Network
+from sknn._network._architecture import PARAMETRIC, Network
 from sknn._network._dropout import Masks
 from sknn._network._matrix_products import TorchProducts
 from sknn._platform._user_code import blamed_on
@@ -199,6 +199,124 @@ def gelu(buffers: Buffers, z: torch.Tensor, delta: torch.Tensor) -> Operation:
 
 
 OWN_ACTIVATIONS = {"gelu": gelu, "mish": mish}
+
+
+def parametric(
+    buffers: Buffers, name: str, modules: list[nn.Module], z: torch.Tensor, delta: torch.Tensor
+) -> Operation:
+    """Mix an activation f with the identity: h = z + a (f(z) - z), with a weight of each unit.
+
+    For a derivative d by the output,
+
+        d a = sum of the rows of d (f - z),    d z = d (1 - a + a f').
+    """
+    weight, gradient = buffers.products.parameters.stack([m.weight for m in modules])
+    a, rest = weight.view(-1, 1), torch.empty_like(weight.view(-1, 1))
+    change, by_f, output = (buffers.new(len(z)) for _ in range(3))
+    # An f that works in place gets a copy of z. Its derivative multiplies what `by_f` holds.
+    works_in_place = not ACTIVATIONS[name].from_input
+    source = buffers.new(len(z)) if works_in_place else z
+    f = activation(buffers, name, source, by_f)
+    sum_rows, ones = buffers.products.sum_rows, buffers.ones
+    by_f_, gradient_ = map(buffers.operand, (by_f, gradient.view(-1)))
+
+    def forward() -> None:
+        if works_in_place:
+            source.copy_(z)
+        f.forward()
+        torch.sub(f.output, z, out=change)
+        torch.addcmul(z, change, a, out=output)
+
+    def backward() -> None:
+        torch.mul(delta, change, out=by_f)
+        sum_rows(by_f_, ones, out=gradient_)
+        torch.mul(delta, a, out=by_f)
+        f.backward()
+        torch.sub(1, a, out=rest)
+        torch.addcmul(by_f, delta, rest, out=delta)
+
+    return Operation(forward, backward, output)
+
+
+def periodic_embedding(
+    buffers: Buffers, module: nn.Module, output: torch.Tensor, delta: torch.Tensor
+) -> Operation:
+    """Put the values W cos(2 pi w x + c) + b of some columns x before the rows.
+
+    The last rows of the buffer `output` hold the columns of the data, and the first ones get the
+    values. `delta` is the derivative by the values alone. With u = 2 pi w x + c and a derivative d,
+
+        d W = d cos(u)^T,    d b = sum of the rows of d,    d u = -sin(u) W^T d,
+        d c = sum of the rows of d u,    d w = 2 pi d u x^T.
+
+    All are stacks of small matrices, one for each column, which torch multiplies in a quarter of
+    NumPy's time.
+    """
+    n, n_frequencies = module.frequencies.shape
+    n_rows = buffers.n_rows
+    w, c, weight, b = (
+        p.detach() for p in (module.frequencies, module.phases, module.weight, module.bias)
+    )
+    rows, columns = output[len(delta) :], module.columns
+    x, angle, cosine, by_angle = (
+        buffers.new(n * k) for k in (1, n_frequencies, n_frequencies, n_frequencies)
+    )
+    u, cos_u, d_u = (t.view(n, n_frequencies, n_rows) for t in (angle, cosine, by_angle))
+    values, d = (t[: n * weight.shape[1]].view(n, -1, n_rows) for t in (output, delta))
+    x_rows = x.view(n, 1, n_rows)
+    speed = torch.empty_like(w)
+    weight_t, cos_t, x_t = weight.mT, cos_u.mT, x_rows.mT
+    speeds, shifts, biases = speed.unsqueeze(2), c.unsqueeze(2), b.unsqueeze(2)
+    weight_gradient, bias_gradient, c_gradient, w_gradient = (
+        p.grad for p in (module.weight, module.bias, module.phases, module.frequencies)
+    )
+    w_column = w_gradient.unsqueeze(2)
+
+    def forward() -> None:
+        torch.index_select(rows, 0, columns, out=x)
+        torch.mul(w, 2 * math.pi, out=speed)
+        torch.mul(x_rows, speeds, out=u)
+        torch.cos(u.add_(shifts), out=cos_u)
+        torch.bmm(weight, cos_u, out=values)
+        values.add_(biases)
+
+    def backward() -> None:
+        torch.bmm(d, cos_t, out=weight_gradient)
+        torch.sum(d, 2, out=bias_gradient)
+        torch.bmm(weight_t, d, out=d_u)
+        d_u.mul_(u.sin_().neg_())
+        torch.sum(d_u, 2, out=c_gradient)
+        torch.bmm(d_u, x_t, out=w_column)
+        w_gradient.mul_(2 * math.pi)
+
+    return Operation(forward, backward, output)
+
+
+def input_scaling(
+    buffers: Buffers, modules: list[nn.Module], weight: torch.Tensor, gradient: torch.Tensor
+) -> Operation:
+    """Multiply the inputs of the first layer by factors s, by way of its weights.
+
+    The rows, which may be sparse and which members share, stay as they are: W s is the weight that
+    multiplies them. If M is the derivative by that product, which `gradient` holds when `backward`
+    is called,
+
+        d W = M s,    d s = sum over the units of M W.
+
+    The output is the product of weights and factors.
+    """
+    s, s_gradient = buffers.products.parameters.stack([m.weight for m in modules])
+    s, s_gradient = s.unsqueeze(-2), s_gradient.view(*weight.shape[:-2], -1)
+    if weight.dim() == 2:
+        s = s.view(1, -1)
+    scaled, scratch = torch.empty_like(weight), torch.empty_like(weight)
+
+    def backward() -> None:
+        torch.mul(gradient, weight, out=scratch)
+        torch.sum(scratch, -2, out=s_gradient)
+        gradient.mul_(s)
+
+    return Operation(partial(torch.mul, weight, s, out=scaled), backward, scaled)
 
 
 def dropout(
@@ -411,15 +529,25 @@ def hidden_layer(
         operations += [normalize(buffers, *parts) for parts in own(f"normalization{i}")]
     output = z
     if isinstance(name, str):
-        operations.append(activation(buffers, name, z, delta))
+        if name.startswith(PARAMETRIC):
+            modules = [module for module, *_ in own(f"activation{i}")]
+            base = name.removeprefix(PARAMETRIC)
+            operations.append(parametric(buffers, base, modules, z, delta))
+        else:
+            operations.append(activation(buffers, name, z, delta))
         output = operations[-1].output
     else:
         operations += [own_module(*parts) for parts in own(f"activation{i}")]
     if masks is not None and rate > 0:
-        in_place = isinstance(name, str) and ACTIVATIONS[name].leaves_output
+        in_place = isinstance(name, str) and leaves_output(name)
         operations.append(dropout(buffers, masks, rate, output, delta, in_place))
         output = operations[-1].output
     return operations, output
+
+
+def leaves_output(name: str) -> bool:
+    """Return whether dropout may multiply the output of an activation in place."""
+    return name.startswith(PARAMETRIC) or ACTIVATIONS[name].leaves_output
 
 
 NORMALIZATIONS = {"layer": layer_normalization, "batch": batch_normalization}

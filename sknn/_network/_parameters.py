@@ -75,8 +75,11 @@ class FlatParameters:
     input_major : bool
         Whether the weights of the first layer are stored with shape (n_in, n_out).
     modules : sequence of torch.nn.Module
-        Other modules than the linear layers, of one member after the other. Their parameters become
-        views of the vector and keep their values. Their buffers are part of every checkpoint.
+        Other modules than the linear layers: those that members share, and then those of one member
+        after the other. Their parameters become views of the vector and keep their values. Their
+        buffers are part of every checkpoint.
+    n_shared : int, default=0
+        Number of parameters of the modules that members share.
     n_members : int
         Number of networks. If it is not 1, the weights and biases below, and the arrays of a `Row`,
         have a leading dimension of this size.
@@ -119,6 +122,7 @@ class FlatParameters:
         device: torch.device | str = "cpu",
         input_major: bool = False,
         modules: Sequence[nn.Module] = (),
+        n_shared: int = 0,
         n_members: int = 1,
     ) -> None:
         self.layer_units = tuple(layer_units)
@@ -128,9 +132,16 @@ class FlatParameters:
         self.device = torch.device(device)
         for module in modules:
             module.to(device, dtype)
-        # The parameters of a module that stands in several layers are counted once.
+        factors = {id(p): getattr(m, "rate_factor", 1.0) for m in modules for p in m.parameters()}
+        # The parameters of a module that stands in several layers are counted once. Those of the
+        # members that correspond to each other are neighbours, so that they can be stacked.
         self.extras = list({id(p): p for m in modules for p in m.parameters()}.values())
+        shared, own = self.extras[:n_shared], self.extras[n_shared:]
+        n_own = len(own) // n_members
+        self._n_shared = n_shared
+        self.extras = shared + [p for i in range(n_own) for p in own[i::n_own]]
         self.buffers = list({id(b): b for m in modules for b in m.buffers()}.values())
+        self._extra_factors = [factors[id(p)] for p in self.extras]
         n_weights = n_members * sum(n_in * n_out for n_in, n_out in pairwise(self.layer_units))
         n_linear = n_weights + n_members * sum(self.layer_units[1:])
         n_parameters = n_linear + sum(p.numel() for p in self.extras)
@@ -173,9 +184,40 @@ class FlatParameters:
     def of_member(self, row: torch.Tensor, member: int) -> list[torch.Tensor]:
         """Return views of all values of one row that belong to one member."""
         weights, biases, extras = self.views(row)
-        n = len(extras) // self.n_members
-        own = extras[member * n : (member + 1) * n]
+        own = extras[self._n_shared + member :: self.n_members]
         return [*(v[member] if self.n_members > 1 else v for v in (*weights, *biases)), *own]
+
+    def rate_factors(self) -> list[tuple[slice, float]]:
+        """Return parts of the vector with the factors of their rates; empty if all are 1."""
+        n_linear = len(self.gradient) - len(self.extra_gradient)
+        sized = [(n_linear, 1.0)]
+        sized += zip((p.numel() for p in self.extras), self._extra_factors, strict=True)
+        parts: list[tuple[slice, float]] = []
+        start = 0
+        for size, factor in sized:
+            stop = start + size
+            if parts and parts[-1][1] == factor:
+                start = parts.pop()[0].start
+            parts.append((slice(start, stop), factor))
+            start = stop
+        return [] if len(parts) == 1 else parts
+
+    def shared(self, row: torch.Tensor) -> torch.Tensor:
+        """Return a view of the values of one row that all members share."""
+        size = sum(p.numel() for p in self.extras[: self._n_shared])
+        start = len(row) - sum(p.numel() for p in self.extras)
+        return row[start : start + size]
+
+    def stack(self, parameters: Sequence[nn.Parameter]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the values and the gradients of parameters that are neighbours as two stacks."""
+        first = parameters[0]
+        start, size = first.storage_offset(), first.numel()
+        if [p.storage_offset() for p in parameters] != [
+            start + i * size for i in range(len(parameters))
+        ]:
+            raise ValueError("the parameters are no neighbours in the vector")
+        stop, shape = start + size * len(parameters), (len(parameters), *first.shape)
+        return self.storage[0, start:stop].view(shape), self.gradient[start:stop].view(shape)
 
     def _views_of(self, row: int) -> tuple[list[torch.Tensor], ...]:
         """Return the views of one row of `storage`. They are made once."""
@@ -189,8 +231,13 @@ class FlatParameters:
         return Row(
             [w.mT.cpu().numpy() for w in weights],
             [b.cpu().numpy() for b in biases],
-            [e.cpu().numpy() for e in extras],
+            [e.cpu().numpy() for e in self._by_member(extras)],
         )
+
+    def _by_member(self, extras: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return extras in the order of a `Row`: shared ones, then those of each member."""
+        own, k = extras[self._n_shared :], self.n_members
+        return [*extras[: self._n_shared], *(e for i in range(k) for e in own[i::k])]
 
     def write(
         self, coefs: Sequence, intercepts: Sequence, extras: Sequence | None = None, row: int = 0
@@ -202,7 +249,7 @@ class FlatParameters:
         for view, array in zip(biases, intercepts, strict=True):
             view.copy_(_compat.as_tensor(np.asarray(array)))
         if extras is not None:
-            for view, array in zip(others, extras, strict=True):
+            for view, array in zip(self._by_member(others), extras, strict=True):
                 view.copy_(_compat.as_tensor(np.asarray(array)))
 
     def attach_gradients(self, module: nn.Module) -> None:

@@ -9,7 +9,7 @@ the user.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -192,6 +192,7 @@ class Adam(Solver):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
+        factors: Sequence[tuple[slice, float]] = (),
     ) -> None:
         super().__init__(
             parameters, learning_rate_init, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon
@@ -205,9 +206,13 @@ class Adam(Solver):
         self._first = [vector[:n_first] for vector in self._vectors]
         self._rest = [vector[n_first:] for vector in self._vectors]
         self._other_weights = [vector[n_first : self._n_weights] for vector in self._vectors[:2]]
+        self._parts = [([v[of] for v in self._vectors], factor) for of, factor in factors]
+        self._has_factors = bool(factors)
+        if not factors:
+            self._parts = [(self._vectors, 1.0)]
 
     def takes_penalty(self) -> bool:
-        return self._fused and super().takes_penalty()
+        return self._fused and not self._has_factors and super().takes_penalty()
 
     def update(self) -> None:
         group = self.param_groups[0]
@@ -216,28 +221,29 @@ class Adam(Solver):
         t = self.n_updates
         root = math.sqrt(1 - beta_2**t)
         if self._fused:
-            parts = [(self._vectors, 0.0)]
+            parts = [(vectors, factor, 0.0) for vectors, factor in self._parts]
             if self._decay:
                 weights, gradient = self._other_weights
                 gradient.add_(weights, alpha=self._decay)
-                parts = [(self._first, self._decay), (self._rest, 0.0)]
+                parts = [(self._first, 1.0, self._decay), (self._rest, 1.0, 0.0)]
             self._step_count.fill_(t)
-            for vectors, decay in parts:
+            for vectors, factor, decay in parts:
                 _compat.adam_step_(
                     *vectors,
                     self._step_count,
-                    lr=group["lr"],
+                    lr=group["lr"] * factor,
                     beta_1=beta_1,
                     beta_2=beta_2,
                     epsilon=epsilon / root,
                     decay=decay,
                 )
             return
-        vector, gradient, mean, square = self._vectors
+        _, gradient, mean, square = self._vectors
         mean.mul_(beta_1).add_(gradient, alpha=1 - beta_1)
         square.mul_(beta_2).addcmul_(gradient, gradient, value=1 - beta_2)
         rate = group["lr"] * root / (1 - beta_1**t)
-        vector.addcdiv_(mean, square.sqrt().add_(epsilon), value=-rate)
+        for (vector, _, mean, square), factor in self._parts:
+            vector.addcdiv_(mean, square.sqrt().add_(epsilon), value=-rate * factor)
 
 
 class AdamW(Adam):
@@ -258,10 +264,11 @@ class AdamW(Adam):
         super().__init__(parameters, learning_rate_init, **options)
         self.param_groups[0]["alpha"] = alpha
         self._penalized = parameters.penalized
+        self.strength = 1.0  # of the decay, which a schedule may change from step to step
 
     def update(self) -> None:
         group = self.param_groups[0]
-        self._penalized.mul_(1 - group["lr"] * group["alpha"])
+        self._penalized.mul_(1 - group["lr"] * group["alpha"] * self.strength)
         super().update()
 
 
@@ -457,18 +464,22 @@ def clip_gradient_(gradient: torch.Tensor, max_norm: float) -> None:
 def clipping_of(parameters: FlatParameters, max_norm: float) -> Callable[[], None]:
     """Return a function that clips the gradient of each member by the member's own norm.
 
-    The values of a member, which have gaps between them, are clipped in a copy. The views are made
-    once, because in a step of a small network each costs as much as an operation.
+    The values of a member, which have gaps between them, are clipped in a copy. What members share
+    is clipped by its own norm. The views are made once, because in a step of a small network each
+    costs as much as an operation.
     """
     gradient = parameters.gradient
     if parameters.n_members == 1:
         return partial(clip_gradient_, gradient, max_norm)
     members = [parameters.of_member(gradient, i) for i in range(parameters.n_members)]
+    shared = parameters.shared(gradient)
     sizes = [view.numel() for view in members[0]]
     own = gradient.new_empty(sum(sizes))
     parts = [p.view(v.shape) for p, v in zip(own.split(sizes), members[0], strict=True)]
 
     def clip_each() -> None:
+        if len(shared):
+            clip_gradient_(shared, max_norm)
         for views in members:
             for part, view in zip(parts, views, strict=True):
                 part.copy_(view)
@@ -501,6 +512,8 @@ def make_solver(
         chosen = {n: options[n] for n in SOLVER_OPTIONS[name].names}
         if callable(chosen.get("learning_rate")):
             del chosen["learning_rate"]  # a scheduler of torch, which keeps its own state
+        if issubclass(SOLVERS[name], Adam):
+            chosen["factors"] = parameters.rate_factors()
         solver = SOLVERS[name](parameters, rate, **chosen)
     if resumed is not None:
         solver.restore(resumed["numbers"])

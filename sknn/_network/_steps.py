@@ -25,7 +25,15 @@ from sknn._network._dropout import Masks
 from sknn._network._losses import Constants, Loss
 from sknn._network._matrix_products import OPERANDS, Operand, TorchProducts
 from sknn._network._module import Ensemble, FeedForwardModule
-from sknn._network._operations import Buffers, Operation, bias, hidden_layer, product
+from sknn._network._operations import (
+    Buffers,
+    Operation,
+    bias,
+    hidden_layer,
+    input_scaling,
+    periodic_embedding,
+    product,
+)
 from sknn._network._parameters import FlatParameters
 from sknn._platform._user_code import blamed_on
 
@@ -105,7 +113,8 @@ class _Workspace:
 
     def __init__(self, step: ClosedFormStep, n_rows: int) -> None:
         products, n_members = step.products, step.network.n_members
-        units = [n_members * n for n in step.network.layer_units[1:]]
+        network = step.network
+        units = [n_members * n for n in network.layer_units[1:]]
         new = step.memory.allocator(n_rows)
         outputs = [new(n) for n in units]
         deltas = [*(new(n) for n in units[:-1]), outputs[-1]]
@@ -115,6 +124,14 @@ class _Workspace:
             self.first_output, self.first_delta = map(buffers.by_member, (outputs[0], deltas[0]))
         self.first_output_operand = buffers.operand(self.first_output)
         self.first_delta_operand = buffers.operand(self.first_delta)
+        self.inputs: torch.Tensor | None = None
+        if network.embedding is not None:
+            self.inputs = new(network.linear_units[0])
+            self.inputs_operand = buffers.operand(self.inputs)
+            values_delta = new(network.embedding.n_added)
+            self.values_delta_operand = buffers.operand(values_delta)
+            self.columns = self.inputs[len(values_delta) :]
+            self.embedding = periodic_embedding(buffers, step.embedding, self.inputs, values_delta)
         raw = outputs[-1]
         last = products.parameters.storage.new_empty(raw.shape)
         if last.dtype == raw.dtype:
@@ -126,7 +143,7 @@ class _Workspace:
             if i:
                 layers.append(product(buffers, i, a, z, delta, deltas[i - 1]))
             operations, a = hidden_layer(
-                buffers, step.network, i, z, delta, masks=step.masks, module=step.module
+                buffers, network, i, z, delta, masks=step.masks, module=step.module
             )
             layers += operations
         if len(units) > 1:
@@ -216,12 +233,25 @@ class ClosedFormStep:
         if self.drops_inputs and network.n_members > 1:
             self._multiply_rows = products.multiply_stacks
         self._of_members = (network.n_members, -1, -1) if network.n_members > 1 else None
-        shape = (*(network.leading if self.drops_inputs else ()), -1, network.layer_units[0])
-        self._first_weight = self.parameters.weights[0].view(shape)
+        shape = (*(network.leading if self.drops_inputs else ()), -1, network.linear_units[0])
+        self._first_weight = self.parameters.weights[0]
+        self._scaling: Operation | None = None
+        weight = torch.as_tensor(products.weights[0])
+        if network.scales_inputs:
+            gradient = torch.as_tensor(products.weight_gradients[0])
+            modules = [m.get_submodule("input_scaling") for m in self._members()]
+            buffers = Buffers(products, self.memory.allocator(1), 1, network.n_members)
+            self._scaling = input_scaling(buffers, modules, weight, gradient)
+            weight = self._first_weight = self._scaling.output
+        self._first_weight = self._first_weight.view(shape)
         self._first_gradient = torch.as_tensor(products.weight_gradients[0]).view(shape)
-        self._first_weight_operand = products.operand(
-            torch.as_tensor(products.weights[0]).view(shape)
-        )
+        self._first_weight_operand = products.operand(weight.view(shape))
+        self.embedding: nn.Module | None = None
+        if network.embedding is not None:
+            shared = module if network.n_members == 1 else module.shared
+            self.embedding = shared.get_submodule("embedding")
+            added = weight.view(shape)[:, : network.embedding.n_added]
+            self._values_weight_t = products.operand(added).T
         self._first_gradient_operand = products.operand(self._first_gradient)
         self._workspaces: dict[int, _Workspace] = {}
         # Autograd across code of the user cannot save tensors of the inference mode, and adds to
@@ -255,6 +285,9 @@ class ClosedFormStep:
             self.penalize(decay)
             self._multiply(self._penalized, self._penalized, out=slot.norm)
 
+    def _members(self) -> list[nn.Module]:
+        return [self.module] if self.network.n_members == 1 else list(self.module)
+
     def _drop_inputs(
         self, X: Operand | scipy.sparse.csr_matrix, work: _Workspace
     ) -> Operand | list[scipy.sparse.csr_matrix]:
@@ -280,9 +313,15 @@ class ClosedFormStep:
         return work.rows_operand
 
     def _forward(self, X: Operand | list[scipy.sparse.csr_matrix], work: _Workspace) -> None:
+        if self._scaling is not None:
+            self._scaling.forward()
         if isinstance(X, OPERANDS):
-            weight, X_t = self._first_weight_operand, X.swapaxes(-1, -2)
-            self._multiply_rows(weight, X_t, out=work.first_output_operand)
+            X_t = X.swapaxes(-1, -2)
+            if work.inputs is not None:
+                work.columns.copy_(torch.as_tensor(X_t))
+                work.embedding.forward()
+                X_t = work.inputs_operand
+            self._multiply_rows(self._first_weight_operand, X_t, out=work.first_output_operand)
         else:
             parts = map(_matrices, (self._first_weight, work.first_output))
             for rows, weight, output in zip(X, *parts, strict=True):
@@ -294,6 +333,12 @@ class ClosedFormStep:
         for call in work.backward:
             call()
         if isinstance(X, OPERANDS):
+            if work.inputs is not None:
+                X = work.inputs_operand.T
+                self._multiply(
+                    self._values_weight_t, work.first_delta_operand, out=work.values_delta_operand
+                )
+                work.embedding.backward()
             self._multiply_rows(work.first_delta_operand, X, out=self._first_gradient_operand)
         else:
             parts = map(_matrices, (self._first_gradient, work.first_delta))
@@ -301,6 +346,8 @@ class ClosedFormStep:
                 delta_t = delta.to(self.parameters.storage.dtype).numpy().T
                 product = rows.T @ np.ascontiguousarray(delta_t)
                 gradient.copy_(torch.from_numpy(product).t())
+        if self._scaling is not None:
+            self._scaling.backward()
 
 
 def _add_penalty(parameters: FlatParameters, decay: float) -> None:
@@ -405,4 +452,4 @@ def flops_per_step(layer_units: tuple[int, ...], n_rows: int, dtype: np.dtype = 
 
 def flops_of_network(network: Network, n_rows: int, dtype: np.dtype) -> int:
     """Return the number of operations of `flops_per_step` for all members of a network."""
-    return network.n_members * flops_per_step(network.layer_units, n_rows, dtype)
+    return network.n_members * flops_per_step(network.linear_units, n_rows, dtype)

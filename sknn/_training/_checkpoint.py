@@ -125,6 +125,9 @@ def _restore(net: FeedForwardNet, state: dict[str, Any]) -> None:
         trainer.scheduler.restore(state["scheduler"])
     # This comes after the scheduler, because the saved rates are those of the optimizer.
     trainer.solver.restore(state["optimizer"])
+    if trainer.waves is not None and trainer.waves.all_rows is not None:
+        is_last = trainer.waves.still_fell(state["history"])
+        (trainer.begin_last_wave if is_last else trainer.begin_first_wave)()
     trainer.batches.restore(state["rows"])
     rank, size = net.processes.rank, net.processes.size
     if len(state["generators"]) != size:

@@ -20,6 +20,7 @@ from sknn._network._summed_step import SummedMeter, SummedStep
 from sknn._platform._compat import GlobalGenerators
 from sknn._training._schedules import EpochScheduler, StepSchedule
 from sknn._training._validation import Validation
+from sknn._training._waves import Waves
 
 Rows = np.ndarray | scipy.sparse.csr_matrix
 
@@ -51,6 +52,8 @@ class Trainer:
         Generators that training draws from; the one that orders the rows is not among them.
     processes : OneProcess
         The processes that train the network.
+    waves : Waves, default=None
+        The ends of the waves of the rate, if they are watched.
 
     Attributes
     ----------
@@ -75,7 +78,9 @@ class Trainer:
         labels: np.ndarray,
         generators: Sequence[Masks | GlobalGenerators],
         processes: OneProcess,
+        waves: Waves | None = None,
     ) -> None:
+        self.waves = waves
         self.batches = batches
         self.step = step
         self.meter = meter
@@ -83,6 +88,7 @@ class Trainer:
         self.schedule = schedule
         self.scheduler = scheduler
         self.validate = validate
+        self._of_first_waves = batches, meter, validate
         self.rows, self.labels = rows, labels
         self.generators = generators
         self.processes = processes
@@ -143,6 +149,14 @@ class Trainer:
             schedule.end_epoch()
         self.processes.copy_first_(*self.parameters.buffers)
         return meter.read()
+
+    def begin_last_wave(self) -> None:
+        """Learn from the validation rows too, which were split off; so they are none any more."""
+        (self.batches, self.meter), self.validate = self.waves.all_rows(), None
+
+    def begin_first_wave(self) -> None:
+        """Take back what `begin_last_wave` has done."""
+        self.batches, self.meter, self.validate = self._of_first_waves
 
     def save(self) -> None:
         """Keep a copy of everything that the next epoch will change, except the order of rows."""

@@ -55,6 +55,7 @@ FITTED_NAMES = (
     FittedName("classes_", CLASSIFIER, in_sklearn=True),
     FittedName("_label_binarizer", CLASSIFIER),
     FittedName("_n_targets", REGRESSOR),
+    FittedName("_target_scaling", REGRESSOR),
     FittedName("coefs_", ALL),  # in scikit-learn, they include batch normalization
     FittedName("intercepts_", ALL),
     FittedName("module_state_", ALL),
@@ -158,8 +159,7 @@ def complete_attributes(estimator: BaseEstimator) -> None:
         "n_outputs_": units[-1],
         "module_state_": {},
     }
-    has_state = network.normalization is not None or network.has_modules_of_the_user
-    if has_state and not hasattr(estimator, "module_state_"):
+    if not network.is_plain and not hasattr(estimator, "module_state_"):
         from sknn._network._module import initial_state
 
         found["module_state_"] = initial_state(network, estimator._model_dtype())

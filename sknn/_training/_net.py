@@ -250,7 +250,7 @@ class FeedForwardNet(skorch.NeuralNet):
         if self.trainer is None:
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
         elif not training:
-            if iterator is not None:
+            if iterator is not None and self.trainer.validate is not None:
                 self._validate()
         elif self.datasets is None:
             self.record_["train_loss"] = self.trainer.epoch()
@@ -415,17 +415,18 @@ def net_of(estimator: BaseEstimator) -> FeedForwardNet:
     """Return the skorch net of a fitted estimator, with its own copy of the weights, on the CPU."""
     network = estimator._fitted_network()
     with default_settings(torch.device("cpu")):
-        members = modules_between(network)
+        between = modules_between(network)
         parameters = FlatParameters(
-            network.layer_units,
+            network.linear_units,
             SGD.n_slots,
             dtype=torch.float32 if estimator._model_dtype() is np.float32 else torch.float64,
-            modules=[module for layers in members for layer in layers for _, module in layer],
+            modules=between.all(),
+            n_shared=between.n_shared,
             n_members=network.n_members,
         )
         parameters.write(estimator.coefs_, estimator.intercepts_)
         weights, biases, average = parameters.weights, parameters.biases, estimator._average()
-        module = network_module(weights, biases, network, average, members).eval()
+        module = network_module(weights, biases, network, average, between).eval()
         module.load_extras(estimator.module_state_)
         criterion = Criterion(estimator._make_loss(smoothed=True))
         now = partial(_with_module_of, estimator._copy())

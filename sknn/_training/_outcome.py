@@ -29,7 +29,18 @@ def warn_of_the_end(net: FeedForwardNet, settings: Settings) -> None:
     if net.interrupted_:
         warnings.warn("Training interrupted by user.", stacklevel=2)
     elif net.stopped_ is not None:
-        if net.stopped_.diverged and settings.early_stopping:
+        if not (net.stopped_.diverged and is_to_restore_best(net, settings)):
+            return
+        if settings.watches_waves:
+            warnings.warn(
+                f"Training diverged in epoch {len(net.records_)}: the training loss is NaN, as the"
+                " network's weights are not finite. The weights of the best end of a wave are"
+                " restored. Scale the data, or lower learning_rate_init"
+                f" (it is {settings.learning_rate_init}).",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        else:
             warnings.warn(
                 f"Training diverged in epoch {len(net.records_)}: the validation score is NaN, as"
                 " the network's outputs or their errors are not finite. The weights of the best"
@@ -38,20 +49,40 @@ def warn_of_the_end(net: FeedForwardNet, settings: Settings) -> None:
                 ConvergenceWarning,
                 stacklevel=2,
             )
-    elif not settings.incremental:
+    elif not settings.incremental and not _was_to_run_to_the_end(settings):
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({settings.max_iter}) "
             "reached and the optimization hasn't converged yet.",
             ConvergenceWarning,
             stacklevel=2,
         )
-    elif settings.learning_rate in STEP_SCHEDULES and schedule.n_epochs_done > settings.max_iter:
+    elif (
+        settings.incremental
+        and settings.learning_rate in STEP_SCHEDULES
+        and schedule.n_epochs_done > settings.max_iter
+    ):
         warnings.warn(
             f"partial_fit was called more than max_iter={settings.max_iter} times, which is the"
             f" horizon of learning_rate={settings.learning_rate!r}: the rate stays at its end,"
             f" {net.trainer.first_rate:.3g}. Raise max_iter to the number of calls.",
             stacklevel=2,
         )
+
+
+def is_to_restore_best(net: FeedForwardNet, settings: Settings) -> bool:
+    """Return whether a training that ends now ends with the best weights, and not with the last.
+
+    Before the end of the first wave, there is nothing better than the weights of the last epoch.
+    """
+    waves = net.trainer.waves
+    if waves is not None:
+        return waves.best_end(net.records_) is not None
+    return settings.early_stopping
+
+
+def _was_to_run_to_the_end(settings: Settings) -> bool:
+    """Return whether a schedule that has an end was given all of its epochs on purpose."""
+    return settings.learning_rate in STEP_SCHEDULES and settings.n_iter_no_change == np.inf
 
 
 def model_of(net: FeedForwardNet) -> Model:
@@ -75,7 +106,8 @@ def model_of(net: FeedForwardNet) -> Model:
 
 def model_if_stopped(net: FeedForwardNet, start: Model, settings: Settings) -> Model:
     """Return a copy of the network that training would end with if this epoch were the last."""
-    with net.parameters.holding(net.best_) if settings.early_stopping else nullcontext():
+    restores = is_to_restore_best(net, settings)
+    with net.parameters.holding(net.best_) if restores else nullcontext():
         model = copy_of(model_of(net))
     history = start.history + plain_records(net.records_, len(start.history))
     return replace(model, history=history)
@@ -167,7 +199,7 @@ def _has_other_weights(problem: Problem, trained: Model, settings: Settings) -> 
 
 def _stops_early(problem: Problem, settings: Settings) -> bool:
     """Return whether scores of validation rows decide on the weights, as never with L-BFGS."""
-    return settings.early_stopping and problem.validation is not None
+    return settings.restores_best and problem.validation is not None
 
 
 def _has_only_worst_scores(problem: Problem, trained: Model, settings: Settings) -> bool:

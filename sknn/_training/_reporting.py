@@ -72,7 +72,9 @@ class FitTasks:
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._given = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         with blamed_on(_SET):
-            self._fit = estimator._init_callback_context(max_subtasks=estimator.max_iter)
+            self._fit = estimator._init_callback_context(
+                max_subtasks=None if isinstance(estimator.max_iter, str) else estimator.max_iter
+            )
             self._fit.call_on_fit_task_begin(**self._given)
         self._epoch: Any = None
 

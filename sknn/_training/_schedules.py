@@ -8,7 +8,7 @@ schedule by steps puts the rate back before the rules of an epoch's end run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torch.optim import lr_scheduler
 
 from sknn._platform._user_code import blamed_on
 
-STEP_SCHEDULES = ("cosine", "one_cycle")
+STEP_SCHEDULES = ("cosine", "one_cycle", "coslog")
 
 # Torch's defaults for OneCycleLR: the share of steps in which the rate rises, the ratio of the peak
 # rate to the first rate, and the ratio of the first rate to the last one.
@@ -51,6 +51,24 @@ def one_cycle(step: float, n_steps: int) -> float:
     return last + (1 - last) * cosine((step - top) / (end - top))
 
 
+# The positions at which the four waves of `coslog` end.
+ENDS_OF_WAVES = (1 / 15, 3 / 15, 7 / 15, 1)
+
+
+def coslog(position: float) -> float:
+    """Return the factor of four cosine waves, each twice as long as the one before.
+
+    The factor is (1 - cos(2 pi log2(1 + 15 t))) / 2 at the position t from 0 to 1 (Holzmueller et
+    al., 2024). It is 0 at the beginning, after 1/15, 1/5 and 7/15 of the steps, and at the end.
+    """
+    return 0.5 * (1 - math.cos(2 * math.pi * math.log2(1 + 15 * min(position, 1.0))))
+
+
+def flat_cos(position: float) -> float:
+    """Return 1 up to the middle, and then the cosine that falls to 0 (Holzmueller et al., 2024)."""
+    return cosine(max(0.0, 2 * position - 1))
+
+
 def step_factor(step: int, n_steps: int, schedule: str, warmup_fraction: float) -> float:
     """Return the factor of the rate at a step of `n_steps`, where steps are counted from 0.
 
@@ -62,6 +80,8 @@ def step_factor(step: int, n_steps: int, schedule: str, warmup_fraction: float) 
     n_warm = max(1, round(warmup_fraction * n_steps)) if warmup_fraction else 0
     if step < n_warm:
         return (step + 1) / n_warm
+    if schedule == "coslog":
+        return coslog((step - n_warm) / (n_steps - n_warm)) if step < n_steps else 0.0
     if schedule == "cosine":
         return cosine((step - n_warm) / (n_steps - n_warm)) if step < n_steps else 0.0
     return 1.0
@@ -82,6 +102,8 @@ class StepSchedule:
         Number of epochs after which the schedule ends.
     n_before : int, default=0
         Number of these epochs that earlier calls have finished.
+    regularized : sequence of objects, default=()
+        Objects whose attribute `strength` is set to that of the regularization in each step.
 
     Attributes
     ----------
@@ -96,7 +118,9 @@ class StepSchedule:
         warmup_fraction: float,
         n_epochs: int,
         n_before: int = 0,
+        regularized: Sequence[Any] = (),
     ) -> None:
+        self._regularized = regularized
         self._groups = param_groups
         self._schedule = schedule
         self._warmup_fraction = warmup_fraction
@@ -135,6 +159,8 @@ class StepSchedule:
         factor = step_factor(self._step, self._n_steps, self._schedule, self._warmup_fraction)
         for group, rate in zip(self._groups, self._rates, strict=True):
             group["lr"] = rate * factor
+        for regularized in self._regularized:
+            regularized.strength = flat_cos(self._step / self._n_steps)
 
 
 class EpochScheduler(Callback):

@@ -31,6 +31,7 @@ from sknn._training._fingerprint import fingerprint
 from sknn._training._net import FeedForwardNet
 from sknn._training._outcome import (
     copy_of,
+    is_to_restore_best,
     model_if_stopped,
     model_of,
     published,
@@ -50,6 +51,7 @@ from sknn._training._stopping import (
     TrackProgress,
 )
 from sknn._training._validation import Validation
+from sknn._training._waves import WatchWaves, Waves
 
 AnyFile = CheckpointFile | SharedCheckpointFile
 
@@ -91,7 +93,7 @@ def train_stochastic(run: Run) -> Model:
     """Train by epochs of batches, which skorch runs."""
     problem, settings, parameters = run.problem, run.settings, run.step.parameters
     processes = problem.shards.processes
-    if settings.batch_size != "auto" and settings.batch_size > problem.n_train:
+    if not isinstance(settings.batch_size, str) and settings.batch_size > problem.n_train:
         warnings.warn(
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
             stacklevel=2,
@@ -102,7 +104,7 @@ def train_stochastic(run: Run) -> Model:
             net = _net(run, bars, file)
         if net.trainer.validate is not None:
             net.trainer.validate.check_scorer()
-        if settings.early_stopping:
+        if settings.restores_best:
             net.remember_best()
         if file is not None:
             go_on(net, file)
@@ -122,7 +124,7 @@ def train_stochastic(run: Run) -> Model:
     if file is not None and not net.interrupted_:
         file.remove()
     warn_of_the_end(net, settings)
-    if settings.early_stopping:
+    if is_to_restore_best(net, settings):
         parameters.restore(net.best_)
     processes.copy_first_(parameters.storage, *parameters.buffers)
     return published(net, run.start, settings)
@@ -192,11 +194,11 @@ def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
         resumed = None
     solver = make_solver(step.parameters, run.module, settings.parameters, resumed)
     shards = problem.shards
-    batches = (partial(ShardBatches, shards) if shards.processes.is_group else Batches)(
+    batches_of = partial(
+        partial(ShardBatches, shards) if shards.processes.is_group else Batches,
         problem.X,
         problem.y,
         problem.sample_weight,
-        problem.train_rows,
         batch_size=settings.rows_of_step,
         random_state=run.random_state if settings.shuffle else None,
         device=step.parameters.device,
@@ -204,14 +206,30 @@ def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
         values=problem.dtype,
         operand=step.products.operand,
     )
+
+    def all_rows() -> tuple[Batches | ShardBatches, LossMeter | SummedMeter]:
+        if not isinstance(run.meter, LossMeter):
+            return batches_of(None), run.meter
+        return batches_of(None), LossMeter(step, shards.n_samples, settings.rows_of_step)
+
+    waves = None
+    if settings.watches_waves:
+        n_validation_rows = len(problem.validation.y)
+        waves = Waves.of(settings.max_iter, settings.warmup_fraction, n_validation_rows)
+        if problem.train_rows is not None:
+            waves = waves._replace(all_rows=all_rows)
     schedule = scheduler = validate = None
-    if settings.learning_rate in STEP_SCHEDULES or settings.warmup_fraction:
+    regularized = []
+    if settings.regularization_schedule is not None:
+        regularized = [g for g in (*run.generators, solver) if hasattr(g, "strength")]
+    if settings.learning_rate in STEP_SCHEDULES or settings.warmup_fraction or regularized:
         schedule = StepSchedule(
             solver.optimizer.param_groups,
             settings.learning_rate,
             settings.warmup_fraction,
             n_epochs=settings.max_iter,
             n_before=0 if resumed is None else resumed["n_calls"],
+            regularized=regularized,
         )
     if callable(settings.learning_rate):
         scheduler_state = None if resumed is None else resumed["scheduler"]
@@ -224,7 +242,7 @@ def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
             forward = Layers(weights, biases, problem.network.activations, average)
         validate = Validation(problem, forward, estimator_now, settings.early_stopping)
     return Trainer(
-        batches,
+        batches_of(problem.train_rows),
         step,
         run.meter,
         solver,
@@ -236,6 +254,7 @@ def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
         labels=problem.labels,
         generators=run.generators,
         processes=shards.processes,
+        waves=waves,
     )
 
 
@@ -256,6 +275,7 @@ def _rules(
     before = [
         *([AgreeOnEpoch(processes)] if processes.is_group else []),
         TrackProgress(progress, tol, is_verbose, early_stopping),
+        *([] if trainer.waves is None else [WatchWaves(trainer.waves, is_verbose)]),
         *reports,
         StopOnDivergence(early_stopping),
     ]

@@ -13,14 +13,19 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 
 from sknn._data._rows import multiplies_sparse, placed
 from sknn._network._architecture import Network
 from sknn._network._dropout import Masks, derived_seed
 from sknn._network._loss_meter import LossMeter
 from sknn._network._matrix_products import TorchProducts, products_of
-from sknn._network._module import Ensemble, FeedForwardModule, modules_between, network_module
+from sknn._network._module import (
+    Ensemble,
+    FeedForwardModule,
+    ModulesBetween,
+    modules_between,
+    network_module,
+)
 from sknn._network._parameters import FlatParameters
 from sknn._network._solvers import SOLVERS
 from sknn._network._steps import AutogradStep, ClosedFormStep, flops_of_network
@@ -187,19 +192,18 @@ def _parts(
     masks: Masks | None,
 ) -> Parts:
     """Build the network in training, with the starting point as its parameters."""
-    members = modules_between(problem.network)
-    extra = [module for layers in members for layer in layers for _, module in layer]
+    between = modules_between(problem.network)
     if settings.solver == "lbfgs":
-        for module in extra:
+        for module in between.all():
             check_fixed(module)
-    parameters = _parameters(problem, settings, device, extra)
+    parameters = _parameters(problem, settings, device, between)
     parameters.write(start.coefs, start.intercepts)
     module = network_module(
         parameters.weights,
         parameters.biases,
         problem.network,
         problem.loss.average,
-        members,
+        between,
         masks,
     )
     if start.modules is not None:
@@ -212,7 +216,7 @@ def _parameters(
     problem: Problem,
     settings: Settings,
     device: torch.device,
-    extra: list[nn.Module],
+    between: ModulesBetween,
 ) -> FlatParameters:
     """Lay out the parameters of all layers and the solver's slots, all zero."""
     # All processes add up vectors of one layout. It is the usual one if any of them has dense rows.
@@ -220,12 +224,13 @@ def _parameters(
     is_dense = not multiplies_sparse(problem.X, device, settings.rows_of_step)
     is_dense = is_dense or not _has_closed_form(problem.network, settings)
     return FlatParameters(
-        problem.network.layer_units,
+        problem.network.linear_units,
         SOLVERS[settings.solver].n_slots if settings.solver in SOLVERS else 0,
         dtype=torch_dtype(problem.dtype),
         device=device,
         input_major=not problem.shards.processes.any(is_dense),
-        modules=extra,
+        modules=between.all(),
+        n_shared=between.n_shared,
         n_members=problem.network.n_members,
     )
 

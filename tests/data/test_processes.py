@@ -158,6 +158,10 @@ def test_ways_to_fit(team, kind, option, early_stopping, solver):
         {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 1},
         {"learning_rate": "cosine", "warmup_fraction": 0.3},
         {"learning_rate": "one_cycle"},
+        {"numeric_embedding": "periodic", "input_scaling": True, "activation": "parametric_selu"},
+        {"initialization": "data"},
+        {"initialization": "data", "numeric_embedding": "periodic", "n_members": 2},
+        {"learning_rate": "coslog", "early_stopping": "waves", "n_iter_no_change": np.inf},
         {"max_grad_norm": 0.1},
         {"class_weight": "balanced"},
         {"class_weight": {0: 1.0, 1: 2.5, 2: 0.5}},
@@ -186,6 +190,62 @@ def test_levels_of_two_targets(team, n_members):
     parameters = {"loss": "quantile", "quantile": [0.1, 0.5, 0.9], "early_stopping": True}
     parameters["n_members"] = n_members
     assert_model_of_one_process(team, "two outputs", parameters, sizes=UNEVEN[team.size])
+
+
+@pytest.mark.parametrize("option", ["weights", "partial_fit", "X_val", "warm_start"])
+def test_scaled_targets(team, option):
+    parameters = {"target_scaling": "standard", "early_stopping": option == "weights"}
+    assert_model_of_one_process(team, "two outputs", parameters, option, sizes=UNEVEN[team.size])
+
+
+def fit_waves(rank, sizes):
+    """Fit with waves whose last one learns from all rows."""
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((200, 4))
+    y = X[:, 0] * X[:, 1] + X[:, 2]
+    model = FeedForwardRegressor(
+        hidden_layer_sizes=(32,),
+        learning_rate="coslog",
+        learning_rate_init=0.03,
+        batch_size=20,
+        max_iter=30,
+        n_iter_no_change=np.inf,
+        early_stopping="waves",
+        validation_fraction=0.2,
+        random_state=0,
+    )
+    if rank is not None:
+        model.set_params(process_group="world")
+        X, y = shard(rank, sizes, X, y)
+    return model.fit(X, y).set_params(process_group=None)
+
+
+def test_last_wave_learns_from_all_rows_of_all_processes(team):
+    sizes = (40, 160) if team.size == 2 else (0, 30, 70, 100)
+    expected = fit_waves(None, None)
+    assert expected.t_ == 14 * 160 + 16 * 200
+    assert_same_model(team.run(fit_waves, sizes), expected)
+
+
+def embedded_columns(rank, parts):
+    model = FeedForwardRegressor(
+        hidden_layer_sizes=3, max_iter=1, numeric_embedding="periodic", process_group="world"
+    )
+    return model.fit(*parts[rank]).module_state_["embedding.columns"]
+
+
+def test_values_of_all_processes_decide_which_columns_are_embedded(team):
+    # Two values, three in all processes together, three in the last process, one in each process.
+    X = np.tile([[0.0, 0.0, 0.0, 0.0]], (6, 1))
+    X[::2] = 1.0
+    others = X.copy()
+    others[:, 1] += 1
+    others[0, 2] = 5.0
+    X[:, 3], others[:, 3] = 3.0, 4.0
+    y = np.arange(6.0)
+    parts = [(X, y)] * (team.size - 1) + [(others, y)]
+    for columns in team.run(embedded_columns, parts):
+        assert columns.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("option", ["weights", "sparse", "partial_fit", "X_val", "warm_start"])

@@ -125,6 +125,13 @@ def test_parameters_of_no_network_are_told_and_the_rest_is_shown():
 
 
 @pytest.mark.parametrize("is_fitted", [False, True])
+def test_embedding_is_drawn(is_fitted):
+    model = FeedForwardClassifier((4,), numeric_embedding="periodic", max_iter=2)
+    text = (fitted(model) if is_fitted else model)._repr_html_()
+    assert "embedding" in text and "periodic" in text
+
+
+@pytest.mark.parametrize("is_fitted", [False, True])
 def test_names_of_the_user_are_escaped(is_fitted):
     name = "<script>alert('1')</script>"
     activation = type(name, (torch.nn.ReLU,), {})

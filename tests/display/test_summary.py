@@ -12,8 +12,8 @@ import pytest
 import torch
 from sklearn.neural_network import MLPClassifier
 
-from sknn import FeedForwardClassifier, FeedForwardRegressor, from_sklearn
-from sknn._display._curves import best_epoch_of
+from sknn import FeedForwardClassifier, FeedForwardRegressor, PeriodicEmbedding, from_sklearn
+from sknn._display._curves import best_epoch_of, curves_of
 from sknn._display._summary import facts_of
 
 RNG = np.random.RandomState(0)
@@ -156,6 +156,79 @@ def test_losses_are_of_the_last_and_of_the_best_epoch():
         ("validation score", model.validation_scores_),
     ):
         assert settings[name] == f"{curve[-1]:.4g}; in epoch {best}: {curve[best - 1]:.4g}"
+
+
+def test_validation_of_waves_is_told_with_its_last_epoch():
+    rng = np.random.RandomState(0)
+    rows = rng.standard_normal((200, 4))
+    model = FeedForwardRegressor(
+        hidden_layer_sizes=(32,),
+        early_stopping="waves",
+        learning_rate="coslog",
+        learning_rate_init=0.03,
+        batch_size=20,
+        max_iter=30,
+        n_iter_no_change=np.inf,
+        validation_fraction=0.2,
+        random_state=0,
+    )
+    facts = facts_of(fitted(model, rows, rows[:, 0] * rows[:, 1] + rows[:, 2]))
+    curves = curves_of(model)
+    assert list(curves["validation_loss"][:14]) == model.validation_loss_curve_
+    assert np.isnan(curves["validation_loss"][14:]).all()
+    loss = f"{model.validation_loss_curve_[-1]:.4g}"
+    assert facts.settings["validation loss"] == f"{loss} in epoch 14, the last with validation rows"
+    assert facts.settings["epochs"] == "30"
+
+
+def test_epochs_that_follow_from_the_rows_are_told():
+    model = FeedForwardClassifier(max_iter="by_rows", batch_size="by_rows")
+    assert facts_of(model).settings["epochs"] == "by the number of rows"
+    assert facts_of(fitted(model.set_params(n_iter_no_change=100))).settings["epochs"] == "128"
+
+
+ROWS = np.c_[X, X[:, 0] > 0]  # five columns of many values and one of two
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_embedding_and_factors_are_layers_before_the_first_one(n_members):
+    model = FeedForwardClassifier(
+        (7, 4),
+        ["parametric_selu", "relu"],
+        numeric_embedding=PeriodicEmbedding(n_frequencies=6, size=3),
+        input_scaling=True,
+        n_members=n_members,
+        max_iter=2,
+    )
+    layers = facts_of(model).layers
+    assert [layer.name for layer in layers] == ["input", "embedding", *HIDDEN, "output"]
+    layers = facts_of(fitted(model, ROWS)).layers
+    n_embedding = 5 * (6 + 6 + 2 * 6 + 2)
+    assert [layer.cells[:3] for layer in layers[:3]] == [
+        ("input", "6", "-"),
+        ("embedding", "6 -> 16", "periodic"),
+        ("hidden 1", "16 -> 7", "parametric_selu"),
+    ]
+    n_own = 16 + (16 * 7 + 7 + 7) + (7 * 4 + 4) + (4 * 3 + 3)
+    n_of_torch = sum(p.numel() for p in model.net_.module_.parameters())
+    assert n_of_torch == n_embedding + n_members * n_own
+    text = model.summary()
+    assert f"{n_of_torch:,}" in text
+    assert "embedding" in text
+
+
+def test_factors_alone_are_a_layer():
+    model = fitted(FeedForwardClassifier((7,), input_scaling=True, max_iter=2))
+    assert facts_of(model).layers[1].cells == ("scaling", "5 -> 5", "-", "-", "-", "5")
+
+
+def test_embedding_of_no_column_is_no_layer():
+    model = FeedForwardClassifier((7,), numeric_embedding="periodic", max_iter=2)
+    layer = facts_of(fitted(model, X > 0)).layers[1]
+    assert layer.cells[:2] == ("hidden 1", "5 -> 7")
+
+
+HIDDEN = ("hidden 1", "hidden 2")
 
 
 def test_recorded_validation_is_told_without_a_best_epoch():

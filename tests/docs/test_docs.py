@@ -71,10 +71,11 @@ def test_fitted_attributes_of_scikit_learn_are_there_and_documented(ours, theirs
     assert set(documented(theirs, "Attributes")) <= set(names)
 
 
-def test_public_names_are_the_estimators_the_displays_and_three_functions():
+def test_public_names_are_the_classes_and_the_functions():
     assert sknn.__all__ == [
-        *("FeedForwardClassifier", "FeedForwardRegressor", "LossCurveDisplay", "WeightsDisplay"),
-        *("from_sklearn", "load", "register_onnx"),
+        *("FeedForwardClassifier", "FeedForwardRegressor"),
+        *("LossCurveDisplay", "PeriodicEmbedding", "WeightsDisplay"),
+        *("from_sklearn", "load", "register_onnx", "tabular_pipeline"),
     ]
 
 

@@ -127,7 +127,10 @@ def parts(tmp_path):
 
 
 CHANGES = {
-    "newer": (lambda d: d.update(format=2), "its format is 2.*up to 1.*upgrade sknn"),
+    "newer": (
+        lambda d: d.update(format=_saved.FORMAT + 1),
+        f"its format is {_saved.FORMAT + 1}.*up to {_saved.FORMAT}.*upgrade sknn",
+    ),
     "no format": (lambda d: d.pop("format"), "its format is None"),
     "parameter": (lambda d: d["parameters"].update(depth=3), "does not know.*depth.*upgrade sknn"),
     "class": (lambda d: d.update({"class": "os.system"}), "of a class 'os.system'"),
@@ -214,11 +217,12 @@ def test_older_format_is_upgraded(parts, tmp_path, monkeypatch):
     def alpha_for_decay(document):
         parameters = dict(document["parameters"])
         parameters["alpha"] = parameters.pop("decay") / 2
-        return {**document, "format": 2, "parameters": parameters}
+        return {**document, "format": now + 1, "parameters": parameters}
 
-    monkeypatch.setattr(_saved, "FORMAT", 3)
-    monkeypatch.setitem(_saved.UPGRADES, 1, alpha_for_decay)
-    monkeypatch.setitem(_saved.UPGRADES, 2, lambda document: {**document, "format": 3})
+    now = _saved.FORMAT
+    monkeypatch.setattr(_saved, "FORMAT", now + 2)
+    monkeypatch.setitem(_saved.UPGRADES, now, alpha_for_decay)
+    monkeypatch.setitem(_saved.UPGRADES, now + 1, lambda document: {**document, "format": now + 2})
     assert sknn.load(path).alpha == weight
 
 

@@ -21,6 +21,7 @@ STOCHASTIC_ONLY = [
     ("normalization", "batch"),
     ("learning_rate", "cosine"),
     ("learning_rate", "one_cycle"),
+    ("learning_rate", "coslog"),
     ("learning_rate", partial(lr_scheduler.StepLR, step_size=10)),
     ("warmup_fraction", 0.1),
     ("max_grad_norm", 1.0),
@@ -30,6 +31,8 @@ STOCHASTIC_ONLY = [
     ("callbacks", [EpochTimer()]),
     ("callbacks", (EpochTimer,)),
     ("n_members", 3),
+    ("max_iter", "by_rows"),
+    ("regularization_schedule", "flat_cos"),
 ]
 
 

@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
 
-from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn import FeedForwardClassifier, FeedForwardRegressor, PeriodicEmbedding
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -57,6 +57,11 @@ OUT_OF_RANGE = {
     "checkpoint_dir": [0, 1.5, ["here"]],
     "checkpoint_every": [0, -1, 2.5, "often", None],
     "n_members": [0, -1, 2.5, "several", None],
+    "numeric_embedding": ["linear", 1, True, PeriodicEmbedding],
+    "input_scaling": [2, "yes", None],
+    "initialization": ["zeros", 1, True],
+    "regularization_schedule": ["linear", 1, True],
+    "target_scaling": ["minmax", 1, True],
     "focal_gamma": [-1.0, "strong", None],
     "label_smoothing": [-0.1, 1, 1.0, "half", None],
     "class_weight": ["auto", 1.0, 2],
@@ -64,13 +69,14 @@ OUT_OF_RANGE = {
     "quantile": [0, 0.0, 1, 1.5, "median", None],
 }
 # scikit-learn has these parameters too, with fewer options.
-WIDER = {"activation", "solver", "learning_rate", "loss"}
+WIDER = {"activation", "solver", "batch_size", "learning_rate", "loss"}
 OF_ONE_KIND = {
     "focal_gamma": "multiclass",
     "label_smoothing": "multiclass",
     "class_weight": "multiclass",
     "huber_delta": "one output",
     "quantile": "one output",
+    "target_scaling": "one output",
 }
 
 
@@ -112,7 +118,8 @@ def test_parameter_out_of_its_range_raises_scikit_learns_error(target, name, val
         options, _, rest = tail.partition("}")
         return head, sorted(options.split(", ")), rest
 
-    message = message.replace(" or a str among {'progress'}", "")
+    for added in ("progress", "by_rows", "waves"):
+        message = message.replace(f" or a str among {{'{added}'}}", "")
     mine, expected = options_sorted(message), options_sorted(str(caught.value))
     if name in WIDER:
         assert mine[0] == expected[0]

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from sknn._network._architecture import Network
-from sknn._network._module import BatchNorm, FeedForwardModule, initial_parameters
+from sknn._network._initial_weights import initial_parameters
+from sknn._network._module import BatchNorm, FeedForwardModule
 from sknn._network._parameters import FlatParameters
 
 UNITS = (3, 5, 4, 2)

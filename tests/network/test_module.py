@@ -18,7 +18,8 @@ from sknn._input._parameter_checks import ADDED_ACTIVATIONS, SKLEARN_ACTIVATIONS
 from sknn._network._activations import ACTIVATIONS
 from sknn._network._architecture import Network
 from sknn._network._dropout import Masks
-from sknn._network._module import BatchNorm, FeedForwardModule, initial_parameters, modules_between
+from sknn._network._initial_weights import initial_parameters
+from sknn._network._module import BatchNorm, FeedForwardModule, modules_between
 from sknn._network._parameters import FlatParameters
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -125,14 +126,15 @@ def test_callable_is_called_once_for_each_hidden_layer():
         calls.append(nn.PReLU(init=len(calls) + 1.0))
         return calls[-1]
 
-    (layers,) = modules_between(Network(UNITS, (make, make)))
+    ((_, *layers),) = modules_between(Network(UNITS, (make, make))).members
     assert len(calls) == 2
     assert [layer[-1][1].weight.item() for layer in layers] == [1.0, 2.0]
 
 
 def test_module_that_the_user_keeps_is_not_trained_and_its_copy_is_shared():
     kept = nn.PReLU()
-    (((first,), (second,)),) = modules_between(Network(UNITS, (lambda: kept, lambda: kept)))
+    network = Network(UNITS, (lambda: kept, lambda: kept))
+    ((_, (first,), (second,)),) = modules_between(network).members
     assert first[1] is second[1] is not kept
     X, y = TARGETS["multiclass"]
     estimator = FeedForwardClassifier(activation=lambda: kept, max_iter=3, random_state=0)
@@ -200,10 +202,10 @@ def test_extras_make_another_module_the_same(activations, normalization):
 
 def test_loading_extras_copies_into_the_vector():
     network = Network(UNITS, (nn.PReLU, "tanh"), "layer")
-    (between,) = modules_between(network)
-    modules = [module for layer in between for _, module in layer]
-    parameters = FlatParameters(UNITS, dtype=torch.float64, modules=modules)
-    module = FeedForwardModule(parameters.weights, parameters.biases, network, between)
+    between = modules_between(network)
+    parameters = FlatParameters(UNITS, dtype=torch.float64, modules=between.all())
+    weights, biases = parameters.weights, parameters.biases
+    module = FeedForwardModule(weights, biases, network, *between.members)
     state = {k: np.full(v.shape, 7.0) for k, v in module.extras().items()}
     module.load_extras(state)
     state["activation0.weight"][:] = 8

@@ -21,10 +21,11 @@ from torch import nn
 
 from sknn import FeedForwardClassifier
 from sknn._data._batches import Batches
-from sknn._network._architecture import Network
+from sknn._network._architecture import Network, Periodic
+from sknn._network._initial_weights import initial_parameters
 from sknn._network._losses import regression_loss
 from sknn._network._matrix_products import NumPyProducts, TorchProducts
-from sknn._network._module import FeedForwardModule, initial_parameters, modules_between
+from sknn._network._module import modules_between, network_module
 from sknn._network._operations import Buffers, mish
 from sknn._network._parameters import FlatParameters
 from sknn._network._steps import AutogradStep, ClosedFormStep
@@ -75,6 +76,13 @@ NETWORKS = {
     "gated": ((Gated, Gated), {"dropout": (0.2, 0.0), "input_dropout": 0.2}),
     "detached": (("tanh", Detached), {}),
     "batch, gated": ((Gated, "tanh"), {"normalization": "batch"}),
+    "parametric": (("parametric_selu", "parametric_mish"), {"dropout": (0.2, 0.1)}),
+    "scaled": (("tanh", "relu"), {"scales_inputs": True, "input_dropout": 0.2}),
+    "periodic": (("tanh", "relu"), {"embedding": Periodic((0, 2, 5), 4, 3)}),
+    "all for tables": (
+        ("parametric_selu", "parametric_selu"),
+        {"embedding": Periodic(tuple(range(7)), 5, 4), "scales_inputs": True},
+    ),
 }
 
 
@@ -87,14 +95,15 @@ def make_steps(key, products=NumPyProducts, name="multiclass log_loss", weighted
         n_outputs = 4 if name.startswith("multiclass") else 2
         units = (7, 6, 5, n_outputs)
         network = Network(units, activations, **{"dropout": (0.0, 0.0), **options})
-        (between,) = modules_between(network)
-        modules = [module for layer in between for _, module in layer]
-        parameters = FlatParameters(units, dtype=torch.float64, modules=modules)
+        between = modules_between(network)
+        units = network.linear_units
+        parameters = FlatParameters(units, dtype=torch.float64, modules=between.all())
         parameters.write(*initial_parameters(units, "tanh", rng))
         for extra in parameters.extras:  # ones and zeros would hide faults
             extra.data.copy_(torch.from_numpy(rng.uniform(0.5, 1.5, tuple(extra.shape))))
         masks = make_masks(network)
-        module = FeedForwardModule(parameters.weights, parameters.biases, network, between, masks)
+        weights, biases = parameters.weights, parameters.biases
+        module = network_module(weights, biases, network, CASES[name].average, between, masks)
         X, y = rng.randn(n_rows, 7), make_targets(name, n_rows, n_outputs, rng)
         weight = rng.uniform(0.1, 3, n_rows) if weighted else None
         (batch,) = Batches(X, y, weight, batch_size=n_rows, device=CPU)
@@ -128,7 +137,7 @@ def test_gradient_loss_and_statistics_equal_those_of_autograd(key, n_rows, name,
         assert closed[0].parameters.extra_gradient.abs().max() > 1e-6
 
 
-@pytest.mark.parametrize("key", ["layer", "batch", "batch, gated"])
+@pytest.mark.parametrize("key", ["layer", "batch", "batch, gated", "all for tables"])
 def test_gradient_is_that_of_finite_differences(key):
     (problem, step, batch, _), _ = make_steps(key)
     assert_gradient_is_that_of_finite_differences(problem, (step, batch))

@@ -20,10 +20,11 @@ from sknn._data._batches import Batch, Batches
 from sknn._network._activations import ACTIVATIONS
 from sknn._network._architecture import Network
 from sknn._network._dropout import Masks
+from sknn._network._initial_weights import initial_parameters
 from sknn._network._loss_meter import LossMeter
 from sknn._network._losses import Loss
 from sknn._network._matrix_products import BFloat16Products, NumPyProducts, TorchProducts
-from sknn._network._module import FeedForwardModule, initial_parameters, modules_between
+from sknn._network._module import FeedForwardModule, modules_between
 from sknn._network._parameters import FlatParameters
 from sknn._network._steps import AutogradStep, ClosedFormStep, flops_per_step
 from sknn._training import _train
@@ -267,17 +268,16 @@ def shared_slope():
 )
 def test_gradient_of_modules_by_autograd_equals_finite_differences(activations, normalization):
     problem = make_problem("multiclass log_loss", activations, normalization=normalization)
-    (between,) = modules_between(problem.network)
-    modules = [module for layer in between for _, module in layer]
+    between = modules_between(problem.network)
     units = problem.network.layer_units
-    parameters = FlatParameters(units, dtype=torch.float64, modules=modules)
+    parameters = FlatParameters(units, dtype=torch.float64, modules=between.all())
     parameters.write(*problem.parameters.read()[:2])
     n_extras = sum(p.numel() for p in parameters.extras)
     assert n_extras > 0
     generator = torch.Generator().manual_seed(0)
     parameters.storage[0, -n_extras:] += 0.3 * torch.rand(n_extras, generator=generator)
     problem = problem._replace(parameters=parameters)
-    made = autograd_step(problem, between=between)
+    made = autograd_step(problem, between=between.members[0])
     _, gradient = evaluate(made)
     assert (gradient[-n_extras:] != 0).all()
     assert_gradient_is_that_of_finite_differences(problem, made)

@@ -6,6 +6,7 @@ import math
 import pickle
 import warnings
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from schedules import CONTINUED, N_BATCHES, SCHEDULERS, TORCHS_OWN, name_of, warmth
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from torch.optim import lr_scheduler
 from training_by_hand import (
     DATA,
@@ -33,7 +35,7 @@ from training_by_hand import (
 )
 
 import sknn._training._stopping
-from sknn._training._schedules import step_factor
+from sknn._training._schedules import STEP_SCHEDULES, step_factor
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -45,6 +47,8 @@ TORCHS_OWN = "The epoch parameter in `scheduler.step"
 SCHEDULES = {
     "cosine": {"learning_rate": "cosine"},
     "one_cycle": {"learning_rate": "one_cycle"},
+    "coslog": {"learning_rate": "coslog"},
+    "warm-up, coslog": {"learning_rate": "coslog", "warmup_fraction": 0.25},
     "warm-up": {"warmup_fraction": 0.4},
     "warm-up, cosine": {"learning_rate": "cosine", "warmup_fraction": 0.3},
     "warm-up, ExponentialLR": {
@@ -82,6 +86,11 @@ def torch_one_cycle(n, rate=RATE):
     )
 
 
+def coslog(n, rate=RATE):
+    """Return the rates of n steps by the formula of Holzmueller et al. (2024)."""
+    return [rate * math.sin(math.pi * math.log2(1 + 15 * i / n)) ** 2 for i in range(n)]
+
+
 def expected_rates(n_epochs, learning_rate="constant", warmup_fraction=0.0):
     """Return the rate of each step by torch's schedulers and the warm-up's formula."""
     n = n_epochs * N_BATCHES
@@ -91,6 +100,9 @@ def expected_rates(n_epochs, learning_rate="constant", warmup_fraction=0.0):
     elif learning_rate == "cosine":
         n_warm = sum(f < 1 for f in factors) + 1 if warmup_fraction else 0
         rates = [RATE] * n_warm + torch_cosine(n - n_warm)
+    elif learning_rate == "coslog":
+        n_warm = sum(f < 1 for f in factors) + 1 if warmup_fraction else 0
+        rates = [RATE] * n_warm + coslog(n - n_warm)
     elif learning_rate == "one_cycle":
         rates = torch_one_cycle(n)
     else:
@@ -117,7 +129,8 @@ class RecordingSGD(torch.optim.SGD):
 
 @pytest.mark.parametrize("n_steps", [1, 2, 3, 4, 5, 6, 7, 10, 11, 33, 100, 1001])
 @pytest.mark.parametrize(
-    ("schedule", "theirs"), [("cosine", torch_cosine), ("one_cycle", torch_one_cycle)]
+    ("schedule", "theirs"),
+    [("cosine", torch_cosine), ("one_cycle", torch_one_cycle), ("coslog", coslog)],
 )
 def test_factor_of_every_step_equals_torchs(schedule, theirs, n_steps):
     factors = [step_factor(step, n_steps, schedule, 0.0) for step in range(n_steps)]
@@ -165,6 +178,25 @@ def test_factors_rise_to_one_and_fall_without_jumps(schedule, n_steps, warmup_fr
         assert falls.max(initial=0.0) <= math.pi / 2 / n_down
 
 
+@given(
+    n_steps=st.integers(1, 400),
+    warmup_fraction=st.one_of(st.just(0.0), st.floats(1e-6, 1.0, exclude_max=True)),
+)
+def test_factors_of_coslog_are_shares_and_end_at_zero(n_steps, warmup_fraction):
+    factors = np.array(
+        [step_factor(i, n_steps, "coslog", warmup_fraction) for i in range(n_steps + 3)]
+    )
+    assert ((factors >= 0) & (factors <= 1)).all()
+    assert (factors[n_steps:] == 0).all()
+
+
+def test_coslog_falls_to_zero_after_waves_each_twice_as_long():
+    factors = np.array([step_factor(i, 1500, "coslog", 0.0) for i in range(1501)])
+    assert_array_equal(np.flatnonzero(factors < 1e-12), [0, 100, 300, 700, 1500])
+    highest = [factors[a:b].max() for a, b in pairwise([0, 100, 300, 700, 1500])]
+    assert_allclose(highest, 1.0, atol=1e-3)
+
+
 # --- through the estimators -------------------------------------------------------------------
 
 
@@ -172,8 +204,8 @@ def test_every_step_has_the_rate_of_torchs_scheduler(schedule):
     X, y = DATA["multiclass"]
     model = network("multiclass", solver=RecordingSGD, max_iter=5, **schedule).fit(X, y)
     expected = expected_rates(5, **schedule)
-    assert_allclose(RecordingSGD.rates, expected, rtol=1e-9)
-    assert_allclose(model.learning_rate_curve_, expected[::N_BATCHES], rtol=1e-9)
+    assert_allclose(RecordingSGD.rates, expected, rtol=1e-9, atol=1e-18)
+    assert_allclose(model.learning_rate_curve_, expected[::N_BATCHES], rtol=1e-9, atol=1e-18)
     assert len(set(model.learning_rate_curve_)) > 1
 
 
@@ -311,7 +343,16 @@ def test_schedules_emit_no_warning_of_torch(solver, schedule):
         model.fit(X, y)
         clone(model).partial_fit(X, y, classes=np.unique(y)).partial_fit(X, y)
     messages = {(w.category.__name__, str(w.message)[:40]) for w in caught}
-    assert messages == {("ConvergenceWarning", "Stochastic Optimizer: Maximum iterations")}
+    expected = {("ConvergenceWarning", "Stochastic Optimizer: Maximum iterations")}
+    # All epochs of a schedule that has an end were asked for by n_iter_no_change=np.inf.
+    assert messages == (set() if schedule.get("learning_rate") in STEP_SCHEDULES else expected)
+
+
+def test_schedule_that_has_an_end_warns_of_it_if_training_might_have_stopped_before():
+    X, y = DATA["multiclass"]
+    model = network("multiclass", learning_rate="coslog", n_iter_no_change=10)
+    with pytest.warns(ConvergenceWarning, match="Maximum iterations"):
+        model.fit(X, y)
 
 
 @pytest.mark.matrix
@@ -334,7 +375,12 @@ def test_partial_fits_follow_the_schedule_of_one_fit(solver, schedule):
 @pytest.mark.parametrize("solver", CONTINUED, ids=name_of)
 @pytest.mark.parametrize(
     ("name", "last"),
-    [("cosine", 0.0), ("warm-up, cosine", 0.0), ("one_cycle", RATE / 25 / 1e4)],
+    [
+        ("cosine", 0.0),
+        ("warm-up, cosine", 0.0),
+        ("coslog", 0.0),
+        ("one_cycle", RATE / 25 / 1e4),
+    ],
 )
 def test_partial_fit_beyond_the_horizon_warns_and_stays_at_the_end(solver, name, last):
     X, y = DATA["one output"]
