@@ -25,6 +25,7 @@ NAMES = (
     "members",
     "limit",
     "fits",
+    "tabular",
     "cluster",
     "precision",
     "predict",
@@ -45,7 +46,7 @@ def parse_arguments(arguments=None):
     )
     parser.add_argument("--quick", action="store_true", help="few, short and noisy measurements")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME")
-    parser.add_argument("--data", metavar="FOLDER", help="of letter.csv.gz and diamonds.csv.gz")
+    parser.add_argument("--data", metavar="FOLDER", help="of letter.csv.gz, diamonds.csv.gz ...")
     parser.add_argument("--json", metavar="FILE", help="write the results to this file as well")
     parser.add_argument("--repeats", type=int, metavar="N", help="default: each has its own")
     parser.add_argument(

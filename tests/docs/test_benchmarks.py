@@ -10,6 +10,8 @@ import pytest
 import scipy.sparse
 import torch
 from conftest import torch_threads
+from sklearn.metrics import log_loss, root_mean_squared_error
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # plain `pytest` needs this
 
@@ -27,6 +29,7 @@ from examples.benchmarks import (
     machines,
     processes,
     steps,
+    tabular,
 )
 from examples.benchmarks._fresh import megabytes_beyond
 from examples.benchmarks._peers import FITS, Network
@@ -225,6 +228,55 @@ def test_machines_are_reckoned_with_from_times_that_are_measured():
     rows = list(machines.run(_timing.Options(quick=True, repeats=1)))
     assert [row["machines"] for row in rows] == [8, 64] * 2
     assert all(row["step, us"] > 0 and row["batch times P (100)"] > 0 for row in rows)
+
+
+def row_of_ratios(what, **ratios):
+    own, *others = tabular.MODELS
+    row = dict.fromkeys(["data", "rows", "columns", "what", own, *others])
+    row |= {"what": what} | {f"/ {peer}": ratios.get(peer) for peer in others}
+    return row
+
+
+def test_tables_are_compared_by_the_geometric_mean_of_the_ratios():
+    rows = [row_of_ratios("error", trees=0.5), row_of_ratios("RMSE", trees=2.0, MLP=0.25)]
+    rows += [row_of_ratios("error"), row_of_ratios("log loss", trees=3.0)]
+    error, loss, *times = tabular.geometric_means(rows)
+    assert (error["/ trees"], error["/ MLP"]) == (pytest.approx(1.0), pytest.approx(0.25))
+    assert (loss["/ trees"], loss["/ MLP"]) == (pytest.approx(3.0), None)
+    assert all(row["/ trees"] is None for row in times)
+    assert {tuple(row) for row in [*rows, error]} == {tuple(error)}
+
+
+def test_error_of_zero_has_no_ratio():
+    assert tabular.ratio(1.0, 4.0) == 0.25
+    assert tabular.ratio(0.0, 4.0) is tabular.ratio(4.0, 0.0) is tabular.ratio(1.0, None) is None
+
+
+@pytest.mark.parametrize(("kind", "what"), [("classifier", "error"), ("regressor", "RMSE")])
+def test_results_of_a_model_are_what_scikit_learn_measures(kind, what):
+    X, y = np.arange(40.0)[:, None] % 7, np.arange(40) % 3
+    X, X_test, y, y_test = X[:30], X[30:], y[:30], y[30:]
+    model = {"classifier": DecisionTreeClassifier, "regressor": DecisionTreeRegressor}[kind]()
+    found = tabular.results(model, kind, X, X_test, y, y_test)
+    if kind == "classifier":
+        assert found[what] == pytest.approx(1 - model.score(X_test, y_test))
+        assert found["log loss"] == log_loss(y_test, model.predict_proba(X_test))
+    else:
+        assert found[what] == root_mean_squared_error(y_test, model.predict(X_test))
+    assert min(found["fit, CPU s"], found["predict, CPU s"]) > 0
+
+
+@pytest.mark.long
+def test_tables_are_measured_with_every_model():
+    pytest.importorskip("skrub")
+    threads = torch.get_num_threads()
+    rows = list(tabular.run(_timing.Options(quick=True)))
+    of = {row["data"] for row in rows}
+    assert of == {*tabular.QUICK, "geometric mean"}
+    assert len({tuple(row) for row in rows}) == 1  # all rows have the same columns
+    for row in rows[:-4]:
+        assert None not in (row["sknn"], row["MLP"], row["trees"])
+    assert torch.get_num_threads() == threads
 
 
 @pytest.mark.matrix

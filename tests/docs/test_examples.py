@@ -42,6 +42,7 @@ SCRIPTS = {
     "regression": ["target not scaled", "ridge regression"],
     "same_as_scikit_learn": ["adam, float32", "lbfgs, 40 iterations"],
     "search": ["Grid: 20 points", "Draws: 10 points"],
+    "tables": ["digits, log loss", "Seconds of a fit"],
     "tensorboard": ["Loss/valid_loss", "Largest relative difference"],
 }
 
@@ -65,8 +66,9 @@ def run(name: str) -> Run:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    if name == "tensorboard":
-        pytest.importorskip("tensorboard")
+    needed = {"tensorboard": "tensorboard", "tables": "skrub"}
+    if name in needed:
+        pytest.importorskip(needed[name])
     pyplot.close("all")
     printed = io.StringIO()
     with (
@@ -278,3 +280,13 @@ def test_decision_boundaries_of_wide_networks_need_a_penalty():
     assert loss[100, 1.0] < min(loss.values()) + 0.03
     of_penalty = [loss[width, 1.0] for width in names["WIDTHS"]]
     assert np.ptp(of_penalty) < 0.05
+
+
+@pytest.mark.long
+def test_each_table_has_another_best_model_and_the_network_takes_longest():
+    names = run("tables").names
+    loss = {key: np.mean(values) for key, values in names["losses"].items()}
+    best = [min(names["names"], key=lambda name: loss[table, name]) for table in names["tables"]]
+    assert best == ["network", "trees", "linear"]
+    seconds = {name: np.median(values) for name, values in names["seconds"].items()}
+    assert seconds["network"] > seconds["trees"] > seconds["linear"]

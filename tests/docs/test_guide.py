@@ -10,6 +10,9 @@ import pytest
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._network._losses import classification_loss, regression_loss
+from sknn._training._schedules import ENDS_OF_WAVES
+from sknn._training._settings import batch_size_by_rows, epochs_by_rows
+from sknn._training._waves import LEAST_GAIN
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "guide"
@@ -138,3 +141,26 @@ def anchors(page):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_table_of_batches_is_the_rule_by_rows():
+    page = (GUIDE / "tables.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:below ([\d,]+)|from there) \| (\d+) \|$", page, re.MULTILINE)
+    limits = [int(limit.replace(",", "")) for limit, _ in rows[:-1]]
+    sizes = [int(size) for _, size in rows]
+    assert [batch_size_by_rows(limit - 1) for limit in limits] == sizes[:-1]
+    assert [batch_size_by_rows(limit) for limit in limits] == sizes[1:]
+    assert "64 epochs for 1,000 to 50,000 rows, and 128 for fewer" in page
+    assert "read 3.2 million rows, but at\nleast 8" in page
+    assert epochs_by_rows(999) == 128
+    assert epochs_by_rows(1_000) == epochs_by_rows(50_000) == 64
+    assert epochs_by_rows(100_000) * 100_000 == 3_200_000
+    assert epochs_by_rows(10_000_000) == 8
+
+
+def test_ends_of_the_waves_are_those_of_the_page():
+    page = (GUIDE / "tables.md").read_text(encoding="utf-8")
+    assert np.allclose(ENDS_OF_WAVES, np.array([1, 3, 7, 15]) / 15)
+    ends = [round(64 * end) for end in ENDS_OF_WAVES]
+    assert "after the epochs {}, {}, {} and {}".format(*ends) in page
+    assert LEAST_GAIN == 0.05 and r"5% + $1 / \sqrt{n}$" in page

@@ -1,0 +1,178 @@
+"""The public function that makes a pipeline from a table to a trained network."""
+
+from __future__ import annotations
+
+from inspect import isclass
+from typing import TYPE_CHECKING, Any
+
+from sklearn.base import BaseEstimator, clone
+
+from sknn._classifier import FeedForwardClassifier
+from sknn._input._periodic_embedding import PeriodicEmbedding
+from sknn._regressor import FeedForwardRegressor
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+# What both networks have. The page docs/guide/tables.md says what each is for.
+_OF_BOTH = {
+    "hidden_layer_sizes": (128, 128, 128),
+    "n_members": 4,
+    "solver": "adamw",
+    "alpha": 0.02,
+    "beta_2": 0.95,
+    "learning_rate": "coslog",
+    "input_scaling": True,
+    "initialization": "data",
+    "regularization_schedule": "flat_cos",
+    "batch_size": "by_rows",
+    "max_iter": "by_rows",
+    "early_stopping": "waves",
+    "validation_fraction": 0.15,
+    "dtype": "float32",
+}
+_OF_CLASSIFIER = _OF_BOTH | {
+    "activation": "parametric_selu",
+    "learning_rate_init": 0.0036,
+    "numeric_embedding": PeriodicEmbedding(scale=0.2),
+    "dropout": 0.15,
+    "label_smoothing": 0.03,
+}
+_OF_REGRESSOR = _OF_BOTH | {
+    "activation": "mish",
+    "learning_rate_init": 0.0063,
+    "numeric_embedding": PeriodicEmbedding(scale=0.3),
+    "dropout": 0.0,
+    "target_scaling": "standard",
+}
+_NETWORKS = {
+    "classifier": (FeedForwardClassifier, _OF_CLASSIFIER),
+    "regressor": (FeedForwardRegressor, _OF_REGRESSOR),
+}
+
+
+def tabular_pipeline(
+    estimator: str | BaseEstimator = "classifier", *, n_jobs: int | None = None, **parameters: Any
+) -> Pipeline:
+    """Make a pipeline that takes a table as it is: its preparation, by skrub, and a network.
+
+    The table is a frame of pandas or polars with numbers, categories, strings, booleans, dates and
+    missing values, or an array. The network has the settings that were the best on many tables, for
+    each kind of target. See docs/guide/tables.md.
+
+    Parameters
+    ----------
+    estimator : {'classifier', 'regressor'} or estimator instance, default='classifier'
+        'classifier' is a `FeedForwardClassifier` and 'regressor' a `FeedForwardRegressor`, with
+        settings for tables. An estimator of any library, with scikit-learn's interface, is taken
+        with the settings that it has.
+    n_jobs : int or None, default=None
+        Number of columns of the frame that are prepared at the same time. None stands for 1, unless
+        joblib's context says otherwise, and -1 for all processors.
+    **parameters : dict
+        Parameters of the estimator, which replace those for tables: `random_state=0`,
+        `max_iter=20`, or `numeric_embedding__scale=0.2`. An instance is copied before they are set.
+
+    Returns
+    -------
+    Pipeline
+        A pipeline that is not fitted, with these steps:
+
+        - 'vectorizer', a `skrub.TableVectorizer`, which makes columns of numbers;
+        - 'imputer', a :class:`sklearn.impute.SimpleImputer`, which fills in the medians and says in
+          columns of their own what was missing;
+        - 'scaler', a `skrub.SquashingScaler`, which scales by quartiles and bends outliers
+          to at most 3;
+        - 'network', the estimator.
+
+    Raises
+    ------
+    ImportError
+        If skrub is not installed.
+    TypeError
+        If the estimator has no such parameter, or is not an estimator.
+    ValueError
+        If `estimator` is another string.
+
+    See Also
+    --------
+    FeedForwardClassifier : The network for classes.
+    FeedForwardRegressor : The network for numbers.
+    PeriodicEmbedding : The functions of each numeric column that the network learns.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sknn import tabular_pipeline
+    >>> frame = pd.DataFrame({
+    ...     "age": [31, None, 58, 44] * 20,
+    ...     "town": ["Bergen", "Oslo", None, "Oslo"] * 20,
+    ...     "since": ["2021-03-01", "2019-11-30", "2024-01-15", "2020-06-02"] * 20,
+    ... })
+    >>> y = ["stays", "leaves", "stays", "leaves"] * 20
+    >>> model = tabular_pipeline("classifier", max_iter=8, random_state=0).fit(frame, y)
+    >>> model.predict(frame.head(2)).tolist()
+    ['stays', 'leaves']
+    >>> list(model.named_steps)
+    ['vectorizer', 'imputer', 'scaler', 'network']
+
+    .. versionadded:: 0.1
+    """
+    network = _with_parameters(_estimator_of(estimator), parameters)
+    try:
+        from skrub import DatetimeEncoder, SquashingScaler, StringEncoder, TableVectorizer
+    except ImportError as error:
+        raise ImportError(
+            f"tabular_pipeline needs skrub, which cannot be imported: {error}. Install the extra:"
+            ' pip install "sknn[tabular]".'
+        ) from error
+    from sklearn.impute import SimpleImputer  # These take a while to import.
+    from sklearn.pipeline import Pipeline
+
+    vectorizer = TableVectorizer(
+        high_cardinality=StringEncoder(random_state=0),
+        datetime=DatetimeEncoder(add_weekday=True, periodic_encoding="circular"),
+        drop_null_fraction=None,  # a table without any column left would be an error
+        n_jobs=n_jobs,
+    )
+    imputer = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    return Pipeline(
+        [
+            ("vectorizer", vectorizer),
+            ("imputer", imputer),
+            ("scaler", SquashingScaler(max_absolute_value=3)),
+            ("network", network),
+        ]
+    )
+
+
+def _estimator_of(estimator: str | BaseEstimator) -> BaseEstimator:
+    """Return the network for a word, or an estimator as it is."""
+    if isinstance(estimator, str):
+        if estimator not in _NETWORKS:
+            raise ValueError(
+                f"estimator={estimator!r} is not known. Allowed are 'classifier', 'regressor' and"
+                " an instance of an estimator."
+            )
+        kind, settings = _NETWORKS[estimator]
+        return clone(kind(**settings))  # with an embedding of its own
+    if isclass(estimator) or not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
+        raise TypeError(
+            f"estimator={estimator!r} is not an estimator. Allowed are 'classifier', 'regressor'"
+            " and an instance of an estimator, such as FeedForwardClassifier()."
+        )
+    return estimator
+
+
+def _with_parameters(estimator: BaseEstimator, parameters: dict[str, Any]) -> BaseEstimator:
+    """Return the estimator, or a copy with these parameters."""
+    if not parameters:
+        return estimator
+    known = estimator.get_params()
+    for name in parameters:
+        if name not in known:
+            raise TypeError(
+                f"tabular_pipeline() got an unexpected keyword argument {name!r}, which is not a"
+                f" parameter of {type(estimator).__name__} either. It has {', '.join(known)}."
+            )
+    return clone(estimator).set_params(**parameters)
