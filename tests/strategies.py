@@ -320,6 +320,8 @@ def parameters(draw, problem: Data, n_most_epochs: int = 4) -> dict[str, Any]:
         drawn["warmup_fraction"] = 0.0
     if drawn.get("early_stopping") == "waves" and drawn.get("learning_rate") != "coslog":
         drawn["early_stopping"] = True
+    if drawn.get("early_stopping") == "waves":
+        drawn["scoring"] = None
     if scipy.sparse.issparse(problem.X):
         drawn["numeric_embedding"] = None
     if drawn.get("numeric_embedding") is not None and drawn.get("n_members", 1) > 1:

@@ -97,6 +97,12 @@ DOCUMENTED_ERRORS = [
         lambda given, problem: given["learning_rate"] != "coslog",
     ),
     (
+        r"early_stopping='waves' compares the validation losses",
+        lambda given, problem: (
+            given["early_stopping"] == "waves" and given["scoring"] not in (None, "loss")
+        ),
+    ),
+    (
         r"Targets are standardized",
         lambda given, problem: given["loss"] in ("poisson", "gamma") or callable(given["loss"]),
     ),
