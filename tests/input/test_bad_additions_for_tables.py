@@ -163,3 +163,12 @@ def test_nothing_is_wrong_with_good_values():
             **options,
         ).set_params(max_iter="by_rows").fit(X[:40], y[:40])
     assert set(fitted_network("multiclass", (6,)).get_params()) >= set(SMALL)
+
+
+@pytest.mark.parametrize(("target", "score"), [("multiclass", "accuracy"), ("one output", "r2")])
+def test_score_to_watch_beside_waves_raises(target, score):
+    waves = {"early_stopping": "waves", "learning_rate": "coslog"}
+    message = fail_unfitted_and_fitted(
+        target, {**waves, "scoring": score}, match="early_stopping='waves' compares"
+    )
+    assert repr(score) in message and "early_stopping=True" in message
