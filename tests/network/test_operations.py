@@ -77,8 +77,8 @@ NETWORKS = {
     "detached": (("tanh", Detached), {}),
     "batch, gated": ((Gated, "tanh"), {"normalization": "batch"}),
     "parametric": (("parametric_selu", "parametric_mish"), {"dropout": (0.2, 0.1)}),
-    "scaled": (("tanh", "relu"), {"scales_inputs": True, "input_dropout": 0.2}),
-    "periodic": (("tanh", "relu"), {"embedding": Periodic((0, 2, 5), 4, 3)}),
+    "scaled": (("tanh", "mish"), {"scales_inputs": True, "input_dropout": 0.2}),
+    "periodic": (("tanh", "mish"), {"embedding": Periodic((0, 2, 5), 4, 3)}),
     "all for tables": (
         ("parametric_selu", "parametric_selu"),
         {"embedding": Periodic(tuple(range(7)), 5, 4), "scales_inputs": True},
