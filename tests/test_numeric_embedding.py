@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+from functools import partial
 
 import joblib
 import numpy as np
@@ -567,3 +568,16 @@ def test_state_that_does_not_fit_is_refused():
     model.module_state_ = state
     with pytest.raises(ValueError, match="module_state_ of shapes.*numeric_embedding"):
         model.predict(X)
+
+
+def test_embedding_and_factors_whose_outputs_overflow_are_an_error():
+    # The weights of the linear layer alone are too small for that.
+    rows = np.array([[1.8, 0.4, 1.0], [2.2, 1.9, -1.0], [0.95, -0.15, -0.1]])
+    model = FeedForwardClassifier(
+        (), numeric_embedding="periodic", input_scaling=True, dtype="float32", random_state=0
+    )
+    model.set_params(
+        solver=partial(torch.optim.RMSprop, centered=True), learning_rate_init=1e14, alpha=0
+    )
+    with pytest.raises(ValueError, match="with which the outputs are non-finite"):
+        model.partial_fit(rows, [0, 3, 3], classes=[0, 3])

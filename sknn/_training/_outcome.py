@@ -222,8 +222,20 @@ def _may_overflow(problem: Problem, trained: Model) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         layers = zip(trained.coefs, largest, strict=True)
         gain = np.prod([coef.shape[-2] * float(m) for coef, m in layers])
+        gain *= np.prod([_gain_of(name, array) for name, array in trained.modules.items()])
     is_moderate = gain <= np.sqrt(np.finfo(problem.dtype).max) and np.isfinite(trained.loss)
     return not is_moderate or problem.loss.output_activation == "exp"
+
+
+def _gain_of(name: str, array: np.ndarray) -> float:
+    """Return a bound on the factor by which an array of a module enlarges what it is applied to.
+
+    A parametric activation mixes z and selu(z) >= -1.76, so that its factor is at most 1 + 3 |a|.
+    """
+    if array.dtype.kind != "f" or name.endswith(("running_mean", "running_var")):
+        return 1.0
+    n_terms = array.shape[-1] if name == "embedding.weight" else 1
+    return 1 + 3 * n_terms * float(np.abs(array).max(initial=0))
 
 
 def _outputs(trained: Model, problem: Problem, X: Any, transform: Callable, rows: Any = None):
