@@ -52,10 +52,13 @@ def sections(package: Any) -> dict[str, list[str]]:
     things = {name: getattr(package, name) for name in package.__all__}
     classes = [name for name, thing in things.items() if inspect.isclass(thing)]
     estimators = [name for name in classes if hasattr(things[name], "fit")]
+    pictures = [name for name in classes if hasattr(things[name], "plot")]
+    others = [name for name in classes if name not in (*estimators, *pictures)]
     found = {
         "Estimators": estimators,
         "Functions": [name for name in things if name not in classes],
-        "Pictures": [name for name in classes if name not in estimators],
+        "Parameters": others,
+        "Pictures": pictures,
     }
     return {heading: names for heading, names in found.items() if names}
 
