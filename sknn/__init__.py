@@ -9,6 +9,7 @@ from sknn._platform._version import __version__ as __version__
 from sknn._register_onnx import register_onnx
 from sknn._regressor import FeedForwardRegressor
 from sknn._tabular_pipeline import tabular_pipeline
+from sknn._training._training_warning import TrainingWarning
 from sknn._weights_display import WeightsDisplay
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "FeedForwardRegressor",
     "LossCurveDisplay",
     "PeriodicEmbedding",
+    "TrainingWarning",
     "WeightsDisplay",
     "from_sklearn",
     "load",

@@ -290,7 +290,10 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         problem = self._encoded_problem(rows, shards, incremental, first_pass, tasks)
         random_state = processes.first(check_random_state(self.random_state))
         if first_pass:
-            start = new_model(self, problem.network, random_state, rows.dtype, rows.X, shards)
+            outputs = self._initial_outputs(problem)
+            start = new_model(
+                self, problem.network, random_state, rows.dtype, rows.X, shards, outputs
+            )
         else:
             self._check_weights(problem.network)
             start = model_of_attributes(self)
@@ -384,7 +387,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
 
         encoded = self._check_targets(rows, shards, incremental, first_pass)
         hidden_units = _parameter_checks.hidden_units(self.hidden_layer_sizes)
-        scorer = self.scoring
+        scorer = self._scorer()
         sample_weight = self._finalize_sample_weight(rows, shards, incremental)
         units = (rows.X.shape[1], *hidden_units, self._n_outputs(encoded))
         network = self._network(
@@ -429,9 +432,17 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
 
         return columns_of_many_values(rows.X, shards.processes)
 
+    def _initial_outputs(self, problem: Problem) -> np.ndarray | None:
+        """Return what is added to the initial biases of the output layer, or None."""
+        return None
+
+    def _scorer(self) -> Any:
+        """Return what the validation rows are scored by; None stands for `_score_encoded`."""
+        return self.scoring
+
     def _watched_scores(self) -> str:
         """Return a name for what the scores of validation rows measure."""
-        return f"{_name_of(self.scoring)} {_name_of(self.loss)}"
+        return f"{_name_of(self._scorer())} {_name_of(self.loss)}"
 
     def _with_own_validation(self, problem: Problem, validation) -> Problem:
         """Return the problem with the user's validation rows."""
@@ -458,7 +469,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
             if data.sample_weight is not None:
                 check_total(data.sample_weight, "sample_weight_val of all processes")
         is_watched = self.early_stopping and self.early_stopping != "waves"
-        is_watched = is_watched and self.scoring is None
+        is_watched = is_watched and self._scorer() is None
         if is_watched and self._numeric_targets and len(data.y) < 2:
             raise ValueError(
                 "X_val has one row, and the score that early stopping watches is defined for two or"

@@ -176,7 +176,8 @@ max_grad_norm : float or None, default=None
 scoring : str, callable or None, default=None
     The score that early stopping watches: a scorer of scikit-learn by name, a callable
     `(estimator, X, y) -> float`, or 'loss' for the negative loss of the validation rows. None is
-    the accuracy, or R2 (with `loss='quantile'`, the D2 pinball score). A scorer of scikit-learn
+    the accuracy, or R2; with `loss='quantile'` it is the D2 pinball score, and with `loss='gamma'`
+    the loss. A scorer of scikit-learn
     knows the classes of the network, even those without validation rows: metrics of probabilities
     get them as `labels`, and of two classes the second is the positive one, unless 1 is a class or
     the scorer sets `pos_label`. A scorer that cannot be computed is an error before training.
@@ -304,6 +305,10 @@ validation_loss_curve_ : list of float or None
 best_validation_score_ : float or None
     Highest of the scores, or None without `early_stopping` and `X_val`. Only stochastic solvers set
     it.
+best_epoch_ : int or None
+    Epoch, counted from 1 in `loss_curve_`, whose weights `early_stopping` has restored. It is None
+    without `early_stopping`, and if no epoch was better than the weights that a warm start began
+    with. Only stochastic solvers set it.
 t_ : int
     Number of rows seen in training, repetitions included.
 n_iter_ : int

@@ -28,6 +28,7 @@ from sknn._training._fitted_names import (
     STOCHASTIC,
     complete_attributes,
     names_set_by,
+    with_later_names,
     without_durations,
 )
 
@@ -591,8 +592,7 @@ class FittedNetwork(BaseEstimator):
         if isinstance(state.get("_label_binarizer"), dict):
             binarizer = _targets.binarizer_of(**state["_label_binarizer"])
             state = {**state, "_label_binarizer": binarizer}
-        if "_n_targets" in state:  # A regressor of version 0.1 has learned the targets as they are.
-            state = {"_target_scaling": None, **state}
+        state = with_later_names(state)
         if "coefs_" in state:  # Memory maps are left as they are.
             coefs = [aligned(c) if type(c) is np.ndarray else c for c in state["coefs_"]]
             state = {**state, "coefs_": coefs}

@@ -43,6 +43,8 @@ class LossCurveDisplay:
     best_epochs : dict of str to int, default=None
         The epoch whose weights early stopping has restored, by the name of the network. Names may
         be missing.
+    notes : dict of str to list of str, default=None
+        What went wrong in the training, by the name of the network. Names may be missing.
 
     Attributes
     ----------
@@ -60,6 +62,8 @@ class LossCurveDisplay:
         The same lines by name: for each network its curves, by their names in `curves`, and under
         'best_epoch' the marker. The marker is on the curve that early stopping watched: the
         validation score, or else the validation or training loss.
+    notes_text_ : matplotlib.text.Annotation or None
+        The notes, below the axes.
 
     See Also
     --------
@@ -87,9 +91,11 @@ class LossCurveDisplay:
         *,
         curves: Mapping[str, Mapping[str, np.ndarray]],
         best_epochs: Mapping[str, int] | None = None,
+        notes: Mapping[str, list[str]] | None = None,
     ) -> None:
         self.curves = curves
         self.best_epochs = best_epochs
+        self.notes = notes
 
     @classmethod
     def from_estimator(
@@ -235,6 +241,7 @@ class LossCurveDisplay:
         display = cls(
             curves={name: curves_of(network) for name, network in networks.items()},
             best_epochs={name: best for name, best in best_epochs.items() if best is not None},
+            notes={name: list(getattr(of, "_notes", ())) for name, of in networks.items()},
         )
         return display.plot(
             ax,
@@ -321,6 +328,7 @@ class LossCurveDisplay:
             self._draw(name, i, axes, _options_of(name, curve_kwargs, self.curves))
         self.lines_ = [line for lines in self.curve_lines_.values() for line in lines.values()]
         self._add_legend()
+        self._add_notes()
         return self
 
     def _has(self, curve: str) -> bool:
@@ -376,6 +384,22 @@ class LossCurveDisplay:
             handles = self._entries()
             title = None
         add_legend_above(self.ax_, handles, title)
+
+    def _add_notes(self) -> None:
+        """Write what went wrong in the trainings below the label of the epochs."""
+        notes = [(name, note) for name in self.curves for note in (self.notes or {}).get(name, ())]
+        lines = [note if len(self.curves) == 1 else f"{name}: {note}" for name, note in notes]
+        self.notes_text_ = None
+        if lines:
+            self.notes_text_ = (self.rate_ax_ or self.ax_).annotate(
+                "\n".join(lines),
+                (0, 0),
+                xycoords="axes fraction",
+                xytext=(0, -32),
+                textcoords="offset points",
+                verticalalignment="top",
+                fontsize="small",
+            )
 
     def _entries(self) -> list[Any]:
         """Return the legend's entries for several networks: first colours, then styles."""

@@ -304,6 +304,19 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
     def _stratify(self, y):
         return None
 
+    def _initial_outputs(self, problem):
+        # From exp(0) = 1 to the mean, Adam may need as many epochs as early stopping waits for.
+        # scikit-learn has the other loss with this output, "poisson", and starts it there.
+        if self.loss != "gamma":
+            return None
+        y, n_outputs = problem.shards.of_all(problem.y), problem.network.layer_units[-1]
+        (outputs,) = problem.loss.best_constants(y, problem.sample_weight, n_outputs)
+        return outputs
+
+    def _scorer(self):
+        # R2 can be far below zero where the gamma loss, which is relative, is small.
+        return "loss" if self.scoring is None and self.loss == "gamma" else self.scoring
+
     def _score_encoded(self, y, prediction, sample_weight):
         if self.loss == "quantile":
             return _targets.pinball_score(y, prediction, self._levels(), sample_weight)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sknn._training._fitted_names import FITTED_NAMES
+from sknn._training._fitted_names import FITTED_NAMES, restored_epoch
 
 # Name of the attribute that holds each curve.
 CURVES = {fitted.curve: fitted.name for fitted in FITTED_NAMES if fitted.curve}
@@ -79,16 +79,7 @@ def best_epoch_of(network: Any) -> int | None:
         no epoch was better than the weights that training started from, which have no record; and
         if `solver="lbfgs"` has continued the training.
     """
-    scores = getattr(network, "validation_scores_", None)
-    # Only a training without early stopping keeps the best loss, in scikit-learn too.
-    if not scores or network.best_loss_ is not None or not is_by_epochs(network):
+    if not is_by_epochs(network):
         return None
-    n_before = len(network.loss_curve_) - len(scores)
-    # Our records say which weights were kept. The best score alone does not: after `warm_start` on
-    # other rows it is that of the last call, and an earlier call may have reached an equal one.
-    records = getattr(network, "_history", [])[-len(scores) :]
-    if any("valid_score_best" in record for record in records):
-        kept = [i for i, record in enumerate(records, 1) if record.get("valid_score_best")]
-        return n_before + kept[-1] if kept else None
-    (kept,) = np.nonzero(np.equal(scores, network.best_validation_score_))
-    return n_before + int(kept[0]) + 1 if len(kept) else None
+    attributes = vars(network)
+    return attributes["best_epoch_"] if "best_epoch_" in attributes else restored_epoch(attributes)

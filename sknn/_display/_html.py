@@ -46,8 +46,9 @@ def network_html(estimator: BaseEstimator) -> str:
     rows = [_row(titles, "th"), *map(_row, others)]
     title = "Network" if facts.is_fitted else "Network (? is known after fit)"
     training = [_row(item) for item in facts.settings.items()]
+    training += [_row(("note", note)) for note in facts.notes]
     return _TABLE.format(open=" open", title=title, rows="\n".join(rows)) + _TABLE.format(
-        open="", title="Training", rows="\n".join(training)
+        open=" open" if facts.notes else "", title="Training", rows="\n".join(training)
     )
 
 

@@ -90,6 +90,8 @@ class Facts(NamedTuple):
     settings : dict of str to str
         The number of members if there are several, the loss, solver, device, dtype and epochs, and
         the last losses and scores of a fitted estimator.
+    notes : list of str
+        What the last training showed to be wrong, and parameters that have no effect.
     """
 
     estimator: str
@@ -97,6 +99,7 @@ class Facts(NamedTuple):
     layers: list[LayerFacts]
     n_parameters: int | None
     settings: dict[str, str]
+    notes: list[str]
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
@@ -174,7 +177,8 @@ def facts_of(estimator: BaseEstimator) -> Facts:
     total = None if None in counts else sum(counts)
     settings = {} if n_members == 1 else {"members": str(n_members)}
     settings |= _settings(now, is_fitted)
-    return Facts(type(estimator).__name__, is_fitted, layers, total, settings)
+    notes = [*(now._notes if is_fitted else []), *_without_effect(now)]
+    return Facts(type(estimator).__name__, is_fitted, layers, total, settings, notes)
 
 
 def _layer_of_inputs(
@@ -230,6 +234,17 @@ def _parameters_between(
     return counts
 
 
+def _without_effect(estimator: BaseEstimator) -> list[str]:
+    """Return a line for each parameter that is set and has no effect, as in scikit-learn."""
+    solver, rate = estimator.solver, estimator.learning_rate
+    notes = []
+    if isinstance(rate, str) and rate in ("adaptive", "invscaling") and solver != "sgd":
+        notes.append(f"learning_rate={rate!r} has no effect: it is for solver='sgd'")
+    if estimator.early_stopping and solver == "lbfgs":
+        notes.append("early_stopping has no effect: solver='lbfgs' has no epochs")
+    return notes
+
+
 def _settings(estimator: BaseEstimator, is_fitted: bool) -> dict[str, str]:
     """Return the texts of `Facts.settings`."""
     settings = {"loss": name_of(estimator.loss), "solver": name_of(estimator.solver)}
@@ -260,7 +275,7 @@ def _settings(estimator: BaseEstimator, is_fitted: bool) -> dict[str, str]:
             settings[title] = f"{curves[name][last]:.4g}"
             if 0 <= last < n_epochs - 1:
                 settings[title] += f" in epoch {last + 1}, the last with validation rows"
-            if best is not None:
+            if best is not None and best - 1 in known:
                 settings[title] += f"; in epoch {best}: {curves[name][best - 1]:.4g}"
     return settings
 
@@ -281,5 +296,6 @@ def text_of(facts: Facts) -> str:
             f"{facts.estimator}, {state}",
             *(rule, lines[0], rule, *lines[1:-1], rule, lines[-1], rule),
             *(f"{name.ljust(width)}  {value}" for name, value in facts.settings.items()),
+            *(f"{'note'.ljust(width)}  {note}" for note in facts.notes),
         ]
     )

@@ -32,19 +32,20 @@ from sknn._files._plain_values import Allowance, Codec, Kind, records_of, table_
 from sknn._input._periodic_embedding import PeriodicEmbedding
 from sknn._network._solver_options import state_names
 from sknn._platform._version import __version__
+from sknn._training._fitted_names import with_later_names
 
 FORMAT = 2
 
 
-def _with_target_scaling(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document of format 1 in format 2: a regressor may have learned scaled targets."""
+def _of_version_0_1(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document of format 1 in format 2."""
     attributes = document.get("attributes")
-    if type(attributes) is dict and "_n_targets" in attributes:
-        attributes = {**attributes, "_target_scaling": None}
+    if type(attributes) is dict:
+        attributes = with_later_names(attributes)
     return {**document, "attributes": attributes, "format": 2}
 
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _with_target_scaling}
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _of_version_0_1}
 
 # A file does not keep the directory, a place on one machine, to which a later fit would write.
 _NOT_KEPT = {"checkpoint_dir": None}

@@ -106,6 +106,9 @@ def check(attributes: dict[str, Any], is_classifier: bool) -> None:
         _check_progress(attributes)
         extras = _shapes_of_extras(shapes, leading)
         _check_solver(attributes["_solver_state"], linear_units, leading, extras)
+    notes = attributes["_notes"]
+    is_list = type(notes) is list and all(type(note) is str for note in notes)
+    _require(is_list, "_notes", notes, "a list of strings")
     history = attributes["_history"]
     is_history = type(history) is list and all(type(record) is dict for record in history)
     _require(is_history, "_history", history, "a list of dicts")
@@ -307,6 +310,9 @@ def _check_progress(attributes: dict[str, Any]) -> None:
     for name in ("best_loss_", "best_validation_score_"):
         value = attributes[name]
         _require(value is None or _is_number(value), name, value, "a float, or None")
+    best, n_epochs = attributes["best_epoch_"], len(attributes["loss_curve_"])
+    is_epoch = best is None or _is_count(best, 1) and best <= n_epochs
+    _require(is_epoch, "best_epoch_", best, f"None, or an int from 1 to {n_epochs}")
     count, watched = attributes["_no_improvement_count"], attributes["_watched"]
     _require(_is_count(count), "_no_improvement_count", count, "an int of at least 0")
     _require(type(watched) is str, "_watched", watched, "a string")

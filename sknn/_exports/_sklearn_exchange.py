@@ -19,7 +19,7 @@ from sknn._exports._batch_norm_folding import folded
 from sknn._input import _parameter_checks, _targets
 from sknn._network._solver_options import SOLVER_OPTIONS
 from sknn._platform._memory_alignment import aligned
-from sknn._training._fitted_names import FITTED_NAMES, complete_attributes
+from sknn._training._fitted_names import FITTED_NAMES, complete_attributes, restored_epoch
 
 if TYPE_CHECKING:
     from sknn._network._architecture import Network
@@ -260,6 +260,7 @@ def _take_over_curves(mlp: MLP, estimator: BaseEstimator) -> None:
     rate = mlp.learning_rate_init if is_constant else np.nan
     estimator.learning_rate_curve_ = [float(rate)] * n_epochs
     estimator.validation_loss_curve_ = None if scores is None else [np.nan] * len(scores)
+    estimator.best_epoch_ = restored_epoch(vars(mlp))
     estimator._watched = "" if scores is None else estimator._watched_scores()
     estimator._solver_state = _solver_state(mlp)
     estimator._history = _history(

@@ -235,11 +235,14 @@ def mean_and_scale(
 
     The scale of a column that is constant is 1.
     """
-    y = y.astype(np.float64, copy=False)
+    # Powers of two change no bit, and keep the squares of very large and small targets in range.
+    _, exponents = np.frexp(np.abs(y).max(axis=0).astype(np.float64))
+    y = np.ldexp(y.astype(np.float64), -exponents)
     mean = np.average(y, axis=0, weights=sample_weight)
     scale = np.sqrt(np.average(np.square(y - mean), axis=0, weights=sample_weight))
-    scale[scale <= 1e-13 * np.abs(mean)] = 1.0  # That much is left of a constant by rounding.
-    return mean, scale
+    is_constant = scale <= 1e-13 * np.abs(mean)  # That much is left of a constant by rounding.
+    scale = np.where(is_constant, 1.0, np.ldexp(scale, exponents))
+    return np.ldexp(mean, exponents), scale
 
 
 def encode_numbers(

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -198,6 +199,34 @@ class Loss(NamedTuple):
     def reported_scale(self, n_outputs: int) -> float:
         """Return the factor for the reported loss. `scale` is the one for the descended loss."""
         return self.scale / n_outputs if self.averages_outputs else self.scale
+
+    def best_constants(
+        self, y: np.ndarray, sample_weight: np.ndarray | None, n_outputs: int
+    ) -> list[np.ndarray]:
+        """Return raw outputs, of shape (n_outputs,), among which is the best constant for targets.
+
+        The mean is the best for the squared error and the canonical losses, and the median for the
+        absolute error. For other losses, one of both is close to the best.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_rows, n_columns)
+            Encoded targets.
+        sample_weight : ndarray of shape (n_rows,) or None
+            Weights of the rows. The median does without them.
+        n_outputs : int
+            Number of outputs of the network.
+        """
+        tiny = np.finfo(np.float64).tiny
+        if self.output_activation == "softmax":
+            counts = np.bincount(y.ravel().astype(np.intp), sample_weight, n_outputs)
+            return [np.log(np.maximum(counts / counts.sum(), tiny))]
+        mean = np.average(y.astype(np.float64), axis=0, weights=sample_weight)
+        if self.output_activation == "logistic":
+            return [np.log(np.maximum(mean, tiny)) - np.log(np.maximum(1 - mean, tiny))]
+        if self.output_activation == "exp":
+            return [np.log(np.maximum(mean, tiny))]
+        return [np.repeat(constant, self.n_levels) for constant in (mean, np.median(y, axis=0))]
 
 
 _binary = partial(Loss, "logistic", scale=-1.0)

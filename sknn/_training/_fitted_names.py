@@ -10,6 +10,7 @@ import copy
 import math
 import reprlib
 import warnings
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,6 +69,7 @@ FITTED_NAMES = (
     FittedName("device_", ALL, initial="cpu"),
     FittedName("callbacks_", ALL, initial=[]),
     FittedName("_history", ALL, initial=[]),
+    FittedName("_notes", ALL, initial=[]),
     FittedName(
         "loss_curve_",
         STOCHASTIC,
@@ -100,6 +102,7 @@ FITTED_NAMES = (
     FittedName(
         "best_validation_score_", STOCHASTIC, in_sklearn=True, progress="best_validation_score"
     ),
+    FittedName("best_epoch_", STOCHASTIC, progress="best_epoch"),
     FittedName(
         "_no_improvement_count",
         STOCHASTIC,
@@ -172,6 +175,37 @@ def complete_attributes(estimator: BaseEstimator) -> None:
                 value = found.get(fitted.name, fitted.initial)
                 setattr(estimator, fitted.name, copy.copy(value))
     estimator._check_weights(network)
+
+
+def restored_epoch(attributes: Mapping[str, Any]) -> int | None:
+    """Return the epoch that early stopping has restored, of attributes without `best_epoch_`.
+
+    scikit-learn's MLP and version 0.1 have kept the first epoch of the best score.
+    """
+    scores, losses = attributes.get("validation_scores_"), attributes.get("loss_curve_")
+    # Only a training without early stopping keeps the best loss, in scikit-learn too. Attributes
+    # from a file may be anything, and are checked later.
+    if (
+        type(scores) is not list
+        or type(losses) is not list
+        or attributes.get("best_loss_") is not None
+    ):
+        return None
+    if attributes.get("best_validation_score_") not in scores:
+        return None
+    return len(losses) - len(scores) + scores.index(attributes["best_validation_score_"]) + 1
+
+
+def with_later_names(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a model of version 0.1 with those that were added since."""
+    added: dict[str, Any] = {}
+    if "_n_targets" in attributes:  # The targets were learned as they are.
+        added["_target_scaling"] = None
+    if "coefs_" in attributes:
+        added["_notes"] = []
+    if "loss_curve_" in attributes:
+        added["best_epoch_"] = restored_epoch(attributes)
+    return added | attributes
 
 
 def _set_layers(estimator: BaseEstimator) -> tuple[int, ...]:

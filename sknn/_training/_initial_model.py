@@ -39,6 +39,7 @@ def new_model(
     dtype: np.dtype,
     X: Any,
     shards: AllRows,
+    outputs: np.ndarray | None = None,
 ) -> Model:
     """Return a model with initial weights, which are drawn from `random_state`.
 
@@ -60,6 +61,8 @@ def new_model(
         Rows of this process, of which `initialization="data"` takes some.
     shards : AllRows
         The division of the rows among the processes.
+    outputs : ndarray of shape (n_outputs,), default=None
+        Numbers that are added to the biases of the output layer.
     """
     modules = None
     if network.embedding is not None:
@@ -78,9 +81,13 @@ def new_model(
     def drawn(generator: np.random.RandomState, member: int) -> Drawn:
         units = network.linear_units
         if inputs is None:
-            return initial_parameters(units, activations, generator, dtype)
-        functions = [_function([m for _, m in layer]) for layer in between.members[member][1:]]
-        return parameters_from_data(units, functions, inputs, generator, dtype)
+            coefs, intercepts = initial_parameters(units, activations, generator, dtype)
+        else:
+            functions = [_function([m for _, m in layer]) for layer in between.members[member][1:]]
+            coefs, intercepts = parameters_from_data(units, functions, inputs, generator, dtype)
+        if outputs is not None:
+            intercepts[-1] += outputs.astype(dtype)
+        return coefs, intercepts
 
     first = drawn(random_state, 0)
     if network.n_members == 1:

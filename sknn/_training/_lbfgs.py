@@ -193,7 +193,7 @@ class Minimization:
             [coef.copy(order="K") for coef in row.coefs],
             [intercept.copy() for intercept in row.intercepts],
             modules={k: v.cpu().numpy().copy() for k, v in self._module.extras().items()},
-            progress=start.progress,
+            progress=replace(start.progress, best_epoch=None),
             history=start.history + plain_records(self.records, len(start.history)),
             n_iter=len(self.records),
             loss=self.loss,

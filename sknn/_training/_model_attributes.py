@@ -69,3 +69,4 @@ def set_attributes(estimator: BaseEstimator, model: Model, problem: Problem) -> 
     estimator.out_activation_ = problem.loss.output_activation
     estimator.device_ = model.device
     estimator._history = model.history
+    estimator._notes = [note.fact for note in model.notes]

@@ -366,8 +366,9 @@ class FeedForwardNet(skorch.NeuralNet):
         return bool(torch.isfinite(self.parameters.storage[0]).all())
 
     def remember_best(self) -> None:
-        """Keep a copy of the parameters as the best so far."""
+        """Keep a copy of the parameters as the best so far, those of the last epoch."""
         self.best_ = self.parameters.checkpoint()
+        self.progress.best_epoch = len(self.progress.loss_curve)
 
     def ask_to_stop(self) -> None:
         """End training after all callbacks have handled the end of this epoch."""

@@ -114,6 +114,8 @@ class Model:
         Name of the device of the last training.
     callbacks : list of (str, skorch.callbacks.Callback)
         The user's callbacks, as training has left them.
+    notes : list of Note
+        Signs that the last training has gone wrong.
     """
 
     coefs: list[np.ndarray]
@@ -127,3 +129,4 @@ class Model:
     is_interrupted: bool = False
     device: str = "cpu"
     callbacks: list[tuple[str, Any]] = field(default_factory=list)
+    notes: list[Any] = field(default_factory=list)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from sknn._training._checkpoint import CheckpointFile, SaveCheckpoint, SharedChe
 from sknn._training._epoch import Trainer
 from sknn._training._fingerprint import fingerprint
 from sknn._training._net import FeedForwardNet
+from sknn._training._notes import notes_of_epochs
 from sknn._training._outcome import (
     copy_of,
     is_to_restore_best,
@@ -105,7 +107,7 @@ def train_stochastic(run: Run) -> Model:
         if net.trainer.validate is not None:
             net.trainer.validate.check_scorer()
         if settings.restores_best:
-            net.remember_best()
+            net.best_ = parameters.checkpoint()
         if file is not None:
             go_on(net, file)
             if net.records_ and settings.is_verbose:
@@ -124,10 +126,11 @@ def train_stochastic(run: Run) -> Model:
     if file is not None and not net.interrupted_:
         file.remove()
     warn_of_the_end(net, settings)
+    notes = notes_of_epochs(net, problem, settings)
     if is_to_restore_best(net, settings):
         parameters.restore(net.best_)
     processes.copy_first_(parameters.storage, *parameters.buffers)
-    return published(net, run.start, settings)
+    return replace(published(net, run.start, settings), notes=notes)
 
 
 def _checkpoint_file(run: Run) -> AnyFile | None:

@@ -84,6 +84,9 @@ class Progress:
         Number of rows that all epochs have trained on.
     watched : str
         Name of what the validation scores measure. Scores with another name are not comparable.
+    best_epoch : int or None
+        Epoch, counted from 1 in `loss_curve`, whose weights are kept because of the validation
+        rows; None where these decide nothing.
     """
 
     loss_curve: list[float] = field(default_factory=list)
@@ -95,6 +98,7 @@ class Progress:
     no_improvement_count: int = 0
     n_samples_seen: int = 0
     watched: str = ""
+    best_epoch: int | None = None
 
     def copy(
         self, early_stopping: bool, has_validation: bool, watched: str = "", is_other: bool = False
@@ -110,8 +114,9 @@ class Progress:
             scores = losses = best_score = None
         # If scores were only recorded, no best weights were kept that training could go back to.
         was_recorded = early_stopping and self.best_loss is not None
+        best_epoch = self.best_epoch
         if best_score is None or was_recorded or early_stopping and is_other:
-            best_score = -np.inf
+            best_score, best_epoch = -np.inf, None
         best_loss = np.inf if self.best_loss is None else self.best_loss
         return Progress(
             list(self.loss_curve),
@@ -123,6 +128,7 @@ class Progress:
             self.no_improvement_count,
             self.n_samples_seen,
             watched if has_validation else self.watched,
+            best_epoch if early_stopping else None,
         )
 
     def watch_loss(self, loss: float, tol: float) -> None:

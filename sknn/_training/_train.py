@@ -35,6 +35,7 @@ from sknn._platform._devices import memory_given_back, resolve_device, torch_dty
 from sknn._platform._torch_settings import default_settings
 from sknn._training._kept_parts import keep, key_of, take
 from sknn._training._lbfgs import check_fixed, rows_of_a_piece, train_lbfgs
+from sknn._training._notes import notes_of_columns
 from sknn._training._outcome import check_finite, in_memory_of_its_own
 from sknn._training._problem import Model, Problem
 from sknn._training._settings import Settings
@@ -143,6 +144,10 @@ def _train_on(
             if key is not None:
                 trained = in_memory_of_its_own(trained)
     check_finite(trained, problem, settings)
+    if not settings.incremental:
+        trained.notes.extend(notes_of_columns(problem.X, problem.shards.processes))
+        for note in trained.notes:
+            note.warn()
     if not trained.is_interrupted:
         keep(key, parts)
     return trained

@@ -140,6 +140,42 @@ class Validation:
             self._check_watchable(score)
         return score, value
 
+    def score_of_a_constant(self) -> float | None:
+        """Return the score of the best constant prediction for the validation rows.
+
+        It is None if the scorer is the user's own function, which is called once an epoch only, or
+        the best constant is not known. A metric of scikit-learn is computed for the network with an
+        output layer that ignores its inputs.
+        """
+        problem, data, loss = self.problem, self.problem.validation, self.problem.validation_loss
+        if problem.scorer is None and loss.output_activation in ("identity", "exp", "sort"):
+            return 0.0  # by the definitions of R2 and of the D2 pinball score
+        n_rows, n_outputs = len(data.y), problem.network.layer_units[-1]
+        constants = loss.best_constants(data.y, data.sample_weight, n_outputs)
+        if problem.scorer == "loss":
+            if loss.is_of_the_user:
+                return None
+            rows = (np.tile(raw.astype(problem.dtype), (n_rows, 1)) for raw in constants)
+            return -min(self._loss(loss, raw) for raw in rows)
+        raw = constants[0]
+        if problem.scorer is None:
+            prediction = torch.from_numpy(raw)[:, None]
+            loss.link(prediction)
+            prediction = np.tile(prediction.numpy().T, (n_rows, 1))
+            return problem.score(data.y, prediction, data.sample_weight)
+        if not is_of_sklearn(self.scorer):
+            return None
+        estimator = self.estimator_now()
+        scaling = estimator._output_scaling()
+        if scaling is not None:
+            raw = raw * scaling[1] + scaling[0]
+        estimator.coefs_[-1] = np.zeros_like(estimator.coefs_[-1])
+        estimator.intercepts_[-1] = np.zeros_like(estimator.intercepts_[-1]) + raw
+        with warnings.catch_warnings():  # Some metrics warn of labels that are never predicted.
+            warnings.simplefilter("ignore")
+            score = self._number(self._scored(estimator=estimator))
+        return None if np.isnan(score) else score
+
     def _outputs(self) -> np.ndarray:
         """Return the raw outputs for the validation rows, and beside them the predictions."""
         data = self.problem.validation
@@ -167,13 +203,17 @@ class Validation:
             return np.abs(y) + 0.5
         return y if y.ndim == 2 else np.resize(estimator.classes_, len(y))
 
-    def _scored(self, predicted: np.ndarray | None = None) -> Any:
-        """Return what the user's scorer gives for the network, or its metric for predictions."""
+    def _scored(self, predicted: np.ndarray | None = None, estimator: Any = None) -> Any:
+        """Return what the user's scorer gives for the network, or its metric for predictions.
+
+        An `estimator` takes the place of the network in training.
+        """
         weight = {}
         if self.problem.validation.sample_weight is not None and takes_weights(self.scorer):
             weight["sample_weight"] = self.problem.validation.sample_weight
         if predicted is None:
-            return self.scorer(self.estimator_now(), *self.shown, **weight)
+            estimator = self.estimator_now() if estimator is None else estimator
+            return self.scorer(estimator, *self.shown, **weight)
         metric, given = metric_of(self.scorer)
         return metric(self.shown[1], predicted, **given | weight)
 

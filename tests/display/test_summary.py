@@ -178,7 +178,7 @@ def test_validation_of_waves_is_told_with_its_last_epoch():
     assert np.isnan(curves["validation_loss"][14:]).all()
     loss = f"{model.validation_loss_curve_[-1]:.4g}"
     assert facts.settings["validation loss"] == f"{loss} in epoch 14, the last with validation rows"
-    assert facts.settings["epochs"] == "30"
+    assert facts.settings["epochs"] == "30; the weights are those of epoch 30"
 
 
 def test_epochs_that_follow_from_the_rows_are_told():

@@ -370,3 +370,15 @@ def test_waves_with_other_solvers(solver):
     rate = 0.03 if solver != "sgd" else 0.1
     model = regressor(solver=solver, learning_rate_init=rate).fit(*NOISY)
     assert model.n_iter_ == N_EPOCHS
+
+
+# --- the epoch that is kept ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [CLEAN, NOISY], ids=["clean", "noisy"])
+def test_best_epoch_is_the_end_whose_weights_are_kept(data):
+    model = regressor(callbacks=[("weights", Weights())]).fit(*data)
+    assert model.best_epoch_ in ENDS
+    assert (model.best_epoch_ == N_EPOCHS) == (data is CLEAN)
+    assert_array_equal(model.coefs_[0], weights_after(model, model.best_epoch_))
+    assert f"the weights are those of epoch {model.best_epoch_}" in model.summary()
