@@ -145,13 +145,13 @@ def anchors(page):
 
 def test_table_of_batches_is_the_rule_by_rows():
     page = (GUIDE / "tables.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (?:below ([\d,]+)|[\d,]+ or more) \| (\d+) \|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| (?:below ([\d,]+)|from there) \| (\d+) \|$", page, re.MULTILINE)
     limits = [int(limit.replace(",", "")) for limit, _ in rows[:-1]]
     sizes = [int(size) for _, size in rows]
     assert [batch_size_by_rows(limit - 1) for limit in limits] == sizes[:-1]
     assert [batch_size_by_rows(limit) for limit in limits] == sizes[1:]
-    assert "64 epochs for 1,000 to 50,000 samples, and 128 for fewer" in page
-    assert "reads 3.2 million samples in total, but it is at least 8" in page
+    assert "64 epochs for 1,000 to 50,000 rows, and 128 for fewer" in page
+    assert "read 3.2 million rows in\ntotal, but there are at least 8" in page
     assert epochs_by_rows(999) == 128
     assert epochs_by_rows(1_000) == epochs_by_rows(50_000) == 64
     assert epochs_by_rows(100_000) * 100_000 == 3_200_000
