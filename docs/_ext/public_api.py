@@ -53,12 +53,14 @@ def sections(package: Any) -> dict[str, list[str]]:
     classes = [name for name, thing in things.items() if inspect.isclass(thing)]
     estimators = [name for name in classes if hasattr(things[name], "fit")]
     pictures = [name for name in classes if hasattr(things[name], "plot")]
-    others = [name for name in classes if name not in (*estimators, *pictures)]
+    warnings = [name for name in classes if issubclass(things[name], Warning)]
+    others = [name for name in classes if name not in (*estimators, *pictures, *warnings)]
     found = {
         "Estimators": estimators,
         "Functions": [name for name in things if name not in classes],
         "Parameters": others,
         "Pictures": pictures,
+        "Warnings": warnings,
     }
     return {heading: names for heading, names in found.items() if names}
 
