@@ -328,6 +328,16 @@ def test_gamma_starts_at_the_mean_of_the_targets(n_members, weighted):
     assert_allclose(model.coefs_[-1], drawn.coefs_[-1], atol=1e-9)
 
 
+def test_poisson_needs_targets_of_mean_one_and_says_so():
+    X, y = amounts()
+    model = regressor(loss="poisson", early_stopping=True, max_iter=300)
+    (text,) = warnings_of(model, X, y)
+    assert "Scale the target too" in text
+    assert d2_tweedie_score(y, model.predict(X), power=1) < 0
+    assert warnings_of(model, X, y / y.mean()) == []
+    assert d2_tweedie_score(y / y.mean(), model.predict(X), power=1) > 0.1
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_gamma_with_early_stopping_learns_targets_of_any_size(seed):
     X, y = amounts()
