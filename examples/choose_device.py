@@ -1,10 +1,11 @@
-"""Train two networks with ``device="auto"``: a small one and a wide one.
+"""Train a small and a wide network with ``device="auto"``.
 
-The small one stays on the CPU, with or without an accelerator: its steps are too short to gain. The
-wide one goes to the accelerator if there is one. The same script runs on both machines, and its
-models can be loaded on either.
+The small network stays on the CPU, with or without an accelerator, because its training steps are
+too short to benefit from one. The wide network runs on the accelerator if there is one. The same
+script works on machines with and without an accelerator, and you can load the resulting models on
+either.
 
-Run it with ``python examples/choose_device.py``; it takes some seconds on two cores.
+Run it with ``python examples/choose_device.py``. It takes some seconds on two cores.
 """
 
 import pickle
@@ -21,17 +22,17 @@ from sknn import FeedForwardClassifier
 
 N_EPOCHS = 20
 BATCH_SIZE = 200
-ENOUGH = 1e8  # operations of a step from which "auto" takes an accelerator, see docs/devices.md
+ENOUGH = 1e8  # operations per step from which "auto" uses an accelerator, see docs/devices.md
 NETWORKS = {"small": (100,), "wide": (1024, 1024)}
 
 
 def main():
-    warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is chosen here
+    warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is fixed
     X, y = load_digits(return_X_y=True)
-    X = (X / 16).astype(np.float32)  # float32 runs on every accelerator
+    X = (X / 16).astype(np.float32)  # all accelerators support float32
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    print("Accelerators:", ", ".join(name for name in present if present[name]) or "none here")
+    print("Accelerators:", ", ".join(name for name in present if present[name]) or "none")
 
     for name, hidden in NETWORKS.items():
         network = FeedForwardClassifier(
@@ -44,19 +45,21 @@ def main():
         start = time.perf_counter()
         network.fit(X_train, y_train)
         seconds = time.perf_counter() - start
-        # Three products with each layer's weights, each of a product and a sum for every row.
+        # Each layer needs three matrix products with its weights. A product takes one
+        # multiplication and one addition per weight and sample.
         operations = 6 * BATCH_SIZE * sum(coef.size for coef in network.coefs_)
         print(
             f"{name}: on {network.device_!r} in {seconds:.1f} s,"
             f" accuracy {network.score(X_test, y_test):.3f},"
-            f" {operations:.1e} operations a step"
+            f" {operations:.1e} operations per step"
         )
         if network.device_ == "cpu" and operations >= ENOUGH:
-            print("  It would go to an accelerator, with a build of torch for that.")
+            print("  It would run on an accelerator if one were available.")
         elif network.device_ == "cpu":
-            print(f"  From {ENOUGH:.0e} operations on it would go to an accelerator.")
+            print(f"  It would run on an accelerator from {ENOUGH:.0e} operations per step.")
 
-        # What is fitted is NumPy's: it loads where the device is absent, and predicts on the CPU.
+        # The fitted attributes are NumPy arrays. You can load the model on a machine without the
+        # device, where it predicts on the CPU.
         loaded = pickle.loads(pickle.dumps(network))  # noqa: S301 (its own pickle)
         np.testing.assert_array_equal(loaded.predict(X_test), network.predict(X_test))
 

@@ -1,28 +1,31 @@
 """
-Callbacks: scores, checkpoints, rates, a progress bar
-=====================================================
+Callbacks for scores, checkpoints and learning rates
+====================================================
 
-What can be recorded, saved and changed while a network is trained? A callback of skorch is told of
-each epoch, and the history of the training keeps what it has recorded. Here are four, while a
-network learns to tell malignant from benign, by 30 measurements of cell nuclei:
+How can you record scores, save checkpoints and change the learning rate while a network is trained?
+Callbacks of skorch are called at certain points of the training, for example after each epoch, and
+they can add values to the history. This example trains a network on the breast cancer dataset,
+which contains 30 measurements of cell nuclei per patient, with four callbacks:
 
-- ``EpochScoring`` takes any score of scikit-learn after each epoch, on the training rows or on the
-  validation rows. Its labels are your own: "malignant" and "benign";
-- ``Checkpoint`` saves the weights whenever the validation loss is the best so far;
-- ``LRScheduler`` takes a scheduler of torch: here the rate is halved every 15 epochs;
-- one of your own, a class of a few lines: how far have the weights moved from where they began?
+- ``EpochScoring`` computes a scikit-learn score after each epoch, on the training set or on the
+  validation set. The scorer receives your own labels, here "malignant" and "benign".
+- ``Checkpoint`` saves the weights whenever the validation loss reaches a new minimum.
+- ``LRScheduler`` uses a scheduler of torch. Here it halves the learning rate every 15 epochs.
+- A custom callback of a few lines records how far the weights have moved from their initial values.
 
-``verbose="progress"`` shows a bar instead of lines. Expect the training loss to fall to the end and
-the validation loss to be best after about 15 epochs: the weights of that epoch are in the
-checkpoint, and put back into a copy of the network they have that loss. Expect the weights to go
-more slowly each time that the rate is halved.
+``verbose="progress"`` shows a progress bar instead of one line per epoch.
 
-The callbacks are copies: those with the results are in `callbacks_`, and the list that you gave is
-as it was, so that a clone, or each fit of a grid search, starts afresh. (Callbacks of scikit-learn
-1.9 are set by ``network.set_callbacks(...)`` instead.)
+Expect the training loss to decrease until the end, and the validation loss to reach its minimum
+after about 15 epochs. The checkpoint contains the weights of that epoch, and a copy of the network
+with these weights reproduces the minimum. Also expect the weights to move more slowly each time the
+learning rate is halved.
 
-Run it with ``python examples/plot_callbacks.py``, or with the name of a picture behind it to save
-the figure instead of showing it. It needs matplotlib.
+`fit` trains with copies of the callbacks. The copies with the results are in `callbacks_`, and the
+list that you passed stays unchanged, so that a clone, or each fit of a grid search, starts from
+scratch. To use the callbacks of scikit-learn 1.9, call ``network.set_callbacks(...)`` instead.
+
+Run it with ``python examples/plot_callbacks.py``. To save the figure instead of showing it, add the
+name of an image file. The example needs matplotlib.
 """
 
 import copy
@@ -46,12 +49,12 @@ N_EPOCHS = 60
 RECALL = make_scorer(recall_score, pos_label="malignant")
 
 # %%
-# The data
-# --------
+# Data
+# ----
 
 
 def cells(random_state=0):
-    """Return training and validation rows, scaled, and their labels: text."""
+    """Return the scaled training and validation data, with strings as labels."""
     X, y = load_breast_cancer(return_X_y=True)
     labels = np.where(y == 0, "malignant", "benign")
     X_train, X_valid, y_train, y_valid = train_test_split(
@@ -62,13 +65,13 @@ def cells(random_state=0):
 
 
 # %%
-# A callback of your own
-# ----------------------
-# The net that it is given is skorch's, with the torch module in `module_`.
+# A custom callback
+# -----------------
+# skorch passes its net to the callback. The torch module is in `module_`.
 
 
 class WeightDistance(Callback):
-    """Records the distance of all parameters from where they began."""
+    """Records the distance of all parameters from their initial values."""
 
     def _parameters(self, net):
         return [p.detach().cpu().numpy().copy() for p in net.module_.parameters()]
@@ -82,12 +85,12 @@ class WeightDistance(Callback):
 
 
 # %%
-# All of them
-# -----------
+# Training with all callbacks
+# ---------------------------
 
 
 def fit(folder, random_state=0, n_epochs=N_EPOCHS, verbose=False):
-    """Return the network, trained with all callbacks; checkpoints are written to the folder."""
+    """Return the network, trained with all callbacks. Checkpoints are written to the folder."""
     X_train, X_valid, y_train, y_valid = cells(random_state)
     callbacks = [
         ("train_recall", EpochScoring(RECALL, name="train_recall", on_train=True)),
@@ -96,7 +99,7 @@ def fit(folder, random_state=0, n_epochs=N_EPOCHS, verbose=False):
         Checkpoint(
             monitor="valid_loss_best",
             dirname=folder,
-            # Only the weights.
+            # Save only the weights.
             f_optimizer=None,
             f_criterion=None,
             f_history=None,
@@ -115,16 +118,16 @@ def fit(folder, random_state=0, n_epochs=N_EPOCHS, verbose=False):
         random_state=random_state,
     )
     with warnings.catch_warnings():
-        # All epochs are meant to be run.
+        # The number of epochs is fixed on purpose.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return network.fit(X_train, y_train, X_val=X_valid, y_val=y_valid)
 
 
 # %%
-# Back to a checkpoint
-# --------------------
-# The file holds the state of the torch module, whose layers have the transposed weights. (Where the
-# best epoch is all that you want, ``early_stopping=True, scoring="loss"`` needs no file.)
+# Restoring a checkpoint
+# ----------------------
+# The file contains the state of the torch module, whose layers hold the transposed weights. If you
+# only need the best epoch, use ``early_stopping=True, scoring="loss"``, which needs no file.
 
 
 def restored(network, folder):
@@ -138,18 +141,18 @@ def restored(network, folder):
 
 
 def validation_loss(network, random_state=0):
-    """Return the log loss on the validation rows."""
+    """Return the log loss on the validation set."""
     _, X_valid, _, y_valid = cells(random_state)
     return log_loss(y_valid, network.predict_proba(X_valid), labels=network.classes_)
 
 
 # %%
-# The picture
-# -----------
+# Plotting the history
+# --------------------
 
 
 def plot(history):
-    """Draw what the history has: losses, recall, rate and distance."""
+    """Plot the recorded losses, scores, learning rates and distances."""
     import matplotlib.pyplot as plt
 
     plt.style.use("seaborn-v0_8-colorblind")
@@ -161,7 +164,12 @@ def plot(history):
     losses = np.array(history[:, "valid_loss"])
     left.plot(epochs[saved], losses[saved], ".", color="C1", markersize=9, label="checkpoint")
     left.plot(
-        epochs[saved[-1]], losses[saved[-1]], "*", color="C1", markersize=15, label="the last"
+        epochs[saved[-1]],
+        losses[saved[-1]],
+        "*",
+        color="C1",
+        markersize=15,
+        label="last checkpoint",
     )
     left.set(title="Checkpoint", xlabel="epoch", ylabel="log loss")
     left.set_ylim(bottom=0)
@@ -171,18 +179,18 @@ def plot(history):
     middle.set(title="EpochScoring", xlabel="epoch", ylabel="score")
     middle.legend()
     (rate,) = right.step(epochs, history[:, "event_lr"], color="C2", where="mid")
-    right.set(title="LRScheduler, and one of your own", xlabel="epoch", ylabel="learning rate")
+    right.set(title="LRScheduler and custom callback", xlabel="epoch", ylabel="learning rate")
     right.set_ylim(bottom=0)
     twin = right.twinx()
     (distance,) = twin.plot(epochs, history[:, "distance"], color="C3")
-    twin.set_ylabel("distance of the weights from their start")
+    twin.set_ylabel("distance from the initial weights")
     twin.set_ylim(bottom=0)
     right.legend([rate, distance], ["event_lr", "distance"], loc="lower center")
     return figure
 
 
 def main(picture=None, n_epochs=N_EPOCHS):
-    """Print the numbers, then show the figure, or save it if `picture` names a file."""
+    """Print the results and show the figure, or save it if `picture` is a file name."""
     with tempfile.TemporaryDirectory() as folder:
         network = fit(folder, n_epochs=n_epochs, verbose="progress")
         best = restored(network, folder)

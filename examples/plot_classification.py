@@ -2,13 +2,13 @@
 Classification from end to end
 ==============================
 
-Malignant or benign, from 30 measurements of cell nuclei: how good is a network once it is tuned,
-and may its probabilities be taken at their word? The way is the usual one of scikit-learn: a
-pipeline that prepares the columns, a grid search on the training rows, and a judgement on test rows
-that neither of them has seen.
+How well does a tuned network classify tumours as malignant or benign, and are its predicted
+probabilities well calibrated? This example follows the usual scikit-learn workflow: a pipeline
+prepares the columns, a grid search tunes the network on the training set, and the final evaluation
+uses a test set that neither of them has seen.
 
-Expect a ROC-AUC of 0.98 or more, and better probabilities with a penalty that the search has chosen
-than with the default one.
+Expect a ROC AUC of at least 0.98. Also expect the penalty `alpha` that the grid search selects to
+give better probabilities than the default value.
 
 Run it with ``python examples/plot_classification.py``. It needs matplotlib and takes some seconds.
 """
@@ -36,26 +36,28 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sknn import FeedForwardClassifier
 
 plt.style.use("seaborn-v0_8-colorblind")
-# The epochs are bounded here on purpose: the search need not wait for the last digit of a loss.
+# The number of epochs is limited on purpose, because the search does not need full convergence.
 warnings.simplefilter("ignore", ConvergenceWarning)
 
 # %%
-# The data
-# --------
-# Ten quantities, and of each the mean over a woman's nuclei, its standard error, and the mean of
-# the three largest. The labels are text, and "malignant" is the class that we look for.
+# Data
+# ----
+# The dataset describes ten properties of cell nuclei. For each property, it contains the mean over
+# all nuclei of a patient, the standard error of this mean, and the mean of the three largest
+# values. The labels are strings, and "malignant" is the positive class.
 
 data = load_breast_cancer()
 X, y = data.data, data.target_names[data.target]
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.4, stratify=y, random_state=0)
-print(f"{len(X_train)} training rows, {len(X_test)} test rows,")
-print(f"{np.mean(y_test == 'malignant'):.0%} of the test rows malignant")
+print(f"{len(X_train)} training samples, {len(X_test)} test samples")
+print(f"{np.mean(y_test == 'malignant'):.0%} of the test samples are malignant")
 
 # %%
-# The pipeline
-# ------------
-# Areas and standard errors have long tails to the right, so their logarithm is taken before they
-# are scaled. All of it is learned from training rows only, because it is part of the pipeline.
+# Pipeline
+# --------
+# Areas and standard errors have long-tailed distributions, so the pipeline takes their logarithm
+# before it scales them. Because the preprocessing is part of the pipeline, it is fitted on the
+# training data only.
 
 is_skewed = np.array(["area" in name or "error" in name for name in data.feature_names])
 columns = ColumnTransformer(
@@ -70,8 +72,8 @@ model = make_pipeline(columns, network)
 # %%
 # Tuning
 # ------
-# The search judges by the log loss, which asks for good probabilities, not only for the right side
-# of one half.
+# The grid search minimizes the log loss. Unlike the accuracy, the log loss takes the predicted
+# probabilities into account and not only the predicted classes.
 
 search = GridSearchCV(
     model,
@@ -82,14 +84,14 @@ search = GridSearchCV(
     scoring="neg_log_loss",
     cv=5,
 ).fit(X_train, y_train)
-print("Chosen:")
+print("Best parameters:")
 for name, value in search.best_params_.items():
     print(f"  {name.split('__')[1]} = {value}")
 print(f"Log loss in cross-validation: {-search.best_score_:.3f}")
 
 # %%
-# On the test rows
-# ----------------
+# Evaluation on the test set
+# --------------------------
 
 default = clone(model).fit(X_train, y_train)
 malignant = list(search.classes_).index("malignant")
@@ -104,23 +106,24 @@ for name, classifier in {"default alpha": default, "tuned": search}.items():
 print(classification_report(y_test, search.predict(X_test), digits=3))
 
 # %%
-# The confusion matrix counts rows for the threshold of one half, the ROC curve looks at all
-# thresholds, and the calibration curve compares the probabilities with what then came true: of the
-# rows that are called malignant with a probability of about 0.8, about 80 % should be so.
+# The confusion matrix uses a decision threshold of 0.5, whereas the ROC curve covers all
+# thresholds. The calibration curve compares the predicted probabilities with the observed
+# frequencies: among the samples with a predicted probability of about 0.8 for "malignant", about
+# 80% should be malignant.
 
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
 ConfusionMatrixDisplay.from_estimator(
     search, X_test, y_test, cmap="Blues", colorbar=False, ax=left, text_kw={"fontsize": 14}
 )
-left.set(title="Confusion matrix", xlabel="predicted", ylabel="true")
+left.set(title="Confusion matrix", xlabel="predicted label", ylabel="true label")
 RocCurveDisplay.from_estimator(
     search, X_test, y_test, pos_label="malignant", name="tuned", ax=middle
 )
-middle.plot([0, 1], [0, 1], ":", color="tab:gray", label="guessing")
+middle.plot([0, 1], [0, 1], ":", color="tab:gray", label="chance level")
 middle.set(
     title="ROC curve",
-    xlabel="share of the benign that raise an alarm",
-    ylabel="share of the malignant that are found",
+    xlabel="false positive rate",
+    ylabel="true positive rate",
 )
 middle.legend(loc="lower right")
 for (name, classifier), marker in zip(
@@ -139,13 +142,13 @@ for (name, classifier), marker in zip(
     )
 right.set(
     title="Calibration",
-    xlabel="mean probability of being malignant",
-    ylabel="share that is malignant",
+    xlabel="mean predicted probability",
+    ylabel="fraction of malignant samples",
 )
 right.legend(loc="upper left")
 plt.show()
 
 # %%
-# The tuned network finds more than nine in ten of the malignant tumours, and the penalty that the
-# search has chosen makes its probabilities better than the default does: the log loss on the test
-# rows is lower.
+# The tuned network detects more than 90% of the malignant tumours. The penalty that the grid search
+# selected also improves the probabilities: the log loss on the test set is lower than with the
+# default penalty.

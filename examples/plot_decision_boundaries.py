@@ -1,17 +1,18 @@
 """
-Decision boundaries by width and penalty
-========================================
+Effect of width and penalty on decision boundaries
+==================================================
 
-What do the number of hidden units and the penalty `alpha` do to the shape of what is learned? With
-two features it can be drawn: the network is asked for the class of each point of the plane. The
-points are wines from three growers, told apart by the intensity of their colour and by proline, an
-amino acid.
+How do the number of hidden units and the penalty `alpha` affect the decision boundaries of a
+network? With two features, you can plot the boundaries, because the network predicts a class for
+each point of the plane. The samples are wines from three growers, described by their colour
+intensity and their content of proline, an amino acid.
 
-Expect simple boundaries of two units, and boundaries that wind around single wines where there are
-many units and hardly a penalty: they are right for nearly all that was learned, and so sure of
-themselves that their log loss on other wines is several times that of smooth ones. With a penalty
-also the widest network is smooth, and networks of all widths are equally good: the width need not
-be chosen with care if `alpha` is.
+Expect simple boundaries with two hidden units. With many units and hardly any penalty, expect
+boundaries that wind around individual wines. Such a network classifies nearly all training samples
+correctly, but it is overconfident: its log loss on other wines is several times as high as that of
+a network with smooth boundaries. With a penalty, even the widest network has smooth boundaries, and
+networks of all widths perform equally well. You do not have to choose the width carefully if you
+choose a good value of `alpha`.
 
 Run it with ``python examples/plot_decision_boundaries.py``. It needs matplotlib and takes some
 seconds.
@@ -31,7 +32,7 @@ from sklearn.preprocessing import StandardScaler
 from sknn import FeedForwardClassifier
 
 plt.style.use("seaborn-v0_8-colorblind")
-# The narrow networks may end at `max_iter`.
+# The narrow networks may reach `max_iter`.
 warnings.simplefilter("ignore", ConvergenceWarning)
 WIDTHS = (2, 10, 100)
 ALPHAS = (1e-4, 1.0, 10.0)
@@ -41,16 +42,16 @@ features = [data.feature_names.index(name) for name in ("color_intensity", "prol
 X, y = data.data[:, features], data.target
 
 # %%
-# One network for each panel
-# --------------------------
-# L-BFGS goes to the bottom of the loss, which for small data is quickly done. What the networks are
-# worth on other wines is judged by cross-validation.
+# Fitting the networks
+# --------------------
+# L-BFGS finds a minimum of the loss, which does not take long on small data. Cross-validation
+# measures how well the networks perform on other wines.
 
 splits = StratifiedKFold(5, shuffle=True, random_state=0)
 
 
 def model(width, alpha):
-    """Return the pipeline, not fitted."""
+    """Return the unfitted pipeline."""
     network = FeedForwardClassifier(
         (width,), "tanh", solver="lbfgs", alpha=alpha, max_iter=300, random_state=0
     )
@@ -69,7 +70,7 @@ others = {
     for name in scorers
 }
 for name in scorers:
-    print(f"{name.capitalize()} on the wines learned from / on others")
+    print(f"{name.capitalize()} on the training set / in cross-validation")
     print(" " * 12 + "".join(f"{f'alpha={alpha:g}':>18s}" for alpha in ALPHAS))
     for width in WIDTHS:
         keys = [(width, alpha) for alpha in ALPHAS]
@@ -77,8 +78,8 @@ for name in scorers:
         print(f"{width:4d} units  " + "".join(f"{cell:>18s}" for cell in cells))
 
 # %%
-# The plane
-# ---------
+# Plotting the boundaries
+# -----------------------
 
 margin = 0.05 * np.ptp(X, axis=0)
 (left, bottom), (right, top) = X.min(axis=0) - margin, X.max(axis=0) + margin
@@ -104,8 +105,8 @@ for (width, alpha), axis in zip(models, axes.flat, strict=True):
         )
     axis.set_title(
         f"{width} units, alpha={alpha:g}\n"
-        f"log loss: learned {learned['log loss'][width, alpha]:.2f},"
-        f" others {others['log loss'][width, alpha]:.2f}",
+        f"log loss: training {learned['log loss'][width, alpha]:.2f},"
+        f" validation {others['log loss'][width, alpha]:.2f}",
         fontsize="medium",
     )
 for axis in axes[-1]:
@@ -116,6 +117,6 @@ axes[0, 0].legend(loc="upper right", fontsize="small")
 plt.show()
 
 # %%
-# A hundred units with hardly a penalty know nearly all wines by heart, and pay for it with a log
-# loss on others of several times that of the same hundred units with ``alpha=1``, which are as good
-# as any.
+# With 100 units and hardly any penalty, the network memorizes nearly all training samples. Its log
+# loss on other wines is several times as high as with ``alpha=1``, where the same 100 units perform
+# as well as any other network here.

@@ -1,26 +1,29 @@
 """
-Activations and normalization by depth
-======================================
+Depth, activations and normalization
+====================================
 
-Handwritten digits, 32 units in each hidden layer, 15 epochs: how deep may a network be before it
-no longer learns, and on what does that depend? With one or two hidden layers nearly every
-activation is as good as the default, ReLU. In a deep network the signal, and the gradient on its
-way back, are multiplied by something in each layer; where that is far from one, they die out.
+How deep can a network be before it stops learning, and how does this depend on the activation and
+on normalization? This example trains networks with 32 units per hidden layer for 15 epochs on
+handwritten digits. With one or two hidden layers, nearly every activation works as well as the
+default, ReLU. In a deep network, each layer multiplies the signal by a factor in the forward pass,
+and the gradient in the backward pass. If these factors are far from one, the signal and the
+gradient vanish.
 
 Expect the logistic function, whose slope is at most 1/4, to fail first: with eight layers it learns
-nothing at all, 10 % being what guessing gives. Expect ReLU to keep up to about eight layers, and
-'gelu', 'selu' and 'tanh' nearly to 16. And expect ``normalization="batch"``, which brings
-each unit back to mean 0 and variance 1, to let even 16 logistic layers learn, and both kinds of
-normalization to make eight layers of ReLU learn faster: in 7 epochs what else takes 10.
+nothing, and its accuracy of 10% is that of random guessing. ReLU works up to about eight layers,
+and 'gelu', 'selu' and 'tanh' work nearly up to 16. With ``normalization="batch"``, which rescales
+each unit to mean 0 and variance 1, even a network with 16 logistic layers learns. Both kinds of
+normalization make a network with eight ReLU layers learn faster: 7 epochs are enough to learn what
+otherwise takes 10.
 
-Batch normalization needs a batch to take the mean and variance of. The 1198 training rows here are
-eleven batches of 100 and one of 98. With 1003 rows, the last batch of three would spoil what the
-others have learned: 77 % instead of 94 % of the digits, with eight layers. Choose a `batch_size`
-that does not leave a few rows over, or ``normalization="layer"``, which does not look at other
-rows.
+Batch normalization computes the mean and the variance of each batch. The 1198 training samples of
+this example are split into eleven batches of 100 and one of 98. With 1003 samples, the last batch
+would have only three samples and would spoil what the network has learned from the other batches:
+with eight layers, the accuracy would be 77% instead of 94%. Choose a `batch_size` that does not
+leave a small last batch, or use ``normalization="layer"``, which treats each sample independently.
 
-Run it with ``python examples/plot_deep_networks.py``, or with the name of a picture behind it to
-save the figure instead of showing it. It needs matplotlib.
+Run it with ``python examples/plot_deep_networks.py``. To save the figure instead of showing it, add
+the name of an image file. The example needs matplotlib.
 """
 
 import sys
@@ -50,12 +53,12 @@ OF_EIGHT_LAYERS = {
 N_EPOCHS = 15
 
 # %%
-# A network of some depth
+# Training a deep network
 # -----------------------
 
 
 def digits(random_state=0):
-    """Return training and test rows, in [0, 1], and the digits."""
+    """Return the training and test data, with pixels in [0, 1]."""
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(
         X / 16, y, test_size=1 / 3, stratify=y, random_state=random_state
@@ -64,7 +67,7 @@ def digits(random_state=0):
 
 
 def train(depth, random_state=0, n_epochs=N_EPOCHS, learning_rate_init=0.003, **parameters):
-    """Return the network, trained, and its accuracy on the test rows."""
+    """Return the trained network and its accuracy on the test set."""
     X_train, X_test, y_train, y_test = digits(random_state)
     network = FeedForwardClassifier(
         (32,) * depth,
@@ -76,7 +79,7 @@ def train(depth, random_state=0, n_epochs=N_EPOCHS, learning_rate_init=0.003, **
         **parameters,
     )
     with warnings.catch_warnings():
-        # All epochs are meant to be run.
+        # The number of epochs is fixed on purpose.
         warnings.simplefilter("ignore", ConvergenceWarning)
         network.fit(X_train, y_train)
     return network, network.score(X_test, y_test)
@@ -85,8 +88,8 @@ def train(depth, random_state=0, n_epochs=N_EPOCHS, learning_rate_init=0.003, **
 def many_runs(depths=DEPTHS, n_seeds=2, **parameters):
     """Train networks of these depths with seeds 0, 1, ...
 
-    Returns {depth: (training losses, accuracies)}, with a row of losses, one for each epoch, and an
-    accuracy for each seed.
+    Return {depth: (training losses, accuracies)}. The losses have one row per seed and one column
+    per epoch, and there is one accuracy per seed.
     """
     runs = {
         depth: [train(depth, seed, **parameters) for seed in range(n_seeds)] for depth in depths
@@ -101,18 +104,18 @@ def many_runs(depths=DEPTHS, n_seeds=2, **parameters):
 
 
 # %%
-# The picture
-# -----------
+# Plotting the results
+# --------------------
 
 
 def plot(runs):
-    """Draw accuracy by depth, and the loss of networks of eight layers."""
+    """Plot the accuracy by depth, and the loss of networks with eight layers."""
     import matplotlib.pyplot as plt
 
     plt.style.use("seaborn-v0_8-colorblind")
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     names = dict.fromkeys(name.split(",")[0] for name in runs)
-    # Without C4, a yellow that is hard to see on white.
+    # C4 is left out because its yellow is hard to see on white.
     colors = dict(zip(names, ("C0", "C1", "C2", "C3", "C5"), strict=True))
     for name, by_depth in runs.items():
         activation, _, normalization = name.partition(", ")
@@ -127,7 +130,7 @@ def plot(runs):
     left.axhline(0.1, color="tab:gray", linewidth=0.8, zorder=0)
     left.set_xscale("log", base=2)
     left.set_xticks(list(runs["relu"]), list(runs["relu"]))
-    left.set(title="Digits after 15 epochs", xlabel="hidden layers", ylabel="test accuracy")
+    left.set(title="Accuracy after 15 epochs", xlabel="hidden layers", ylabel="test accuracy")
     left.set_ylim(0, 1.02)
     left.legend(loc="lower left")
     right.set(title="Eight hidden layers", xlabel="epoch", ylabel="training loss")
@@ -137,19 +140,19 @@ def plot(runs):
 
 
 def main(picture=None, n_seeds=2, depths=DEPTHS):
-    """Print the numbers, then show the figure, or save it if `picture` names a file.
+    """Print the results and show the figure, or save it if `picture` is a file name.
 
     One of the depths must be 8.
     """
     runs = {name: many_runs(depths, n_seeds, **network) for name, network in NETWORKS.items()}
-    print(f"Test accuracy by the number of hidden layers: means over {n_seeds} seeds")
+    print(f"Test accuracy by number of hidden layers (mean over {n_seeds} seeds)")
     print(" " * 18 + "".join(f"{depth:7d}" for depth in depths))
     for name, by_depth in runs.items():
         means = [accuracies.mean() for _, accuracies in by_depth.values()]
         print(f"  {name:<16s}" + "".join(f"{mean:7.3f}" for mean in means))
 
     runs |= {name: many_runs((8,), n_seeds, **network) for name, network in OF_EIGHT_LAYERS.items()}
-    print("Training loss of eight hidden layers")
+    print("Training loss with eight hidden layers")
     print("                    epoch 5  epoch 15")
     for name, by_depth in runs.items():
         losses = by_depth[8][0].mean(axis=0)

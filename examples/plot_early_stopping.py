@@ -1,27 +1,30 @@
 """
-Early stopping: on which rows, by which score?
-==============================================
+Choosing the score for early stopping
+=====================================
 
-Is a handwritten digit an eight? There are 20 eights among 730 other digits to learn from, and 20
-among 487 to validate on. ``early_stopping=True`` stops when a score of validation rows no longer
-rises, and restores the weights of the best epoch. By default the score is the accuracy, and here
-lies a trap: to call everything "another digit" is right for 96 % of these rows from the first epoch
-on, and for the first dozen epochs the accuracy does not rise. Training is stopped before it has
-begun.
+Which score should early stopping monitor if a class is rare? ``early_stopping=True`` stops the
+training when the score on the validation set no longer improves, and restores the weights of the
+best epoch. In this example, a network learns to recognize the digit eight. The training set
+contains 20 eights and 730 other digits, and the validation set 20 eights and 487 other digits.
 
-``scoring="roc_auc"`` watches the order of the rows instead: how likely is an eight to be given a
-higher probability than another digit? It rises while the accuracy stands still. ``scoring="loss"``
-watches the validation loss, which does as well here.
+By default, early stopping monitors the accuracy, which is a poor choice here: predicting "another
+digit" for every sample is correct for 96% of the samples. The network reaches this accuracy in the
+first epoch and does not improve on it for about a dozen epochs, so the training stops too early.
+``scoring="roc_auc"`` monitors how well the predicted probabilities rank eights above other digits.
+This score increases while the accuracy stays constant. ``scoring="loss"`` monitors the validation
+loss, which works equally well here.
 
-Expect the accuracy to stop a network that is no better than guessing (an area under the ROC curve
-of at most about 0.5 on test rows), and the others one of about 0.95.
+Expect the network that is stopped by its accuracy to be no better than random guessing, with an
+area under the ROC curve of at most about 0.5 on the test set. The two other networks reach about
+0.95.
 
-The validation rows are your own, by ``fit(X, y, X_val=..., y_val=...)``: with so few eights you
-will want to say which ones to learn from. Without ``early_stopping=True`` their scores and losses
-are recorded all the same, and nothing is stopped, which is how the curves of the picture are made.
+The example passes its own validation set to ``fit(X, y, X_val=..., y_val=...)``, because with so
+few eights it matters which of them are used for training. Without ``early_stopping=True``, `fit`
+only records the scores and losses on the validation set. The curves in the plot were recorded in
+this way.
 
-Run it with ``python examples/plot_early_stopping.py``, or with the name of a picture behind it to
-save the figure instead of showing it. It needs matplotlib.
+Run it with ``python examples/plot_early_stopping.py``. To save the figure instead of showing it,
+add the name of an image file. The example needs matplotlib.
 """
 
 import sys
@@ -39,14 +42,14 @@ SCORINGS = ("accuracy", "loss", "roc_auc")
 N_EPOCHS = 100
 
 # %%
-# The data
-# --------
+# Data
+# ----
 
 
 def rare_eights(random_state=0, n_rare=20):
-    """Return (rows, whether each is an eight) for training, validation and test.
+    """Return (X, y) for the training, validation and test set; y is 1 for an eight.
 
-    The test rows have their full share of eights.
+    The test set keeps all of its eights.
     """
     X, digit = load_digits(return_X_y=True)
     X, y = X / 16, (digit == 8).astype(int)
@@ -64,25 +67,25 @@ def rare_eights(random_state=0, n_rare=20):
 
 
 # %%
-# One network, stopped by different scores
-# ----------------------------------------
+# Stopping a network by different scores
+# --------------------------------------
 
 
 def fit(random_state=0, **parameters):
-    """Return the network, which has been watched on the validation rows."""
+    """Return a network that was fitted with the validation set."""
     (X, y), (X_val, y_val), _ = rare_eights(random_state)
     network = FeedForwardClassifier(
         (30,), learning_rate_init=0.01, max_iter=300, random_state=random_state
     )
     network.set_params(**parameters)
     with warnings.catch_warnings():
-        # Where training is not stopped, all epochs are meant to be run.
+        # Without early stopping, all epochs are run on purpose.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return network.fit(X, y, X_val=X_val, y_val=y_val)
 
 
 def evaluate(network, random_state=0):
-    """Return the ROC-AUC and the recall of eights on the test rows."""
+    """Return the ROC AUC and the recall of eights on the test set."""
     _, _, (X_test, y_test) = rare_eights(random_state)
     return (
         roc_auc_score(y_test, network.predict_proba(X_test)[:, 1]),
@@ -96,7 +99,7 @@ def best_epoch(network):
 
 
 def many_seeds(scoring, n_seeds=5):
-    """Stop by a score; return epochs run, best epoch, ROC-AUC and recall, a row for each seed."""
+    """Return the number of epochs, the best epoch, the ROC AUC and the recall for each seed."""
     rows = []
     for seed in range(n_seeds):
         network = fit(seed, early_stopping=True, scoring=scoring)
@@ -105,12 +108,12 @@ def many_seeds(scoring, n_seeds=5):
 
 
 # %%
-# The picture
-# -----------
+# Plotting the results
+# --------------------
 
 
 def plot(curves, stopped, random_state=0):
-    """Draw both scores by epoch, where they would stop, and the ROC curves of the test rows."""
+    """Plot the validation scores, the epochs where training stops, and the ROC curves."""
     import matplotlib.pyplot as plt
 
     plt.style.use("seaborn-v0_8-colorblind")
@@ -124,20 +127,20 @@ def plot(curves, stopped, random_state=0):
         best = best_epoch(network)
         left.plot(best, scores[best - 1], "*", color=colors[name], markersize=15)
         left.axvline(network.n_iter_, color=colors[name], linestyle=":", linewidth=1.2)
-    left.plot([], [], "*", color="tab:gray", markersize=12, label="best epoch, restored")
-    left.plot([], [], ":", color="tab:gray", label="stopped here")
-    left.set(title="Validation rows", xlabel="epoch", ylabel="score")
+    left.plot([], [], "*", color="tab:gray", markersize=12, label="best epoch (restored)")
+    left.plot([], [], ":", color="tab:gray", label="last epoch")
+    left.set(title="Scores on the validation set", xlabel="epoch", ylabel="score")
     left.legend(loc="lower right")
 
     _, _, (X_test, y_test) = rare_eights(random_state)
-    right.plot([0, 1], [0, 1], color="tab:gray", linewidth=1, label="guessing")
+    right.plot([0, 1], [0, 1], color="tab:gray", linewidth=1, label="chance level")
     for name, network in stopped.items():
         false_alarms, found, _ = roc_curve(y_test, network.predict_proba(X_test)[:, 1])
         right.plot(false_alarms, found, color=colors[name], label=f"stopped by {name}")
     right.set(
-        title="Test rows: ROC curve",
-        xlabel="share of others taken for eights",
-        ylabel="share of eights found",
+        title="ROC curves on the test set",
+        xlabel="false positive rate",
+        ylabel="true positive rate",
     )
     right.set_aspect("equal")
     right.legend(loc="lower right")
@@ -145,9 +148,9 @@ def plot(curves, stopped, random_state=0):
 
 
 def main(picture=None, n_seeds=5):
-    """Print the numbers, then show the figure, or save it if `picture` names a file."""
-    print(f"Early stopping with 20 eights among 730 others: means over {n_seeds} seeds")
-    print("  scoring       epochs    best  ROC-AUC  recall (of test rows)")
+    """Print the results and show the figure, or save it if `picture` is a file name."""
+    print(f"Early stopping with 20 eights and 730 other digits (mean over {n_seeds} seeds)")
+    print("  scoring       epochs    best  ROC-AUC  recall (test set)")
     for name in SCORINGS:
         epochs, best, area, recall = many_seeds(name, n_seeds).mean(axis=0)
         print(f"  {name:<12s}{epochs:8.0f}{best:8.0f}{area:9.3f}{recall:8.3f}")

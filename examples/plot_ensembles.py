@@ -1,17 +1,19 @@
 """
-How many networks, and how far they are apart
-=============================================
+Size and spread of an ensemble
+==============================
 
-What does the mean of several networks gain over one, and does the spread of the networks say where
-they know little? ``n_members`` trains them at once, on the same batches. Here the members are taken
-out one by one, so that a single fit tells about ensembles of all sizes.
+How much does averaging several networks improve the predictions, and does the spread of the
+networks show where they are uncertain? ``n_members`` trains several networks at once on the same
+batches. This example extracts the members from a single fit, so that it can evaluate ensembles of
+all sizes.
 
-Expect the log loss on new digits to fall with each member, quickly at first: two or three members
-have about half of what 20 gain. It cannot rise on average: the loss of a mean is at most the mean
-of the losses. The accuracy has no such rule, and may do as it likes.
+Expect the log loss on the test set to decrease with every member. The first members help most: two
+or three members give about half of the improvement of 20. On average the log loss cannot increase,
+because the loss of the mean prediction is at most the mean loss of the members. There is no such
+rule for the accuracy, which can go up or down.
 
-Of a curve with a gap, expect the members to agree where there are rows, and to part where there are
-none: in the gap, and beyond both ends.
+For a curve with a gap in the training data, expect the members to agree where there is training
+data, and to diverge in the gap and beyond both ends.
 
 Run it with ``python examples/plot_ensembles.py``. It needs matplotlib and takes some seconds.
 """
@@ -29,7 +31,7 @@ from sklearn.model_selection import train_test_split
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 
 plt.style.use("seaborn-v0_8-colorblind")
-# All epochs are meant to be run.
+# The number of epochs is fixed on purpose.
 warnings.simplefilter("ignore", ConvergenceWarning)
 
 
@@ -47,9 +49,10 @@ def members_of(ensemble):
 
 
 # %%
-# How many
-# --------
-# 200 digits to learn from. For each size, 30 ensembles are drawn from the 20 members.
+# Number of members
+# -----------------
+# The training set contains 200 digits. For each size, 30 ensembles are drawn at random from the 20
+# members.
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
@@ -76,12 +79,12 @@ for size in sizes:
     print(f"{size:7}{losses[size]:10.3f}{accuracy:10.3f}")
 
 # %%
-# How far apart
-# -------------
+# Spread of the members
+# ---------------------
 
 
 def rows_of_a_curve(n_rows=150):
-    """Return rows of one feature, with a gap in the middle, and a sine with little noise."""
+    """Return samples of a sine curve with little noise, with a gap in the middle."""
     x = rng.uniform(1, 3, n_rows) * rng.choice([-1, 1], n_rows)
     return x[:, None], np.sin(2 * x) + rng.normal(0, 0.1, n_rows)
 
@@ -100,33 +103,34 @@ grid = np.linspace(-5, 5, 201)
 predictions = np.array([member.predict(grid[:, None]) for member in members_of(curve)])
 spread = predictions.std(axis=0)
 has_rows = (np.abs(grid) >= 1) & (np.abs(grid) <= 3)
-places = {"among the rows": has_rows, "in the gap": np.abs(grid) < 1, "beyond": np.abs(grid) > 3}
+places = {"in the data": has_rows, "in the gap": np.abs(grid) < 1, "outside": np.abs(grid) > 3}
 for place, is_there in places.items():
-    print(f"Spread {place}: {spread[is_there].mean():.2f} on average")
+    print(f"Mean spread {place}: {spread[is_there].mean():.2f}")
 
 # %%
-# The picture
-# -----------
+# Plotting the results
+# --------------------
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
 of_each = [log_loss(y_test, p) for p in of_members]
-left.plot([1] * 20, of_each, ".", color="tab:gray", label="each member")
+left.plot([1] * 20, of_each, ".", color="tab:gray", label="single members")
 left.plot(sizes, list(losses.values()), "o-", color="C0", label="mean of 30 ensembles")
-left.set(title="Digits", xlabel="members", ylabel="log loss of new rows", xticks=sizes)
+left.set(title="Digits", xlabel="members", ylabel="test log loss", xticks=sizes)
 left.legend()
 
 right.plot(grid, predictions.T, color="tab:gray", linewidth=0.7)
 right.plot([], [], color="tab:gray", linewidth=0.7, label="members")
 mean = curve.predict(grid[:, None])
-right.plot(grid, mean, color="C0", label="their mean")
+right.plot(grid, mean, color="C0", label="mean of the members")
 right.fill_between(
-    grid, mean - 2 * spread, mean + 2 * spread, color="C0", alpha=0.2, label="2 deviations"
+    grid, mean - 2 * spread, mean + 2 * spread, color="C0", alpha=0.2, label="2 standard deviations"
 )
-right.plot(x, target, ".", color="black", markersize=3, label="rows learned from")
+right.plot(x, target, ".", color="black", markersize=3, label="training data")
 right.set(title="A curve with a gap", xlabel="x", ylabel="y", ylim=(-4, 4))
 right.legend(ncols=2)
 plt.show()
 
 # %%
-# A few members have most of what many would gain. The members part where nothing was learned. Their
-# spread is no error bar: the noise of the targets is not in it.
+# A few members give most of the improvement of many. The members diverge where there is no training
+# data. Do not use their spread as an error bar, because it does not include the noise of the
+# targets.

@@ -1,16 +1,16 @@
 """
-What the hidden units learn
-===========================
+What hidden units learn
+=======================
 
-What does a unit of the first layer look for? It multiplies each pixel of a handwritten digit by a
-weight of its own, so its weights can be looked at as an image of 8 x 8 pixels: red where ink
-excites the unit, blue where ink holds it back.
+What does a unit of the first hidden layer respond to? The unit multiplies each pixel of a
+handwritten digit by a weight, so you can plot its weights as an image of 8 x 8 pixels. Ink excites
+the unit in red areas and inhibits it in blue areas.
 
-Expect noise before training, patterns after it, and smoother ones with a penalty `alpha`.
-Two numbers say so without a look. The weights of *neighbouring* pixels have nothing to do with each
-other at first, and resemble each other in the end. And the pixels that are white in each of the
-digits learned from teach nothing: their weights stay as they were drawn, unless a penalty takes
-them away.
+Expect noise before training, patterns after training, and smoother patterns with a larger penalty
+`alpha`. Two numbers confirm this. The first is the correlation between the weights of
+*neighbouring* pixels, which is close to zero before training and clearly positive afterwards. The
+second is the size of the weights of pixels that are blank in all training samples. These weights
+receive no gradient from the data and keep their initial values, unless a penalty shrinks them.
 
 Run it with ``python examples/plot_hidden_units.py``. It needs matplotlib and takes some seconds.
 """
@@ -26,7 +26,7 @@ from sklearn.model_selection import train_test_split
 from sknn import FeedForwardClassifier, WeightsDisplay
 
 plt.style.use("seaborn-v0_8-colorblind")
-# All epochs are meant to be run.
+# The number of epochs is fixed on purpose.
 warnings.simplefilter("ignore", ConvergenceWarning)
 
 X, y = load_digits(return_X_y=True)
@@ -34,17 +34,17 @@ X_train, X_test, y_train, y_test = train_test_split(
     X / 16, y, test_size=1 / 3, stratify=y, random_state=0
 )
 blank = (X_train == 0).all(axis=0)
-print(f"{blank.sum()} of 64 pixels are white in each of the {len(X_train)} training rows")
+print(f"{blank.sum()} of 64 pixels are blank in all {len(X_train)} training samples")
 
 # %%
-# Before and after
-# ----------------
-# With ``learning_rate_init=1e-12`` an epoch leaves the weights where they begin, which are the same
-# in all of the networks, as the seed is.
+# Before and after training
+# -------------------------
+# With ``learning_rate_init=1e-12``, one epoch leaves the weights practically unchanged. All
+# networks have the same initial weights because they use the same seed.
 
 
 def train(alpha, max_iter=60, learning_rate_init=0.003):
-    """Return the network, trained."""
+    """Return a fitted network."""
     network = FeedForwardClassifier(
         (12,),
         alpha=alpha,
@@ -70,7 +70,7 @@ networks = {
 
 
 def likeness_of_neighbours(weights):
-    """Return the correlation of the weights of pixels that are side by side or one upon another."""
+    """Return the correlation between the weights of horizontally or vertically adjacent pixels."""
     images = weights.T.reshape(-1, 8, 8)
     first = np.r_[images[:, :, :-1].ravel(), images[:, :-1, :].ravel()]
     second = np.r_[images[:, :, 1:].ravel(), images[:, 1:, :].ravel()]
@@ -80,14 +80,14 @@ def likeness_of_neighbours(weights):
 likeness = {name: likeness_of_neighbours(n.coefs_[0]) for name, n in networks.items()}
 of_blank = {name: np.abs(n.coefs_[0][blank]).mean() for name, n in networks.items()}
 accuracy = {name: n.score(X_test, y_test) for name, n in networks.items()}
-print(" " * 18 + "likeness of neighbours  weights of white pixels  test accuracy")
+print(" " * 18 + "correlation of neighbours  weights of blank pixels  test accuracy")
 for name in networks:
-    print(f"{name:<18s}{likeness[name]:22.2f}{of_blank[name]:25.1e}{accuracy[name]:15.3f}")
+    print(f"{name:<18s}{likeness[name]:25.2f}{of_blank[name]:25.1e}{accuracy[name]:15.3f}")
 
 # %%
 # The images
 # ----------
-# Each network has a scale of its own, from the largest weight down to its negative.
+# The colour scale of each network is symmetric and extends to its largest weight.
 
 figure, axes = plt.subplots(2, 2, figsize=(10, 7.5), layout="constrained")
 for axis, (name, network) in zip(axes.flat, networks.items(), strict=True):
@@ -96,5 +96,5 @@ for axis, (name, network) in zip(axes.flat, networks.items(), strict=True):
 plt.show()
 
 # %%
-# Training makes patterns of the noise, and the stronger the penalty, the smoother they are; the
-# weights of the white pixels do not move without one, and vanish with it.
+# Training turns the noise into patterns, which are smoother with a stronger penalty. The weights of
+# the blank pixels do not change without a penalty, and vanish with one.

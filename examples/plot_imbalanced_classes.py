@@ -1,24 +1,27 @@
 """
-Rare classes: class weights and the focal loss
-==============================================
+Class weights and focal loss for rare classes
+=============================================
 
-Is a handwritten digit an eight? With 20 eights among 811 other digits to learn from, a network
-that is trained by the plain cross-entropy calls most eights "another digit": that is right nearly
-always where eights are as rare as this, and useless. Two remedies, and what they do on digits that
-were not trained on:
+How can a network learn to recognize a rare class? In this example, the training set contains 20
+eights and 811 other digits. A network that is trained with the plain cross-entropy classifies most
+eights as "another digit". This is nearly always correct for such data, but useless. The example
+compares two remedies on the test set:
 
-- ``class_weight="balanced"`` lets each eight weigh as much as 41 others: most eights are found;
-- ``loss="focal"`` lets a digit count less the better it is classified already, so that the many
-  easy others do not drown the few eights: more eights are found, with hardly a false alarm.
+- ``class_weight="balanced"`` gives each eight the weight of 41 other digits. The network then
+  detects most eights.
+- ``loss="focal"`` reduces the weight of samples that are already classified well, so that the many
+  easy digits do not dominate the few eights. The network then detects more eights, with hardly any
+  false positives.
 
-Expect the weights to have the higher balanced accuracy (the mean of the shares of eights and of
-others that are recognized), the more so the rarer the eights; and the focal loss to lie between
-them and the plain network. Expect no wonders in the *order* of the digits: the area under the ROC
-curve is much the same for all, so a lower threshold for the plain network's probability would be a
-remedy too. The weights need no such threshold.
+Expect class weights to give the highest balanced accuracy, that is, the mean of the recall of
+eights and the recall of other digits. Their advantage increases as eights become rarer. The focal
+loss lies between the class weights and the plain network. Do not expect a better *ranking* of the
+samples: the area under the ROC curve is nearly the same for all networks. You could therefore also
+lower the decision threshold of the plain network. With class weights, you do not have to choose a
+threshold.
 
-Run it with ``python examples/plot_imbalanced_classes.py``, or with the name of a picture behind it
-to save the figure instead of showing it. It needs matplotlib.
+Run it with ``python examples/plot_imbalanced_classes.py``. To save the figure instead of showing
+it, add the name of an image file. The example needs matplotlib.
 """
 
 import sys
@@ -48,14 +51,15 @@ SCORES = ("balanced accuracy", "recall", "precision", "accuracy", "ROC-AUC")
 N_RARE = (10, 20, 40, 80)
 
 # %%
-# The data
-# --------
-# Half of the digits are for training, and all but `n_rare` of their eights are thrown away. The
-# other half has its full share of eights (one in ten), so that recall is measured on many.
+# Data
+# ----
+# Half of the digits form the training set, from which all eights except `n_rare` are removed. The
+# other half is the test set. It keeps all of its eights (10%), so that the recall is computed from
+# many samples.
 
 
 def rare_eights(n_rare=20, random_state=0):
-    """Return training and test rows, and whether each is an eight."""
+    """Return training and test data; the labels are 1 for an eight."""
     X, digit = load_digits(return_X_y=True)
     X, y = X / 16, (digit == 8).astype(int)
     X_train, X_test, y_train, y_test = train_test_split(
@@ -66,14 +70,15 @@ def rare_eights(n_rare=20, random_state=0):
 
 
 # %%
-# One network, four ways to train it
-# ----------------------------------
-# Recall is the share of the eights that are found, precision the share of the alarms that are
-# right. All is as by default but for the rate, the number of epochs and the remedy.
+# Training a network in four ways
+# -------------------------------
+# Recall is the share of the eights that are detected, and precision is the share of the positive
+# predictions that are correct. Apart from the learning rate, the number of epochs and the remedy,
+# all parameters have their default values.
 
 
 def evaluate(n_rare=20, random_state=0, **remedy):
-    """Return the scores on the test rows as {name: value}."""
+    """Return the scores on the test set as {name: value}."""
     X_train, X_test, y_train, y_test = rare_eights(n_rare, random_state)
     network = FeedForwardClassifier(
         (30,),
@@ -84,14 +89,14 @@ def evaluate(n_rare=20, random_state=0, **remedy):
         **remedy,
     )
     with warnings.catch_warnings():
-        # All 60 epochs are meant to be run.
+        # The number of epochs is fixed on purpose.
         warnings.simplefilter("ignore", ConvergenceWarning)
         network.fit(X_train, y_train)
     predicted = network.predict(X_test)
     return {
         "balanced accuracy": balanced_accuracy_score(y_test, predicted),
         "recall": recall_score(y_test, predicted),
-        # Without an alarm none is right: 0, and no warning.
+        # The precision is 0, without a warning, if nothing is predicted as an eight.
         "precision": precision_score(y_test, predicted, zero_division=0),
         "accuracy": accuracy_score(y_test, predicted),
         "ROC-AUC": roc_auc_score(y_test, network.predict_proba(X_test)[:, 1]),
@@ -99,7 +104,7 @@ def evaluate(n_rare=20, random_state=0, **remedy):
 
 
 def many_seeds(n_rare=20, n_seeds=5):
-    """Return {model: {score: array with a value for each seed}}."""
+    """Return {model: {score: array with one value per seed}}."""
     runs = {
         name: [evaluate(n_rare, seed, **remedy) for seed in range(n_seeds)]
         for name, remedy in MODELS.items()
@@ -111,12 +116,12 @@ def many_seeds(n_rare=20, n_seeds=5):
 
 
 # %%
-# The picture
-# -----------
+# Plotting the results
+# --------------------
 
 
 def plot(by_n_rare):
-    """Draw balanced accuracy by the number of eights, and precision and recall for 20 of them."""
+    """Plot balanced accuracy by number of eights, and precision and recall for 20 eights."""
     import matplotlib.pyplot as plt
 
     plt.style.use("seaborn-v0_8-colorblind")
@@ -140,19 +145,19 @@ def plot(by_n_rare):
             color=line.get_color(),
             label=name,
         )
-    left.axhline(0.5, color="tab:gray", linestyle=":", label='always "no eight"')
+    left.axhline(0.5, color="tab:gray", linestyle=":", label='always "another digit"')
     left.set_xscale("log", base=2)
     left.set_xticks(list(by_n_rare), list(by_n_rare))
     left.set(
-        title="The rarer the eights, the more a remedy helps",
-        xlabel="eights among 811 other digits",
+        title="Balanced accuracy by number of eights",
+        xlabel="eights in the training set, with 811 other digits",
         ylabel="balanced accuracy",
     )
     left.legend()
     right.set(
-        title="20 eights, one mark for each seed",
-        xlabel="recall: eights that are found",
-        ylabel="precision: alarms that are right",
+        title="20 eights, one marker per seed",
+        xlabel="recall",
+        ylabel="precision",
         xlim=(-0.05, 1),
         ylim=(-0.05, 1.05),
     )
@@ -161,13 +166,13 @@ def plot(by_n_rare):
 
 
 def main(picture=None, n_seeds=5):
-    """Print the scores, then show the figure, or save it if `picture` names a file."""
+    """Print the scores and show the figure, or save it if `picture` is a file name."""
     by_n_rare = {n_rare: many_seeds(n_rare, n_seeds) for n_rare in N_RARE}
-    print(f"20 eights among 811 other digits: means over {n_seeds} seeds")
+    print(f"20 eights and 811 other digits (mean over {n_seeds} seeds)")
     print(" " * 17 + "".join(f"{score:>19s}" for score in SCORES))
     for name, scores in by_n_rare[20].items():
         print(f"  {name:<15s}" + "".join(f"{scores[score].mean():19.3f}" for score in SCORES))
-    print("Balanced accuracy by the number of eights")
+    print("Balanced accuracy by number of eights")
     print(" " * 17 + "".join(f"{n_rare:8d}" for n_rare in by_n_rare))
     for name in MODELS:
         means = [scores[name]["balanced accuracy"].mean() for scores in by_n_rare.values()]

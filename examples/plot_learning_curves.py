@@ -1,19 +1,20 @@
 """
-Learning curves: rows, penalty and epochs
-=========================================
+Learning curves for samples, penalty and epochs
+===============================================
 
-A network is better on the rows that it has learned from than on others. What narrows this gap: more
-rows, a stronger penalty, or an earlier end? scikit-learn has a display for the first two,
+A network performs better on its training set than on other data. What narrows this gap: more
+samples, a stronger penalty, or fewer epochs? scikit-learn has displays for the first two,
 :class:`~sklearn.model_selection.LearningCurveDisplay` and
-:class:`~sklearn.model_selection.ValidationCurveDisplay`; the third is what a network records of
-each epoch, if validation rows are given to `fit`.
+:class:`~sklearn.model_selection.ValidationCurveDisplay`. For the third, a network records its loss
+on the validation set after each epoch if you pass a validation set to `fit`.
 
-Expect more rows to raise the accuracy on others up to the last row there is. Expect a penalty to
-narrow the gap at no cost, up to a strength from which on the network learns too little. And expect
-the loss on validation rows to fall, turn, and rise again, while the training loss falls on.
+Expect the validation accuracy to increase with the number of samples, up to the full training set.
+A penalty narrows the gap at no cost until it becomes so strong that the network underfits. The
+validation loss decreases, reaches a minimum and increases again, while the training loss keeps
+decreasing.
 
 Run it with ``python examples/plot_learning_curves.py``. It needs matplotlib and takes about ten
-seconds. For what dropout and label smoothing do see ``plot_overfitting.py``.
+seconds. For the effect of dropout and label smoothing, see ``plot_overfitting.py``.
 """
 
 import warnings
@@ -34,13 +35,13 @@ from sklearn.model_selection import (
 from sknn import FeedForwardClassifier, LossCurveDisplay
 
 plt.style.use("seaborn-v0_8-colorblind")
-# All epochs are meant to be run.
+# The number of epochs is fixed on purpose.
 warnings.simplefilter("ignore", ConvergenceWarning)
 
 # %%
-# The data
-# --------
-# Handwritten digits, with noise added to each pixel, so that there is something to learn by heart.
+# Data
+# ----
+# The data are handwritten digits. Noise is added to each pixel, so that the network can overfit.
 
 X, y = load_digits(return_X_y=True)
 X = X / 16 + np.random.default_rng(0).normal(scale=0.3, size=X.shape)
@@ -54,31 +55,31 @@ network = FeedForwardClassifier(
 )
 
 # %%
-# More rows
-# ---------
+# More samples
+# ------------
 
 n_rows, *by_rows = learning_curve(
     network, X, y, train_sizes=np.geomspace(0.06, 1, 5), cv=folds, shuffle=True, random_state=0
 )
-print("rows   accuracy on them   on others")
+print("samples  training accuracy  validation accuracy")
 for number, training, validation in zip(n_rows, *by_rows, strict=True):
-    print(f"{number:4d}{training.mean():19.3f}{validation.mean():12.3f}")
+    print(f"{number:7d}{training.mean():19.3f}{validation.mean():21.3f}")
 
 # %%
-# A stronger penalty
-# ------------------
+# Stronger penalty
+# ----------------
 
 alphas = np.array([0.003, 0.03, 0.1, 0.3, 1, 3, 6])
 by_alpha = validation_curve(network, X, y, param_name="alpha", param_range=alphas, cv=folds)
-print("alpha  accuracy on rows learned from   on others")
+print("alpha  training accuracy  validation accuracy")
 for alpha, training, validation in zip(alphas, *by_alpha, strict=True):
-    print(f"{alpha:<7g}{training.mean():30.3f}{validation.mean():12.3f}")
+    print(f"{alpha:<5g}{training.mean():19.3f}{validation.mean():21.3f}")
 
 # %%
-# An earlier end
-# --------------
-# Validation rows that are given to `fit` are watched, and without ``early_stopping=True`` nothing
-# else is done with them.
+# Fewer epochs
+# ------------
+# `fit` records the loss on the validation set. Without ``early_stopping=True``, it does not use the
+# validation set for anything else.
 
 X_train, X_valid, y_train, y_valid = train_test_split(
     X, y, test_size=0.25, stratify=y, random_state=0
@@ -92,30 +93,30 @@ for epoch in (0, best, len(training_loss) - 1):
     print(f"{epoch + 1:5d}{training_loss[epoch]:15.3f}{validation_loss[epoch]:17.3f}")
 
 # %%
-# Three pictures of over-fitting
-# ------------------------------
+# Three plots of overfitting
+# --------------------------
 
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
 options = {"score_name": "accuracy", "std_display_style": "fill_between"}
 LearningCurveDisplay(train_sizes=n_rows, train_scores=by_rows[0], test_scores=by_rows[1]).plot(
     ax=left, **options
 )
-left.set(title="More rows", xlabel="training rows", xscale="log")
+left.set(title="More samples", xlabel="training samples", xscale="log")
 ValidationCurveDisplay(
     param_name="alpha",
     param_range=alphas,
     train_scores=by_alpha[0],
     test_scores=by_alpha[1],
 ).plot(ax=middle, **options)
-middle.set(title="A stronger penalty", xlabel="alpha", xscale="log")
+middle.set(title="Stronger penalty", xlabel="alpha", xscale="log")
 for axis, place in ((left, "lower right"), (middle, "lower left")):
     lines = axis.get_lines()
-    axis.legend(lines, ["rows learned from", "others"], loc=place)
+    axis.legend(lines, ["training", "validation"], loc=place)
 
-LossCurveDisplay.from_estimators({"An earlier end": network}, ax=right)
+LossCurveDisplay.from_estimators({"Fewer epochs": network}, ax=right)
 right.axvline(best + 1, color="0.6", linestyle=":")
 plt.show()
 
 # %%
-# Each of the three narrows the gap, and more rows are the best of them where they can be had: the
-# left curve of the other rows is still rising at its end.
+# Each of the three methods narrows the gap. More samples are the best method if you can get them:
+# the validation accuracy in the left plot is still increasing at its end.

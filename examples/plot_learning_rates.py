@@ -1,28 +1,32 @@
 """
-Learning rates: warm-up, cosine, one cycle, clipping
-====================================================
+Learning rate schedules, warm-up and gradient clipping
+======================================================
 
-High or low? One rate for all of the training is a compromise: a high one gets ahead fast and then
-jumps around the minimum, a low one gets near to it and takes its time. A schedule need not choose.
-On handwritten digits, 20 epochs of Adam on batches of 32 rows:
+Should the learning rate be high or low? A constant learning rate is a compromise. With a high one,
+the loss decreases fast and then fluctuates around the minimum. With a low one, the network comes
+close to the minimum but needs a long time. A schedule combines the advantages of both. This example
+trains networks on handwritten digits for 20 epochs, with Adam and batches of 32 samples:
 
-- ``learning_rate="cosine"`` goes from `learning_rate_init` to 0 at the end of `max_iter` epochs;
-- ``warmup_fraction=0.1`` lets the rate rise from 0 over the first tenth of the steps, when the
-  weights are new and a full step would be a leap in the dark;
-- ``learning_rate="one_cycle"`` has a rise and a fall of its own.
+- ``learning_rate="cosine"`` decreases the learning rate from `learning_rate_init` to 0 over
+  `max_iter` epochs.
+- ``warmup_fraction=0.1`` increases the learning rate from 0 over the first tenth of the steps.
+  Large steps are risky while the weights are close to their random initial values.
+- ``learning_rate="one_cycle"`` includes both an increase and a decrease.
 
-Expect the schedules to do best at a rate at which the constant one jumps around and ends anywhere,
-and with a loss a little below that of the best constant rate; and the warm-up to matter most where
-the rate is really too high. So with a schedule try a *higher* rate: at a low one it ends with a
-higher loss, as it takes away what was scarce. A schedule reaches its end if all `max_iter` epochs
-are run, which ``n_iter_no_change=np.inf`` sees to.
+Expect the schedules to perform best at a learning rate at which the loss fluctuates without a
+schedule. Their final loss is slightly below that of the best constant learning rate. The warm-up
+matters most if the learning rate is too high. With a schedule, try a *higher* learning rate. At a
+low one, a schedule ends with a higher loss than the constant learning rate, because it makes the
+small steps even smaller. A schedule only reaches its end if all `max_iter` epochs are run, which
+``n_iter_no_change=np.inf`` ensures.
 
-The last picture is of ``solver="sgd"`` at a rate that is far too high. It learns nothing: the first
-steps are so large that nearly all units are dead, zero for every row. ``max_grad_norm=0.1`` bounds
-the gradient, and by it the steps. Expect that network to learn.
+The last plot shows ``solver="sgd"`` with a learning rate that is far too high. Without clipping,
+the network learns nothing, because the first steps are so large that nearly all units die, that is,
+they output zero for every sample. ``max_grad_norm=0.1`` limits the norm of the gradient and
+therefore the size of the steps. With clipping, the network learns.
 
-Run it with ``python examples/plot_learning_rates.py``, or with the name of a picture behind it to
-save the figure instead of showing it. It needs matplotlib.
+Run it with ``python examples/plot_learning_rates.py``. To save the figure instead of showing it,
+add the name of an image file. The example needs matplotlib.
 """
 
 import sys
@@ -48,12 +52,12 @@ HIGH_RATE = 0.05
 N_EPOCHS = 20
 
 # %%
-# A network and its rate
-# ----------------------
+# Training with a learning rate
+# -----------------------------
 
 
 def digits(random_state=0):
-    """Return training and test rows, in [0, 1], and the digits."""
+    """Return the training and test data, with pixels in [0, 1]."""
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(
         X / 16, y, test_size=1 / 3, stratify=y, random_state=random_state
@@ -62,10 +66,10 @@ def digits(random_state=0):
 
 
 def train(rate, random_state=0, n_epochs=N_EPOCHS, **parameters):
-    """Return the network, and its log loss on the training rows at the end.
+    """Return the network and its final log loss on the training set.
 
-    The last of `loss_curve_` is a mean over the steps of the last epoch, from which the network has
-    moved on.
+    The last value of `loss_curve_` is a mean over the steps of the last epoch, during which the
+    weights still change.
     """
     X, _, y, _ = digits(random_state)
     network = FeedForwardClassifier(
@@ -78,43 +82,43 @@ def train(rate, random_state=0, n_epochs=N_EPOCHS, **parameters):
         **parameters,
     )
     with warnings.catch_warnings():
-        # All epochs are meant to be run.
+        # The number of epochs is fixed on purpose.
         warnings.simplefilter("ignore", ConvergenceWarning)
         network.fit(X, y)
     return network, log_loss(y, network.predict_proba(X))
 
 
 def final_losses(rate, n_seeds=3, **parameters):
-    """Return the training loss at the end for each seed."""
+    """Return the final training loss for each seed."""
     return np.array([train(rate, seed, **parameters)[1] for seed in range(n_seeds)])
 
 
 # %%
-# Clipping
-# --------
+# Gradient clipping
+# -----------------
 
 
 def clipped(max_grad_norm, random_state=0):
-    """Return a network, trained by `solver="sgd"` at the rate of 1, and its test accuracy."""
+    """Return a network trained by SGD with a learning rate of 1, and its test accuracy."""
     network, _ = train(1.0, random_state, 10, solver="sgd", max_grad_norm=max_grad_norm)
     _, X_test, _, y_test = digits(random_state)
     return network, network.score(X_test, y_test)
 
 
 # %%
-# The picture
-# -----------
+# Plotting the results
+# --------------------
 
 
 def plot(networks, by_schedule, by_norm):
-    """Draw rates and losses by epoch, losses at the end by rate, and the effect of clipping."""
+    """Plot learning rates, losses by epoch, final losses, and the effect of clipping."""
     import matplotlib.pyplot as plt
 
     plt.style.use("seaborn-v0_8-colorblind")
     figure, axes = plt.subplots(2, 2, figsize=(10.5, 7), layout="constrained")
     (upper_left, upper_right), (lower_left, lower_right) = axes
     styles = ("-", ":", "-", "--", "-.")
-    colors = ("C0", "C1", "C2", "C3", "C5")  # C4 is a yellow that is hard to see on white
+    colors = ("C0", "C1", "C2", "C3", "C5")  # C4, a yellow, is hard to see on white
     for (name, network), style, color in zip(networks.items(), styles, colors, strict=True):
         look = {"linestyle": style, "color": color, "label": name}
         epochs = np.arange(1, network.n_iter_ + 1)
@@ -122,9 +126,7 @@ def plot(networks, by_schedule, by_norm):
         upper_right.plot(epochs, network.loss_curve_, **look)
         means = [losses.mean() for losses in by_schedule[name].values()]
         lower_left.plot(list(by_schedule[name]), means, marker="o", **look)
-    upper_left.set(
-        title="Rate at the first step of each epoch", xlabel="epoch", ylabel="learning rate"
-    )
+    upper_left.set(title="Learning rate at the first step", xlabel="epoch", ylabel="learning rate")
     upper_right.set(
         title=f"Training loss, learning_rate_init={HIGH_RATE}",
         xlabel="epoch",
@@ -134,7 +136,7 @@ def plot(networks, by_schedule, by_norm):
     lower_left.set(
         title=f"Training loss after {N_EPOCHS} epochs",
         xlabel="learning_rate_init",
-        ylabel="log loss, mean over seeds",
+        ylabel="log loss (mean over seeds)",
         xscale="log",
         yscale="log",
     )
@@ -156,17 +158,19 @@ def plot(networks, by_schedule, by_norm):
 
 
 def main(picture=None, n_seeds=2, rates=RATES):
-    """Print the numbers, then show the figure, or save it if `picture` names a file."""
+    """Print the results and show the figure, or save it if `picture` is a file name."""
     by_schedule = {
         name: {rate: final_losses(rate, n_seeds, **schedule) for rate in rates}
         for name, schedule in SCHEDULES.items()
     }
-    print(f"Training loss after {N_EPOCHS} epochs by learning_rate_init: means of {n_seeds} seeds")
+    print(
+        f"Training loss after {N_EPOCHS} epochs by learning_rate_init (mean over {n_seeds} seeds)"
+    )
     print(" " * 18 + "".join(f"{rate:9.3f}" for rate in rates))
     for name, by_rate in by_schedule.items():
         print(f"  {name:<16s}" + "".join(f"{losses.mean():9.4f}" for losses in by_rate.values()))
 
-    print("Clipping, sgd at the rate of 1: training loss and test accuracy after 10 epochs")
+    print("Clipping, sgd, learning rate of 1: training loss and test accuracy after 10 epochs")
     by_norm = {}
     for norm in (None, 0.1):
         by_norm[norm], accuracy = clipped(norm)

@@ -1,27 +1,30 @@
 """
-Dropout and label smoothing against over-fitting
-================================================
+Dropout and label smoothing against overfitting
+===============================================
 
-Will the diabetes progress above the median? 221 patients, ten measurements of each, and a network
-that is far too large for them: two layers of 100 units, 11 000 weights. The first example,
-``plot_first_network.py``, shows what happens; this one shows what helps.
+How do dropout and label smoothing reduce overfitting? As in ``plot_first_network.py``, the task is
+to predict whether the progression of diabetes will be above the median. The training set has 221
+patients with ten measurements each, and the network is far too large for them: two hidden layers of
+100 units with 11,000 weights. The example compares three remedies:
 
-- ``dropout=0.5`` leaves out each hidden unit with a probability of one half in each training step,
-  anew for each row;
-- ``input_dropout=0.5`` does the same to the measurements;
-- ``label_smoothing=0.3`` asks for 85 % instead of a certainty.
+- ``dropout=0.5`` drops each hidden unit with a probability of 0.5, independently for each sample
+  and training step.
+- ``input_dropout=0.5`` does the same with the inputs.
+- ``label_smoothing=0.3`` replaces the target probability of 1 by 0.85.
 
-Expect the plain network's training loss to fall on and on while its validation loss rises, and
-both kinds of dropout to keep the two together: the gap between them shrinks by more than half, and
-the validation loss no longer rises. Label smoothing does not stop the network from learning the
-patients by heart, but from being so sure of it: expect its mean confidence (the probability of the
-class that it predicts) nearer to its accuracy. The accuracy itself gains a point or two at best.
+Expect the training loss of the plain network to keep decreasing while its validation loss
+increases. With both kinds of dropout, the gap between the two losses shrinks by more than half, and
+the validation loss no longer increases. Label smoothing does not prevent the network from
+memorizing the patients, but it makes the network less overconfident: its mean confidence (the
+predicted probability of the predicted class) is closer to its accuracy. The accuracy itself
+improves by one or two percentage points at most.
 
-``normalization="layer"`` and ``"batch"`` are no such remedy: they make a network learn faster, the
-patients as well. What they are good for is shown in ``plot_deep_networks.py``.
+``normalization="layer"`` and ``"batch"`` do not reduce overfitting. They make a network learn
+faster, which includes memorizing the patients. ``plot_deep_networks.py`` shows when they are
+useful.
 
-Run it with ``python examples/plot_overfitting.py``, or with the name of a picture behind it to save
-the figure instead of showing it. It needs matplotlib.
+Run it with ``python examples/plot_overfitting.py``. To save the figure instead of showing it, add
+the name of an image file. The example needs matplotlib.
 """
 
 import sys
@@ -45,12 +48,12 @@ REMEDIES = {
 N_EPOCHS = 100
 
 # %%
-# The data
-# --------
+# Data
+# ----
 
 
 def patients(random_state=0):
-    """Return training and validation rows, scaled, and whether the progress is above the median."""
+    """Return the scaled data; the labels say whether the progression is above the median."""
     X, progress = load_diabetes(return_X_y=True)
     y = (progress > np.median(progress)).astype(int)
     X_train, X_valid, y_train, y_valid = train_test_split(
@@ -61,19 +64,19 @@ def patients(random_state=0):
 
 
 # %%
-# One network, four ways to train it
-# ----------------------------------
-# The validation loss comes with ``X_val`` and ``y_val``, in ``validation_loss_curve_``. The
-# training loss in ``loss_curve_`` is that of the networks with units left out, and of smoothed
-# labels: it cannot be compared with the validation loss. So a callback of skorch takes that of the
-# whole network on the training rows after every epoch.
+# Training a network in four ways
+# -------------------------------
+# With ``X_val`` and ``y_val``, the network records the validation loss in
+# ``validation_loss_curve_``. The training loss in ``loss_curve_`` is computed with dropout and
+# smoothed labels, so you cannot compare it with the validation loss. Therefore, a callback of
+# skorch computes the loss of the complete network on the training set after every epoch.
 
 
 def overfit(random_state=0, n_epochs=N_EPOCHS, **remedy):
-    """Train on half of the patients and validate on the others.
+    """Train on half of the patients and validate on the other half.
 
-    Returns {"training": losses, "validation": losses, "accuracy": float, "confidence": float}; the
-    last two are of the validation rows at the end.
+    Return {"training": losses, "validation": losses, "accuracy": float, "confidence": float}. The
+    accuracy and the confidence are those on the validation set after the last epoch.
     """
     X_train, X_valid, y_train, y_valid = patients(random_state)
     training_loss = EpochScoring(
@@ -89,7 +92,7 @@ def overfit(random_state=0, n_epochs=N_EPOCHS, **remedy):
         **remedy,
     )
     with warnings.catch_warnings():
-        # All epochs are meant to be run.
+        # The number of epochs is fixed on purpose.
         warnings.simplefilter("ignore", ConvergenceWarning)
         network.fit(X_train, y_train, X_val=X_valid, y_val=y_valid)
     return {
@@ -101,18 +104,18 @@ def overfit(random_state=0, n_epochs=N_EPOCHS, **remedy):
 
 
 def many_seeds(n_seeds=5, n_epochs=N_EPOCHS, **remedy):
-    """Return what `overfit` does, with one row for each seed."""
+    """Return the results of `overfit` with one row per seed."""
     runs = [overfit(seed, n_epochs, **remedy) for seed in range(n_seeds)]
     return {name: np.array([run[name] for run in runs]) for name in runs[0]}
 
 
 # %%
-# The picture
-# -----------
+# Plotting the results
+# --------------------
 
 
 def plot(by_remedy):
-    """Draw the loss curves, and confidence beside accuracy."""
+    """Plot the loss curves, and compare confidence and accuracy."""
     import matplotlib.pyplot as plt
 
     plt.style.use("seaborn-v0_8-colorblind")
@@ -128,15 +131,15 @@ def plot(by_remedy):
         right.plot([accuracy, confidence], [number, number], color="tab:gray", zorder=1)
         right.scatter(accuracy, number, color=color, marker="|", s=250, linewidth=3)
         right.scatter(confidence, number, color=color, s=60)
-    left.plot([], [], color="tab:gray", label="validation rows")
-    left.plot([], [], "--", color="tab:gray", label="training rows")
-    left.set(title="Loss on rows trained on, and on others", xlabel="epoch", ylabel="log loss")
+    left.plot([], [], color="tab:gray", label="validation")
+    left.plot([], [], "--", color="tab:gray", label="training")
+    left.set(title="Training and validation loss", xlabel="epoch", ylabel="log loss")
     left.legend(ncols=2)
     right.scatter([], [], color="tab:gray", marker="|", s=250, linewidth=3, label="accuracy")
     right.scatter([], [], color="tab:gray", s=60, label="mean confidence")
     right.set(
-        title="Over-confidence on validation rows",
-        xlabel="share, or probability",
+        title="Overconfidence on the validation set",
+        xlabel="accuracy, or mean confidence",
         ylim=(len(by_remedy) + 0.3, -0.6),
     )
     right.set_yticks(range(len(by_remedy)), by_remedy)
@@ -145,9 +148,9 @@ def plot(by_remedy):
 
 
 def main(picture=None, n_seeds=3):
-    """Print the numbers, then show the figure, or save it if `picture` names a file."""
+    """Print the results and show the figure, or save it if `picture` is a file name."""
     by_remedy = {name: many_seeds(n_seeds, **remedy) for name, remedy in REMEDIES.items()}
-    print(f"Diabetes above the median, 10-100-100-1: means over {n_seeds} seeds, at the end")
+    print(f"Diabetes above the median, 10-100-100-1, last epoch (mean over {n_seeds} seeds)")
     print(" " * 21 + "training  validation    gap  accuracy  confidence")
     for name, runs in by_remedy.items():
         training, validation = runs["training"][:, -1].mean(), runs["validation"][:, -1].mean()

@@ -1,26 +1,27 @@
 """
-Quantiles: predictions with a band
-==================================
+Prediction intervals with the quantile loss
+===========================================
 
-How large will it be, and how sure is that? With ``loss="quantile"`` and a list of levels a
-:class:`~sknn.FeedForwardRegressor` predicts a column for each level: for the level 0.9 the value
-that nine in ten targets stay below. Between the columns of 0.1 and 0.9 lie four targets in five,
-and where the noise is large the band is wide; the error of a usual regression is one number for all
-rows.
+How can a network predict intervals instead of single values? With ``loss="quantile"`` and a list of
+levels, a :class:`~sknn.FeedForwardRegressor` predicts one column per level. For the level 0.9, it
+predicts the value that is not exceeded by 90% of the targets. The interval between the columns for
+0.1 and 0.9 therefore contains 80% of the targets. It is wide where the noise is large, whereas the
+error of an ordinary regression is a single number for all samples.
 
-Two data sets: a curve whose noise grows from left to right, so that the true quantiles are known;
-and the progress of diabetes in 442 patients, predicted for each from a network that has not seen
-that patient (five folds).
+This example uses two datasets. The first is a curve whose noise increases from left to right, so
+that the true quantiles are known. The second is the progression of diabetes in 442 patients. Each
+patient is predicted by a network that was fitted without this patient (five-fold cross-validation).
 
-Expect the band to follow the true quantiles, the columns never to cross, and the *coverage* (the
-share of targets at or below a column) to be the level that was asked for, up to chance: its
-standard error is ``sqrt(level * (1 - level) / n)`` for n targets, about 0.02 for the patients. The
-rows learned from are a sample too, which adds about 0.01 for the curve's 2000. Of patients there
-are few to learn from, so their band comes out a little too narrow; more so without the penalty and
-the early end, and for levels further out, such as 0.05.
+Expect the intervals to follow the true quantiles, and the columns never to cross. The *coverage*,
+that is, the share of targets at or below a column, should equal the level up to random
+fluctuations. Its standard error is ``sqrt(level * (1 - level) / n)`` for n targets, which is about
+0.02 for the patients. The training set is also a random sample, which adds about 0.01 for the 2000
+samples of the curve. Because there are few patients to learn from, their intervals are slightly too
+narrow. The intervals would be even narrower without the penalty and with more epochs, and for more
+extreme levels such as 0.05.
 
-Run it with ``python examples/plot_quantile_bands.py``, or with the name of a picture behind it to
-save the figure instead of showing it. It needs matplotlib.
+Run it with ``python examples/plot_quantile_bands.py``. To save the figure instead of showing it,
+add the name of an image file. The example needs matplotlib.
 """
 
 import sys
@@ -39,17 +40,17 @@ from sknn import FeedForwardRegressor
 LEVELS = [0.1, 0.25, 0.5, 0.75, 0.9]
 
 # %%
-# A curve with growing noise
-# --------------------------
+# A curve with increasing noise
+# -----------------------------
 
 
 def noise(x):
-    """The standard deviation of the targets at x."""
+    """Return the standard deviation of the targets at x."""
     return 0.1 + 0.125 * (x + 3)
 
 
 def curve_data(n_rows, random_state=0):
-    """Return rows of one feature, and targets: a sine with Gaussian noise."""
+    """Return samples with one feature, and targets from a sine with Gaussian noise."""
     rng = np.random.RandomState(random_state)
     x = rng.uniform(-3, 3, n_rows)
     return x[:, None], np.sin(1.5 * x) + noise(x) * rng.standard_normal(n_rows)
@@ -74,19 +75,20 @@ def fit_curve(n_rows=2000, random_state=0):
         random_state=random_state,
     )
     with warnings.catch_warnings():
-        # All epochs are meant to be run: the cosine ends at the last.
+        # The number of epochs is fixed; the cosine schedule ends with the last one.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return network.fit(X, y)
 
 
 # %%
-# The patients
-# ------------
-# The targets are brought near to mean 0 and variance 1, which the penalty is chosen for.
+# Diabetes patients
+# -----------------
+# The targets are scaled to a mean of about 0 and a variance of about 1, because the penalty was
+# chosen for targets of this size.
 
 
 def predict_diabetes(random_state=0):
-    """Return the targets and the predictions for them, each from a network that has not seen it."""
+    """Return the targets and their cross-validated predictions."""
     X, progress = load_diabetes(return_X_y=True)
     y = (progress - 150) / 77
     network = FeedForwardRegressor(
@@ -124,18 +126,18 @@ def coverage(y, predicted):
 
 
 def standard_error(n_rows):
-    """Return that of the coverage of n rows, for each level."""
+    """Return the standard error of the coverage for each level."""
     levels = np.array(LEVELS)
     return np.sqrt(levels * (1 - levels) / n_rows)
 
 
 # %%
-# The picture
-# -----------
+# Plotting the results
+# --------------------
 
 
 def plot(network, coverages, n_patients):
-    """Draw the bands of the curve, and what all bands cover."""
+    """Plot the intervals for the curve, and the coverage for both datasets."""
     import matplotlib.pyplot as plt
 
     plt.style.use("seaborn-v0_8-colorblind")
@@ -145,7 +147,7 @@ def plot(network, coverages, n_patients):
     X, y = curve_data(600, random_state=1)
     grid = np.linspace(-3, 3, 200)
     predicted, true = network.predict(grid[:, None]), true_quantiles(grid)
-    left.plot(X, y, ".", color="tab:gray", markersize=3, alpha=0.6, label="new rows")
+    left.plot(X, y, ".", color="tab:gray", markersize=3, alpha=0.6, label="new samples")
     left.fill_between(
         grid, predicted[:, 0], predicted[:, -1], color="C0", alpha=0.2, label="0.1 to 0.9"
     )
@@ -155,10 +157,10 @@ def plot(network, coverages, n_patients):
     left.plot(grid, predicted[:, 2], color="C0", label="0.5")
     left.plot(grid, true, "--", color="black", linewidth=0.9)
     left.plot([], [], "--", color="black", linewidth=0.9, label="true quantiles")
-    left.set(title="A curve with growing noise", xlabel="x", ylabel="y")
+    left.set(title="Curve with increasing noise", xlabel="x", ylabel="y")
     left.legend(loc="upper left", ncols=2)
 
-    right.plot([0, 1], [0, 1], color="tab:gray", label="as asked for")
+    right.plot([0, 1], [0, 1], color="tab:gray", label="ideal coverage")
     error = 2 * standard_error(n_patients)
     right.errorbar(
         LEVELS, LEVELS, error, fmt="none", color="tab:gray", capsize=4, label="2 standard errors"
@@ -172,12 +174,12 @@ def plot(network, coverages, n_patients):
 
 
 def main(picture=None):
-    """Print the numbers, then show the figure, or save it if `picture` names a file."""
+    """Print the results and show the figure, or save it if `picture` is a file name."""
     network = fit_curve()
     X_new, y_new = curve_data(5000, random_state=1)
     y_patients, of_patients = predict_diabetes()
     predictions = {
-        "curve, 5000 new rows": (y_new, network.predict(X_new)),
+        "curve, 5000 samples": (y_new, network.predict(X_new)),
         "diabetes, five folds": (y_patients, of_patients),
     }
     coverages = {name: coverage(*pair) for name, pair in predictions.items()}
@@ -189,7 +191,7 @@ def main(picture=None):
         print("    standard error      " + "".join(f"{value:8.3f}" for value in error))
     crossings = sum((np.diff(p, axis=1) < 0).sum() for _, p in predictions.values())
     print(f"Crossings: {crossings}")
-    print(f"D2 pinball score on the curve's new rows: {network.score(X_new, y_new):.3f}")
+    print(f"D2 pinball score on the new samples of the curve: {network.score(X_new, y_new):.3f}")
     distance = np.abs(network.predict(X_new) - true_quantiles(X_new[:, 0])).mean()
     print(f"Mean distance from the true quantiles: {distance:.3f}")
 

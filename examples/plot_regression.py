@@ -2,14 +2,14 @@
 Regression from end to end
 ==========================
 
-How far will diabetes progress in a year, and what do the errors of a network tell us? The columns
-are prepared by their kind, the target is scaled by
-:class:`~sklearn.compose.TransformedTargetRegressor`, the penalty is tuned, and each of 442 patients
-is predicted by a network that has not seen that patient.
+How well does a network predict the progression of diabetes within a year, and what do its errors
+show? A pipeline prepares the columns according to their type,
+:class:`~sklearn.compose.TransformedTargetRegressor` scales the target, and a grid search tunes the
+penalty. Each of the 442 patients is predicted by a network that was fitted without this patient.
 
-Expect a network that is as good as a ridge regression, about 0.5 in R2, as there is little in these
-data that is not linear; a useless one where the target is not scaled; and larger errors for the
-patients of whom more is expected.
+Expect the network to be as good as ridge regression, with an R2 of about 0.5, because the
+relationships in this dataset are mostly linear. Without scaling of the target, the network is
+useless. The errors increase with the predicted value.
 
 Run it with ``python examples/plot_regression.py``. It needs matplotlib and takes some seconds.
 """
@@ -31,14 +31,14 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sknn import FeedForwardRegressor
 
 plt.style.use("seaborn-v0_8-colorblind")
-# The number of epochs is chosen here; not all networks of the search are done by then.
+# The number of epochs is fixed, and not all networks of the search converge.
 warnings.simplefilter("ignore", ConvergenceWarning)
 
 # %%
-# The data
-# --------
-# As they were measured: ages in years, sex as 1 or 2, blood values in their own units. The target
-# is a score between 25 and 346.
+# Data
+# ----
+# The dataset contains the original measurements: ages in years, sex as 1 or 2, and blood values in
+# their own units. The target is a score between 25 and 346.
 
 data = load_diabetes(scaled=False)
 X, y = data.data, data.target
@@ -51,11 +51,12 @@ columns = ColumnTransformer(
 )
 
 # %%
-# The model
-# ---------
-# The weights begin small, so the outputs begin near zero: a target of about 150 is far away, in
-# steps of the learning rate. ``TransformedTargetRegressor`` scales it for the training, and scales
-# the predictions back. The search is inside, so each training part chooses its own penalty.
+# Model
+# -----
+# The initial weights are small, so the outputs start near zero. A target of about 150 is then many
+# steps of the learning rate away. ``TransformedTargetRegressor`` scales the target for training and
+# scales the predictions back. It contains the grid search, so the penalty is chosen separately for
+# each training set of the cross-validation.
 
 folds = KFold(5, shuffle=True, random_state=0)
 network = FeedForwardRegressor(
@@ -76,15 +77,16 @@ for name, predicted in predictions.items():
     print(f"{name:<28s}{r2[name]:6.3f}{mean_absolute_error(y, predicted):15.1f}")
 
 # %%
-# The errors
-# ----------
-# In the left picture a perfect prediction lies on the diagonal, in the right one on the line at
-# zero. Errors that have nothing to tell would be a band of equal width around it.
+# Errors
+# ------
+# In the left plot, perfect predictions lie on the diagonal, and in the right plot on the line at
+# zero. If the errors did not depend on the prediction, they would form a band of constant width
+# around this line.
 
 predicted = predictions["network"]
 residuals = y - predicted
 trend, p_value = spearmanr(predicted, np.abs(residuals))
-print(f"Rank correlation of prediction and size of the error: {trend:.2f}")
+print(f"Rank correlation of prediction and absolute error: {trend:.2f}")
 print(f"(p = {p_value:.1g}); mean error {residuals.mean():.1f}")
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.6), layout="constrained")
@@ -97,20 +99,20 @@ for axis, kind in ((left, "actual_vs_predicted"), (right, "residual_vs_predicted
         scatter_kwargs={"alpha": 0.5, "s": 14, "color": "C0"},
         ax=axis,
     )
-left.set(title="Predictions", xlabel="predicted progress", ylabel="actual progress")
+left.set(title="Predictions", xlabel="predicted progression", ylabel="actual progression")
 edges = np.quantile(predicted, np.linspace(0, 1, 6))
 fifth = np.clip(np.searchsorted(edges, predicted, side="right") - 1, 0, 4)
 centres = [predicted[fifth == part].mean() for part in range(5)]
 spreads = np.array([residuals[fifth == part].std() for part in range(5)])
-right.plot(centres, spreads, "-o", color="C2", label="standard deviation of each fifth")
+right.plot(centres, spreads, "-o", color="C2", label="standard deviation per quintile")
 right.plot(centres, -spreads, "-o", color="C2")
 ticks = range(50, 351, 50)
 left.set(xticks=ticks, yticks=ticks)
-right.set(title="Residuals", xlabel="predicted progress", ylabel="residual: actual minus predicted")
+right.set(title="Residuals", xlabel="predicted progression", ylabel="residual (actual - predicted)")
 right.legend(loc="lower left")
 plt.show()
 
 # %%
-# The network is as good as the ridge regression and no better, which is worth knowing: it is the
-# patients that cannot be told better by these ten numbers. The errors grow with the prediction; for
-# a band that says how large they are for each patient see ``plot_quantile_bands.py``.
+# The network is as good as ridge regression but no better. This suggests that the ten measurements
+# do not allow much better predictions. The errors increase with the prediction.
+# ``plot_quantile_bands.py`` shows how to predict an interval for each patient.

@@ -1,23 +1,24 @@
 """
-Losses that bear outliers
-=========================
+Losses that are robust to outliers
+==================================
 
-What do wrong targets do to a network? The data are the progress of diabetes, and a clerk whose
-decimal point slips: some of the training targets are ten times what they should be. The squared
-error lets a target that is 1000 too high pull a thousand times as hard as one that is 1 too high;
-``loss="absolute_error"`` lets both pull alike, and ``loss="huber"`` is the squared error near the
-target and the absolute one beyond `huber_delta`.
+How do wrong targets in the training set affect a network? In this example, the decimal point is
+wrong in some of the training targets of the diabetes dataset, so that they are ten times as large
+as they should be. With the squared error, a target that is 1000 too high has a gradient that is a
+thousand times as large as that of a target that is 1 too high. With ``loss="absolute_error"``, both
+gradients are equal. ``loss="huber"`` is the squared error for errors below `huber_delta` and the
+absolute error beyond it.
 
-Expect all three losses to be equally good where no target is wrong, with a mean absolute error of
-about 45 on patients who took no part in training. Expect the squared error to get worse with each
-further wrong target, to more than twice that with one in twenty, and the other two to stay where
-they are until a good part of the targets is wrong.
+Expect all three losses to perform equally well if all targets are correct, with a mean absolute
+error of about 45 on the test set. With the squared error, the error increases with every further
+wrong target, and it more than doubles if 5% of the targets are wrong. With the other two losses,
+the error does not change until a considerable share of the targets is wrong.
 
-Scale the targets by their median and quartiles, which do not mind the outliers either: mean and
-standard deviation do. `huber_delta` is then in units of about a standard deviation.
+Scale the targets by their median and quartiles, which are also robust to outliers. The mean and the
+standard deviation are not. `huber_delta` is then in units of about one standard deviation.
 
-Run it with ``python examples/plot_robust_losses.py``, or with the name of a picture behind it to
-save the figure instead of showing it. It needs matplotlib.
+Run it with ``python examples/plot_robust_losses.py``. To save the figure instead of showing it, add
+the name of an image file. The example needs matplotlib.
 """
 
 import sys
@@ -40,12 +41,12 @@ LOSSES = {
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.2)
 
 # %%
-# The data, and the slips
+# Data with wrong targets
 # -----------------------
 
 
 def patients(share, random_state=0):
-    """Return training and test rows, and targets; a share of the training targets is tenfold."""
+    """Return training and test data; a share of the training targets is multiplied by ten."""
     X, progress = load_diabetes(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(
         X, progress, test_size=1 / 3, random_state=random_state
@@ -58,14 +59,14 @@ def patients(share, random_state=0):
 
 
 # %%
-# One network, three losses
-# -------------------------
+# Training with three losses
+# --------------------------
 
 
 def predict(share, random_state=0, **loss):
-    """Return the test targets, which are all right, and the predictions for them."""
+    """Return the test targets, which are all correct, and the predictions for them."""
     X_train, X_test, y_train, y_test = patients(share, random_state)
-    # The quartiles are 1.35 standard deviations apart, were the targets normal.
+    # For normally distributed targets, the quartiles are 1.35 standard deviations apart.
     scaler = RobustScaler(unit_variance=True).fit(y_train[:, None])
     network = FeedForwardRegressor(
         hidden_layer_sizes=(20,),
@@ -77,24 +78,24 @@ def predict(share, random_state=0, **loss):
         **loss,
     )
     with warnings.catch_warnings():
-        # All epochs are meant to be run.
+        # The number of epochs is fixed on purpose.
         warnings.simplefilter("ignore", ConvergenceWarning)
         network.fit(X_train, scaler.transform(y_train[:, None]).ravel())
     return y_test, scaler.inverse_transform(network.predict(X_test)[:, None]).ravel()
 
 
 def errors(share, n_seeds=5, **loss):
-    """Return the mean absolute error on the test rows for each seed."""
+    """Return the mean absolute error on the test set for each seed."""
     return np.array([mean_absolute_error(*predict(share, seed, **loss)) for seed in range(n_seeds)])
 
 
 # %%
-# The picture
-# -----------
+# Plotting the results
+# --------------------
 
 
 def plot(by_loss, shown):
-    """Draw the error by the share of wrong targets, and predictions with one in ten wrong."""
+    """Plot the error by the share of wrong targets, and the predictions with 10% wrong targets."""
     import matplotlib.pyplot as plt
 
     plt.style.use("seaborn-v0_8-colorblind")
@@ -110,8 +111,8 @@ def plot(by_loss, shown):
         if name in shown:
             right.plot(*shown[name], "o", color=color, markersize=4, alpha=0.7, label=name)
     left.set(
-        title="Error on test rows, whose targets are right",
-        xlabel="training targets that are tenfold, in %",
+        title="Error on the test set",
+        xlabel="wrong training targets (%)",
         ylabel="mean absolute error",
     )
     left.set_xticks(shares)
@@ -119,22 +120,22 @@ def plot(by_loss, shown):
     left.legend()
     right.plot([0, 350], [0, 350], color="tab:gray", linewidth=1, label="perfect")
     right.set(
-        title="One training target in ten wrong",
-        xlabel="progress of test rows",
-        ylabel="prediction",
+        title="Predictions with 10% wrong training targets",
+        xlabel="actual progression",
+        ylabel="predicted progression",
     )
     right.legend()
     return figure
 
 
 def main(picture=None, n_seeds=5):
-    """Print the numbers, then show the figure, or save it if `picture` names a file."""
+    """Print the results and show the figure, or save it if `picture` is a file name."""
     by_loss = {
         name: {share: errors(share, n_seeds, **loss) for share in SHARES}
         for name, loss in LOSSES.items()
     }
-    print(f"Mean absolute error on right targets: means over {n_seeds} seeds")
-    print("  share of tenfold targets in training")
+    print(f"Mean absolute error on the test set (mean over {n_seeds} seeds)")
+    print("  share of wrong targets in the training set")
     print(" " * 18 + "".join(f"{share:8.0%}" for share in SHARES))
     for name, by_share in by_loss.items():
         print(f"  {name:<16s}" + "".join(f"{values.mean():8.1f}" for values in by_share.values()))

@@ -1,15 +1,15 @@
 """
-The same networks as scikit-learn's
-===================================
+Numerical equality with scikit-learn's networks
+===============================================
 
-With the same data, parameters and seed, does :class:`~sknn.FeedForwardClassifier` learn the network
-that :class:`~sklearn.neural_network.MLPClassifier` learns? Both begin with the same weights and
-take the rows in the same order, so they differ by nothing but the order in which numbers are
-added, that is by rounding. This example measures how much that is, epoch by epoch.
+With the same data, parameters and seed, does :class:`~sknn.FeedForwardClassifier` learn the same
+network as :class:`~sklearn.neural_network.MLPClassifier`? Both start from the same weights and
+process the samples in the same order. They only differ in the order in which numbers are added,
+that is, by rounding errors. This example measures the difference after each epoch.
 
-Expect differences of the size of rounding: in float64 below 1e-12 after 50 epochs of Adam or of
-stochastic gradient descent, in float32 below 1e-4. L-BFGS, which decides by comparing losses how
-far to go, passes a difference on faster than they do.
+Expect differences of the size of rounding errors: below 1e-12 in float64 after 50 epochs of Adam or
+stochastic gradient descent, and below 1e-4 in float32. With L-BFGS, differences grow faster,
+because it compares losses to determine its step size.
 
 Run it with ``python examples/plot_same_as_scikit_learn.py``. It needs matplotlib and takes some
 seconds.
@@ -27,17 +27,17 @@ from threadpoolctl import threadpool_limits
 from sknn import FeedForwardClassifier
 
 plt.style.use("seaborn-v0_8-colorblind")
-# All epochs are meant to be run.
+# The number of epochs is fixed on purpose.
 warnings.simplefilter("ignore", ConvergenceWarning)
 N_EPOCHS = 50
 X, y = load_digits(return_X_y=True)
 X, y = X[:600] / 16, y[:600]
 
 # %%
-# Two trainings, side by side
-# ---------------------------
-# :meth:`~sknn.FeedForwardClassifier.partial_fit` goes on by one epoch, so the weights can be
-# compared after each.
+# Training both networks side by side
+# -----------------------------------
+# :meth:`~sknn.FeedForwardClassifier.partial_fit` trains for one epoch, so the weights can be
+# compared after each epoch.
 
 
 def largest_difference(ours, theirs):
@@ -47,7 +47,7 @@ def largest_difference(ours, theirs):
 
 
 def side_by_side(X, **parameters):
-    """Return the differences of the weights after each epoch, of the losses, and both models."""
+    """Return the differences of the weights and losses after each epoch, and both models."""
     ours, theirs = (
         kind((50,), random_state=0, **parameters) for kind in (FeedForwardClassifier, MLPClassifier)
     )
@@ -60,21 +60,21 @@ def side_by_side(X, **parameters):
     return np.array(weights), losses, (ours, theirs)
 
 
-# On data this small several threads mostly wait for each other.
+# On small data, several threads spend most of the time waiting for each other.
 with threadpool_limits(1):
     runs = {
         "adam": side_by_side(X, solver="adam"),
         "sgd": side_by_side(X, solver="sgd", learning_rate_init=0.1),
         "adam, float32": side_by_side(X.astype(np.float32), solver="adam"),
     }
-print(f"Largest difference between the two after {N_EPOCHS} epochs")
+print(f"Largest difference after {N_EPOCHS} epochs")
 print(f"{'':<16s}weights    loss  predictions")
 for name, (weights, losses, (ours, theirs)) in runs.items():
     different = np.sum(ours.predict(X) != theirs.predict(X))
     print(f"{name:<16s}{weights[-1]:7.0e}{losses[-1]:8.0e}{different:13d}")
 
 # %%
-# L-BFGS does not go by epochs. It is trained anew for each number of iterations.
+# L-BFGS has iterations instead of epochs. It is trained from scratch for each number of iterations.
 
 iterations = [1, 2, 5, 10, 20, 40]
 of_lbfgs = []
@@ -88,10 +88,10 @@ with threadpool_limits(1):
 print(f"lbfgs, {iterations[-1]} iterations: {of_lbfgs[-1]:.0e}")
 
 # %%
-# What they differ by
-# -------------------
-# Differences that are exactly zero have no place on a logarithmic axis and are left out. The two
-# horizontal lines are the relative rounding errors of the two precisions.
+# Plotting the differences
+# ------------------------
+# Differences of exactly zero cannot be shown on a logarithmic axis and are left out. The two
+# horizontal lines mark the relative rounding errors of float32 and float64.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained", sharey=True)
 epochs = np.arange(1, N_EPOCHS + 1)
@@ -112,5 +112,5 @@ left.legend(loc="upper left", ncols=2)
 plt.show()
 
 # %%
-# After 50 epochs the two networks differ by rounding and by nothing else: they are one network, and
-# a result that was published with scikit-learn can be had from either.
+# After 50 epochs, the two networks only differ by rounding errors. You can use either of them to
+# reproduce a result that was published with scikit-learn.

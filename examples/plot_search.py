@@ -2,14 +2,13 @@
 Grid search and randomized search
 =================================
 
-How wide, how deep, and how strong a penalty: which of these matter on handwritten digits, and how
-many fits does it take to find out? A grid shows how two parameters work together; a randomized
-search draws each parameter from a distribution of its own, so that a third one costs no further
-fits.
+How wide and how deep should a network be, how strong should the penalty be, and how many fits does
+it take to find out? A grid search shows how two parameters interact. A randomized search draws each
+parameter from its own distribution, so that a third parameter does not need additional fits.
 
-Expect four units to be too few, and a wide range of `alpha` to be equally good before it becomes
-too strong. And expect the randomized search to come near to the best of the grid with half as many
-fits, though it also has a learning rate to choose.
+Expect four hidden units to be too few for handwritten digits, and a wide range of `alpha` to
+perform equally well until the penalty becomes too strong. The randomized search comes close to the
+best result of the grid search with half as many fits, although it also tunes the learning rate.
 
 Run it with ``python examples/plot_search.py``. It needs matplotlib and takes some seconds.
 """
@@ -31,12 +30,12 @@ from sklearn.model_selection import (
 from sknn import FeedForwardClassifier
 
 plt.style.use("seaborn-v0_8-colorblind")
-# Each fit has 20 epochs, however far it has come by then: what is compared is what they achieve.
+# Each fit has the same budget of 20 epochs, whether it converges or not.
 warnings.simplefilter("ignore", ConvergenceWarning)
 
 # %%
-# The data, and the network
-# -------------------------
+# Data and network
+# ----------------
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
@@ -46,9 +45,9 @@ network = FeedForwardClassifier(batch_size=50, learning_rate_init=0.01, max_iter
 folds = StratifiedKFold(3, shuffle=True, random_state=0)
 
 # %%
-# A grid
-# ------
-# The layer sizes are tuples, and go into the grid as they are.
+# Grid search
+# -----------
+# The layer sizes are tuples, which you can use directly as values of the grid.
 
 SIZES = [(4,), (16,), (64,), (64, 64)]
 ALPHAS = [1e-4, 1e-2, 1e-1, 1.0, 10.0]
@@ -62,14 +61,14 @@ for parameters, score in zip(results["params"], results["mean_test_score"], stri
         ALPHAS.index(parameters["alpha"]),
     )
     accuracies[row, column] = score
-print(f"Grid: {len(results['params'])} points, {grid.n_splits_} folds")
+print(f"Grid search: {len(results['params'])} candidates, {grid.n_splits_} folds")
 print(f"  best {grid.best_params_}, accuracy {grid.best_score_:.3f}")
 
 # %%
-# Draws from distributions
-# ------------------------
-# A penalty and a rate are felt by their order of magnitude: `scipy.stats.loguniform` gives each
-# order the same chance.
+# Randomized search
+# -----------------
+# For the penalty and the learning rate, the order of magnitude matters. `scipy.stats.loguniform`
+# gives all orders of magnitude the same probability.
 
 draws = RandomizedSearchCV(
     network,
@@ -83,28 +82,28 @@ draws = RandomizedSearchCV(
     random_state=1,
 )
 draws.fit(X_train, y_train)
-print(f"Draws: {len(draws.cv_results_['params'])} points, {draws.n_splits_} folds")
+print(f"Randomized search: {len(draws.cv_results_['params'])} candidates, {draws.n_splits_} folds")
 best = {
     name: f"{value:.2g}" if isinstance(value, float) else value
     for name, value in draws.best_params_.items()
 }
 print(f"  best {best}, accuracy {draws.best_score_:.3f}")
-test_accuracy = {"grid": grid.score(X_test, y_test), "draws": draws.score(X_test, y_test)}
+test_accuracy = {"grid": grid.score(X_test, y_test), "random": draws.score(X_test, y_test)}
 for name, accuracy in test_accuracy.items():
-    print(f"Accuracy on the test rows, {name}: {accuracy:.3f}")
+    print(f"Accuracy on the test set, {name}: {accuracy:.3f}")
 
 # %%
-# What they have found
+# Plotting the results
 # --------------------
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.6), layout="constrained")
 image = left.imshow(accuracies, cmap="viridis", aspect="auto", vmin=0.75)
 for row, column in np.ndindex(accuracies.shape):
     value = accuracies[row, column]
-    # Dark ink on the light end of the map, and the other way round.
+    # Use black text on light cells and white text on dark cells.
     ink = "black" if image.norm(value) > 0.5 else "white"
     left.text(column, row, f"{value:.3f}", ha="center", va="center", color=ink)
-left.set(title="Grid", xlabel="alpha", ylabel="hidden_layer_sizes")
+left.set(title="Grid search", xlabel="alpha", ylabel="hidden_layer_sizes")
 left.set_xticks(range(len(ALPHAS)), [f"{alpha:g}" for alpha in ALPHAS])
 left.set_yticks(range(len(SIZES)), [str(sizes) for sizes in SIZES])
 figure.colorbar(image, ax=left, extend="min", label="mean accuracy of the folds")
@@ -136,7 +135,7 @@ right.plot(
     markeredgewidth=2,
 )
 right.set(
-    title="Draws; the ring is around the best",
+    title="Randomized search (the best candidate is circled)",
     xlabel="alpha",
     ylabel="learning_rate_init",
     xscale="log",
@@ -147,5 +146,6 @@ figure.colorbar(points, ax=right, extend="min", label="mean accuracy of the fold
 plt.show()
 
 # %%
-# Four units are too few, 64 are enough, and `alpha` may be anything up to about 0.1: over such a
-# range a grid tries the same network again and again, while each draw is also another rate.
+# Four hidden units are too few and 64 are enough. `alpha` can have any value up to about 0.1. Over
+# such a range, a grid search fits nearly the same network several times, whereas each draw of the
+# randomized search also tries another learning rate.

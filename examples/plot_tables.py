@@ -1,19 +1,21 @@
 """
-Which model for this table?
-===========================
+Choosing a model for a table
+============================
 
-A network, boosted trees, or a linear model? Papers rank them over many tables, and the winner on
-yours may be another one. Three small tables of scikit-learn are given to each of them, in the same
-splits: 400 handwritten digits, the chemistry of wines, and the progress of diabetes, here with a
-column of words and with holes, as tables have them. ``tabular_pipeline`` takes them as they are.
+Should you use a network, boosted trees or a linear model for a table? Published comparisons rank
+models over many tables, but the best model for your table may be a different one. This example
+compares the three models on three small tables from scikit-learn, with the same splits for all of
+them: 400 handwritten digits, a chemical analysis of wines, and the diabetes dataset. The diabetes
+data is modified to resemble real tables, with a column of strings and missing values.
+``tabular_pipeline`` accepts these tables without preprocessing.
 
-Expect another winner on each. The network is best on the digits, where all 64 columns matter
-together; the trees on the wines, where a few thresholds tell the classes apart; and the linear
-model on the diabetes, where there is little more to be found than a slope in each column. The
-network takes the longest by far.
+Expect a different winner for each table. The network is best on the digits, where all 64 columns
+are informative in combination. The trees are best on the wines, where a few thresholds separate the
+classes. The linear model is best on the diabetes data, where there is little to learn beyond one
+slope per column. The network takes by far the longest time.
 
-Run it with ``python examples/plot_tables.py``. It needs matplotlib and skrub, and takes about
-half a minute.
+Run it with ``python examples/plot_tables.py``. It needs matplotlib and skrub, and takes about half
+a minute.
 """
 
 import time
@@ -32,14 +34,14 @@ from sknn import tabular_pipeline
 plt.style.use("seaborn-v0_8-colorblind")
 
 # %%
-# The tables
-# ----------
-# What is measured is the log loss of classes, and the root mean squared error of numbers: lower is
-# better.
+# Tables
+# ------
+# The score is the log loss for classification and the root mean squared error for regression. For
+# both, lower is better.
 
 
 def messy_diabetes():
-    """Return the diabetes data with the sex as words and a tenth of the blood pressures missing."""
+    """Return the diabetes data with sex as strings and 10% of the blood pressures missing."""
     X, y = load_diabetes(scaled=False, return_X_y=True, as_frame=True)
     X["sex"] = np.where(X["sex"] == 1, "one", "other")
     rng = np.random.default_rng(0)
@@ -61,10 +63,11 @@ tables = {
 print(messy_diabetes()[0].head(3))
 
 # %%
-# The models
-# ----------
-# Each with its defaults. ``tabular_pipeline`` prepares columns for any estimator; for trees skrub
-# has a pipeline of its own, which leaves categories and missing values to them.
+# Models
+# ------
+# All models use their default parameters. ``tabular_pipeline`` prepares the columns for any
+# estimator. For trees, skrub has its own pipeline, which leaves categories and missing values to
+# the trees.
 
 
 def models(kind, seed):
@@ -85,7 +88,7 @@ def loss(model, kind, X, y):
 
 
 losses, seconds = {}, {}
-with threadpool_limits(1):  # on tables this small several threads mostly wait for each other
+with threadpool_limits(1):  # on small tables, several threads mostly wait for each other
     for table, (kind, (X, y)) in tables.items():
         for seed in range(3):
             strata = y if kind == "classifier" else None
@@ -104,13 +107,13 @@ for table in tables:
     print(
         f"{table:<18s}" + "".join(f"{n:>10s} {m:7.3f}" for n, m in zip(names, means, strict=True))
     )
-print("Seconds of a fit: " + ", ".join(f"{name} {np.median(seconds[name]):.2f}" for name in names))
+print("Seconds per fit: " + ", ".join(f"{name} {np.median(seconds[name]):.2f}" for name in names))
 
 # %%
-# The picture
-# -----------
-# One point for each split. The lines are means. What matters is not the mean alone, but how far the
-# points of one model lie apart.
+# Plotting the results
+# --------------------
+# Each point is one split, and the lines are means. Compare the differences between the means with
+# the spread of the points of a model.
 
 figure, axes = plt.subplots(1, 4, figsize=(12, 3.4), layout="constrained")
 for axis, table in zip(axes, tables, strict=False):
@@ -123,11 +126,12 @@ for axis, table in zip(axes, tables, strict=False):
     if tables[table][0] == "classifier":
         axis.set_ylim(bottom=0)
 axes[-1].bar(names, [np.median(seconds[name]) for name in names], color=["C0", "C1", "C2"])
-axes[-1].set(title="seconds of a fit")
+axes[-1].set(title="seconds per fit")
 plt.show()
 
 # %%
-# So the answer is to try. A linear model costs nothing, and says what the others have to beat;
-# trees come next, with their defaults, in less than a second; and the network is worth its time
-# where it is ahead by more than the splits differ. Its page in the guide says what speaks for
-# which, and the benchmarks have larger tables.
+# You have to try the models on your own table. Start with a linear model, which takes almost no
+# time and sets the score that the others have to beat. Then try trees with their default
+# parameters, which take less than a second. The network is worth its time if its advantage is
+# larger than the differences between the splits. The page on tables in the user guide explains when
+# to prefer which model, and the benchmarks use larger tables.

@@ -1,22 +1,22 @@
 """
-Watching a training with TensorBoard
+Monitoring training with TensorBoard
 ====================================
 
-Is a training still going somewhere, and is one of its parameters a bad choice? TensorBoard shows
-curves in a browser while they grow, those of several runs beside each other. skorch's callback for
-it is given in the parameter `callbacks`, and writes what the history of the training has after each
-epoch: losses, validation scores, and what other callbacks record. A callback of one's own can add
-pictures, histograms or texts.
+Is the network still learning, or is one of its parameters a bad choice? TensorBoard plots curves in
+a browser during the training, and shows several runs in the same plot. To use it, pass skorch's
+``TensorBoard`` callback in the parameter `callbacks`. After each epoch, this callback writes the
+history of the training: losses, validation scores, and everything that other callbacks record. A
+custom callback can add images, histograms or text.
 
-This example trains three networks with different learning rates, writes each into a folder of its
-own, and reads the files back as TensorBoard does, so that its curves can be drawn here. While a
-training runs, ``tensorboard --logdir runs`` shows the same in a browser.
+This example trains three networks with different learning rates and writes each of them to its own
+folder. It then reads the files in the same way as TensorBoard, so that it can plot the curves here.
+To see the curves in a browser during the training, run ``tensorboard --logdir runs``.
 
-Expect the low rate to be slow, the high one to be restless, and each value in the files to be that
-of the history, in float32.
+Expect slow progress with the low learning rate and fluctuations with the high one. The values in
+the files equal those of the history, rounded to float32.
 
-Run it with ``python examples/plot_tensorboard.py``. It needs matplotlib and tensorboard:
-``python -m pip install tensorboard``.
+Run it with ``python examples/plot_tensorboard.py``. It needs matplotlib and tensorboard, which you
+can install with ``python -m pip install tensorboard``.
 """
 
 import tempfile
@@ -35,7 +35,7 @@ from torch.utils.tensorboard import SummaryWriter
 from sknn import FeedForwardClassifier
 
 plt.style.use("seaborn-v0_8-colorblind")
-# All 40 epochs are meant to be run.
+# The number of epochs is fixed on purpose.
 warnings.simplefilter("ignore", ConvergenceWarning)
 RATES = {"low": 0.0003, "good": 0.003, "high": 0.1}
 
@@ -45,15 +45,15 @@ X_train, X_valid, y_train, y_valid = train_test_split(
 )
 
 # %%
-# Writing
-# -------
-# Beside skorch's callback, one derived from it that also writes how the weights of the first layer
-# are distributed, every tenth epoch. The net that it is given is skorch's, with the torch module in
-# `module_`.
+# Writing the files
+# -----------------
+# The following callback is derived from skorch's callback. Every ten epochs, it also writes a
+# histogram of the weights of the first layer. skorch passes its net to the callback, and the torch
+# module is in `module_`.
 
 
 class WithWeights(TensorBoard):
-    """Writes the history, and histograms of the first layer's weights."""
+    """Writes the history and histograms of the weights of the first layer."""
 
     def on_epoch_end(self, net, **kwargs):
         super().on_epoch_end(net, **kwargs)
@@ -64,7 +64,7 @@ class WithWeights(TensorBoard):
 
 
 def train(folder, rate):
-    """Return the network, whose training is written to the folder."""
+    """Return a fitted network, whose training is written to the folder."""
     network = FeedForwardClassifier(
         (50,),
         batch_size=50,
@@ -78,10 +78,10 @@ def train(folder, rate):
 
 
 # %%
-# Reading
-# -------
-# `EventAccumulator` is what TensorBoard itself reads with. Losses and scores are scalars, each with
-# the number of its epoch.
+# Reading the files
+# -----------------
+# TensorBoard itself reads files with `EventAccumulator`. Losses and scores are scalars, and each of
+# them has the number of its epoch.
 
 networks, curves = {}, {}
 with tempfile.TemporaryDirectory() as runs:
@@ -96,7 +96,7 @@ with tempfile.TemporaryDirectory() as runs:
         histograms = events.Histograms("Weights/first layer")
 tags = sorted(curves["good"])
 print("Scalars:", ", ".join(tags))
-print("Histograms of the last run at the epochs", [event.step for event in histograms])
+print("Epochs of the histograms of the last run:", [event.step for event in histograms])
 print("rate       training loss  validation loss  validation accuracy")
 for name, rate in RATES.items():
     run = curves[name]
@@ -111,19 +111,19 @@ largest = max(
 print(f"Largest relative difference from the history: {largest:.1e}")
 
 # %%
-# The curves
-# ----------
+# Plotting the curves
+# -------------------
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
 for (name, rate), style in zip(RATES.items(), (":", "-", "--"), strict=True):
     for axis, tag in ((left, "Loss/train_loss"), (right, "Loss/valid_score")):
         values = curves[name][tag]
-        axis.plot(np.arange(1, len(values) + 1), values, style, label=f"{name} rate, {rate:g}")
+        axis.plot(np.arange(1, len(values) + 1), values, style, label=f"{name}, {rate:g}")
 left.set(title="Loss/train_loss", xlabel="epoch", ylabel="training loss", yscale="log")
 right.set(title="Loss/valid_score", xlabel="epoch", ylabel="validation accuracy", ylim=(0.8, 1))
-right.legend(loc="lower right")
+right.legend(title="learning rate", loc="lower right")
 plt.show()
 
 # %%
-# The good rate ends with the lowest validation loss: the low one is not there yet, and the high one
-# jumps about.
+# The good learning rate gives the lowest validation loss. With the low one, the network has not
+# converged yet, and with the high one, the loss fluctuates.

@@ -1,10 +1,11 @@
-"""Tune a network by grid search, then compare it with three of scikit-learn's classifiers.
+"""Tune a network by grid search and compare it with three scikit-learn classifiers.
 
-The data are the handwritten digits that scikit-learn ships: 1797 images of 8 x 8 pixels, in ten
-classes. One third of the rows is for the grid search, so that the cross-validation on the other two
-thirds compares the models on rows that took no part in choosing the network's parameters.
+The data are the handwritten digits that are included in scikit-learn: 1797 images of 8 x 8 pixels
+in ten classes. One third of the samples is used for the grid search. The models are then compared
+by cross-validation on the other two thirds, so that the comparison uses no samples that were used
+to choose the parameters.
 
-Run it with ``python examples/quickstart.py``; it takes less than a minute on two cores.
+Run it with ``python examples/quickstart.py``. It takes less than a minute on two cores.
 """
 
 import time
@@ -28,7 +29,7 @@ from sknn import FeedForwardClassifier
 
 SEED = 0
 N_FOLDS = 5
-MAX_ITER = 1000  # epochs; enough for the loss to settle at every point of the grid
+MAX_ITER = 1000  # epochs; enough for convergence at every point of the grid
 
 
 def with_scaler(classifier):
@@ -36,7 +37,7 @@ def with_scaler(classifier):
 
 
 def tune(X, y):
-    """Return the grid search for the network, fitted."""
+    """Return a fitted grid search for the network."""
     network = FeedForwardClassifier(max_iter=MAX_ITER, random_state=SEED)
     grid = {
         "classifier__hidden_layer_sizes": [(50,), (100,)],
@@ -46,7 +47,7 @@ def tune(X, y):
 
 
 def compare(models, X, y):
-    """Return (name, accuracies, seconds) per model, from the same folds for all of them."""
+    """Return (name, accuracies, seconds) per model, with the same folds for all models."""
     folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=SEED)
     rows = []
     for name, model in models.items():
@@ -57,7 +58,7 @@ def compare(models, X, y):
 
 
 def print_table(rows, reference):
-    """Print one line per model, with its time also as a share of the reference model's."""
+    """Print one line per model; the ratio compares its time with that of the reference model."""
     reference_seconds = {name: seconds for name, _, seconds in rows}[reference]
     print(f"{'model':<32}{'accuracy':>17}{'seconds':>10}{'ratio':>9}")
     for name, accuracies, seconds in rows:
@@ -74,23 +75,30 @@ def main():
     search = tune(X_tune, y_tune)
     best = search.best_estimator_.named_steps["classifier"]
     chosen = {"hidden_layer_sizes": best.hidden_layer_sizes, "alpha": best.alpha}
-    print(f"Grid search over {len(search.cv_results_['params'])} settings on {len(X_tune)} rows")
-    print(f"chose {chosen}, accuracy {search.best_score_:.3f} in cross-validation.\n")
+    n_candidates = len(search.cv_results_["params"])
+    print(f"Grid search: {n_candidates} candidates, {len(X_tune)} samples.")
+    print(f"Best: {chosen}, cross-validated accuracy {search.best_score_:.3f}.\n")
 
     reference = "MLPClassifier, same settings"
     models = {
         "FeedForwardClassifier (sknn)": search.best_estimator_,
         reference: with_scaler(MLPClassifier(**chosen, max_iter=MAX_ITER, random_state=SEED)),
         "LogisticRegression": with_scaler(LogisticRegression(max_iter=1000)),
-        # Fewer and larger steps than by default: the same accuracy here, in a quarter of the time.
+        # Fewer and larger steps than the default: they give the same accuracy here in a quarter of
+        # the time.
         "HistGradientBoostingClassifier": HistGradientBoostingClassifier(
             learning_rate=0.3, max_iter=30, random_state=SEED
         ),
     }
-    print(f"Cross-validation on the other {len(X_compare)} rows, {N_FOLDS} folds; seconds are for")
-    print("all folds, fitting and scoring, on one thread; ratio is to those of MLPClassifier.\n")
-    # One thread for each model: on data this small, several threads mostly wait for each other, and
-    # on a busy machine the seconds would tell more about the machine than about the models.
+    print(
+        f"Cross-validation on the other {len(X_compare)} samples with {N_FOLDS} folds. The seconds"
+    )
+    print(
+        "are for fitting and scoring on one thread, and the ratio is to those of MLPClassifier.\n"
+    )
+    # Use one thread per model. On data this small, several threads spend most of the time waiting
+    # for each other, and on a busy machine the measured times would depend more on the machine than
+    # on the models.
     with threadpool_limits(1):
         print_table(compare(models, X_compare, y_compare), reference)
 

@@ -1,12 +1,13 @@
 """
-Resume: a training that was killed goes on
-==========================================
+Resuming a training that was killed
+===================================
 
-With ``checkpoint_dir`` set, `fit` keeps a file of the running training. This example starts a
-training in a process of its own, kills that process as soon as there is a file, and calls the same
-`fit` again: once more in a process that is killed, then to the end. Expect the model to be the one
-of a training that was never interrupted, bit by bit, although dropout, the order of rows and early
-stopping all go by random numbers; and the directory to be empty afterwards.
+With ``checkpoint_dir`` set, `fit` saves checkpoints of the running training. This example starts a
+training in a separate process, kills the process as soon as there is a checkpoint, and calls the
+same `fit` again: a second time in a process that is killed, and then until the end. Expect the
+model to be bit-identical to that of an uninterrupted training, although dropout, the order of the
+samples and the split for early stopping all depend on random numbers. Also expect the directory to
+be empty at the end.
 
 Run it with ``python examples/resume.py``. It takes a few seconds.
 """
@@ -32,7 +33,7 @@ from sknn import FeedForwardClassifier
 
 
 def train(directory=None, verbose=False):
-    """Return a network for the digits. A directory makes its training one that can go on."""
+    """Return a network that is fitted on the digits, with checkpoints if there is a directory."""
     X, y = load_digits(return_X_y=True)
     network = FeedForwardClassifier(
         (100, 50),
@@ -41,23 +42,23 @@ def train(directory=None, verbose=False):
         early_stopping=True,
         n_iter_no_change=np.inf,
         max_iter=60,
-        random_state=0,  # an integer: the training has to be the same one when started again
+        random_state=0,  # an integer, so that the second call is the same training
         verbose=verbose,
         checkpoint_dir=directory,
         checkpoint_every=10,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # all epochs are meant to be run
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is fixed
         return network.fit(X / 16, y)
 
 
 # %%
-# A process that dies
+# Killing the process
 # -------------------
 
 
 def train_and_kill(directory):
-    """Train in a process of its own, and kill it when it has saved a file. Return that file."""
+    """Train in a separate process, kill it when it has saved a checkpoint, and return the file."""
     before = {path: path.stat().st_mtime_ns for path in Path(directory).iterdir()}
     process = subprocess.Popen([sys.executable, __file__, directory])  # noqa: S603 (itself)
     try:
@@ -67,21 +68,21 @@ def train_and_kill(directory):
                     return path
             time.sleep(0.001)
     finally:
-        process.kill()  # as `kill -9` does: nothing in the process hears of it
+        process.kill()  # like `kill -9`: the process cannot react
         process.wait()
-    raise RuntimeError("The process has ended before it could be killed.")
+    raise RuntimeError("The process ended before it could be killed.")
 
 
 def main():
     with tempfile.TemporaryDirectory() as directory:
         for _ in range(2):
             path = train_and_kill(directory)
-            print(f"Killed. There is {path.name}, {path.stat().st_size / 1000:.0f} kB.")
+            print(f"Killed after saving {path.name}, {path.stat().st_size / 1000:.0f} kB.")
 
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             resumed = train(directory, verbose=True)
-        print(printed.getvalue().split(",")[0])  # verbose says from where training goes on
-        print(f"Left in the directory: {len(list(Path(directory).iterdir()))} files")
+        print(printed.getvalue().split(",")[0])  # with verbose, fit prints where it resumes
+        print(f"Files left in the directory: {len(list(Path(directory).iterdir()))}")
 
     whole = train()
     same = [
@@ -89,7 +90,7 @@ def main():
         resumed.validation_scores_ == whole.validation_scores_,
         all(map(np.array_equal, resumed.coefs_, whole.coefs_)),
     ]
-    print(f"Epochs: {resumed.n_iter_}, and {whole.n_iter_} without a break")
+    print(f"Epochs: {resumed.n_iter_} with interruptions, {whole.n_iter_} without")
     print(f"Losses, scores and weights are equal: {all(same)}")
 
 

@@ -1,17 +1,19 @@
 """Learn from two million rows of a Parquet file, one row group at a time.
 
-The rows are taxi rides, made up: how far, when, in what rain, and how many minutes each took. Rides
-are slow in the rush hours of a working day, slower in rain, and luck does the rest. As the formula
-is known, so is the best score that there can be: that of the expected minutes.
+The rows are synthetic taxi rides with the distance, the time, the rain, and the duration in
+minutes. Rides take longer in the rush hours of working days and in rain, and the duration has
+random noise. Because the formula is known, the best possible score is known as well: it is the
+score of the expected duration.
 
-The script writes the file row group by row group, and learns from it by calls of `partial_fit`, one
-for each row group, in several passes. The last tenth of the row groups is held out. With
-``learning_rate="cosine"`` the rate falls to zero in `max_iter` calls, so `max_iter` is the number
-of calls that there will be.
+The script writes the file one row group at a time. It then makes several passes over the file, with
+one call of `partial_fit` per row group. The last tenth of the row groups is held-out data. With
+``learning_rate="cosine"``, the learning rate decreases to zero in `max_iter` calls of
+`partial_fit`, so `max_iter` has to be the total number of calls.
 
-Run it with ``python examples/stream_parquet.py``; it takes some seconds. ``--rows`` says how many,
-``--folder`` keeps the file. Expect a score near the best, and memory for a row group or two, of
-however many. It needs pyarrow.
+Run it with ``python examples/stream_parquet.py``. It takes some seconds and needs pyarrow.
+``--rows`` sets the number of rows, and ``--folder`` keeps the file. Expect a score close to the
+best possible one. The memory should grow by one or two row groups, regardless of the number of row
+groups in the file.
 """
 
 import argparse
@@ -34,24 +36,24 @@ except ImportError as error:
     ) from error
 
 # %%
-# The rides, and the file
-# -----------------------
+# Data
+# ----
 
 
 def make_rides(n_rows, rng):
-    """Return the columns of so many rides."""
+    """Return the columns of `n_rows` rides."""
     rides = {
         "km": rng.gamma(2.0, 2.5, n_rows).astype("float32"),
         "hour": rng.uniform(0, 24, n_rows).astype("float32"),
         "weekday": rng.integers(0, 7, n_rows).astype("int8"),
         "rain": (rng.exponential(1.0, n_rows) * (rng.random(n_rows) < 0.3)).astype("float32"),
     }
-    luck = rng.gamma(20, 1 / 20, n_rows)  # of mean 1
+    luck = rng.gamma(20, 1 / 20, n_rows)  # with a mean of 1
     return rides | {"minutes": (expected_minutes(rides) * luck).astype("float32")}
 
 
 def expected_minutes(rides):
-    """Return the mean of the minutes of such rides, which no model can better."""
+    """Return the expected duration of each ride in minutes, which no model can improve on."""
     hour = rides["hour"]
     rush = np.exp(-((hour - 8.5) ** 2) / 2) + np.exp(-((hour - 17.5) ** 2) / 4)
     rain = np.minimum(rides["rain"], 2)
@@ -60,7 +62,7 @@ def expected_minutes(rides):
 
 
 def write(path, n_rows, seed=0):
-    """Write rides to a file, in row groups of 50,000, or in ten if they are few."""
+    """Write rides to a file, in row groups of 50,000 or in ten row groups if there are few."""
     rng = np.random.default_rng(seed)
     ends = np.linspace(0, n_rows, max(10, n_rows // 50_000) + 1, dtype=int)
     writer = None
@@ -72,7 +74,7 @@ def write(path, n_rows, seed=0):
 
 
 def read(path, groups):
-    """Yield the columns of each of these row groups; one is in memory at a time."""
+    """Yield the columns of each of these row groups, with one row group in memory at a time."""
     with pq.ParquetFile(path) as file:
         for group in groups:
             table = file.read_row_group(group)
@@ -80,18 +82,18 @@ def read(path, groups):
 
 
 # %%
-# Learning
+# Training
 # --------
 
 
 def features(rides):
-    """Return rows for the network: distance, hour, rain, and a column for each weekday."""
+    """Return the input of the network: distance, hour, rain, and a column for each weekday."""
     numbers = np.column_stack([rides["km"], rides["hour"], rides["rain"]])
     return np.hstack([numbers, rides["weekday"][:, None] == np.arange(7)]).astype("float32")
 
 
 def learn(path, groups, n_passes, each_call=lambda: None):
-    """Return the network, and the scalers of its rows and targets, which the first group sets."""
+    """Return the network and the scalers of inputs and targets, fitted on the first row group."""
     first = next(read(path, groups[:1]))
     scaler = StandardScaler().fit(features(first))
     minutes = StandardScaler().fit(first["minutes"][:, None])
@@ -100,7 +102,7 @@ def learn(path, groups, n_passes, each_call=lambda: None):
         batch_size=500,
         learning_rate="cosine",
         learning_rate_init=0.01,
-        max_iter=n_passes * len(groups),  # calls of partial_fit
+        max_iter=n_passes * len(groups),  # number of calls of partial_fit
         random_state=0,
     )
     for _ in range(n_passes):
@@ -112,7 +114,7 @@ def learn(path, groups, n_passes, each_call=lambda: None):
 
 
 def anonymous_megabytes():
-    """Return the memory of this process that is no file's; not a number where Linux is not."""
+    """Return the anonymous memory of this process in megabytes, or NaN if it is not on Linux."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
@@ -124,10 +126,10 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--passes", type=int, default=3)
-    parser.add_argument("--folder", help="where to leave rides.parquet; default: nowhere")
+    parser.add_argument("--folder", help="keep rides.parquet in this folder")
     options = parser.parse_args(arguments)
     if options.rows < 1000:
-        parser.error("--rows: 1000 or more, got " + str(options.rows))
+        parser.error(f"--rows must be at least 1000, got {options.rows}")
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(options.folder or temporary) / "rides.parquet"
         start = time.perf_counter()
@@ -139,20 +141,20 @@ def main(arguments=None):
 
 
 def run(path, groups, n_passes):
-    """Learn from the first nine tenths of the row groups, and score on the last."""
+    """Train on the first nine tenths of the row groups and evaluate on the last tenth."""
     n_held_out = len(groups) // 10
     learned, held_out = groups[:-n_held_out], groups[-n_held_out:]
-    learn(path, learned[:1], 1)  # so that what is loaded late is there before it counts
+    learn(path, learned[:1], 1)  # load everything that is loaded late before the measurement
     memory, start = [anonymous_megabytes()], time.perf_counter()
     network, scaler, minutes = learn(
         path, learned, n_passes, lambda: memory.append(anonymous_megabytes())
     )
     seconds = time.perf_counter() - start
     n_rows = network.t_
-    print(f"learned from {n_rows:,} rows in {seconds:.1f} s: {n_rows / seconds:,.0f} rows/s")
+    print(f"trained on {n_rows:,} rows in {seconds:.1f} s: {n_rows / seconds:,.0f} rows/s")
     as_array = 4 * n_rows / n_passes * network.n_features_in_ / 1e6
-    print(f"memory grew by {max(memory) - memory[0]:.0f} MB at most, between the calls;")
-    print(f"as one array the rows would take {as_array:.0f} MB")
+    print(f"memory grew by at most {max(memory) - memory[0]:.0f} MB between calls,")
+    print(f"whereas all rows as a single array would take {as_array:.0f} MB")
 
     truth, best, predicted = [], [], []
     for rides in read(path, held_out):
@@ -161,11 +163,11 @@ def run(path, groups, n_passes):
         scaled = network.predict(scaler.transform(features(rides)))
         predicted.append(minutes.inverse_transform(scaled[:, None]).ravel())
     truth = np.concatenate(truth)
-    print(f"R2 on {len(truth):,} rides held out:")
+    print(f"R2 on {len(truth):,} held-out rides:")
     for name, rows in [
-        ("the mean", [np.full_like(truth, minutes.mean_[0])]),
-        ("the network", predicted),
-        ("the expected minutes", best),
+        ("mean", [np.full_like(truth, minutes.mean_[0])]),
+        ("network", predicted),
+        ("expected duration", best),
     ]:
         print(f"  {name:<21}{r2_score(truth, np.concatenate(rows)):7.4f}")
 

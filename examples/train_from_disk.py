@@ -1,9 +1,9 @@
-"""Learn from a file that need not fit into memory: a memory map, read a batch at a time.
+"""Learn from a memory-mapped file that does not fit into memory.
 
-The script writes the digits, many times over and with noise, to a file of bytes, one for each
-pixel, and learns from it without ever holding the rows: in float32, with a tenth of them set aside
-for early stopping. Then it predicts all of them, and shows that the model is the one that would
-have been learned from an array. Run it from the top of a checkout:
+The script writes noisy copies of the digits to a file, with one byte per pixel. It then fits a
+network on this file in float32, with early stopping on a tenth of the samples, without ever loading
+the complete file. Finally, it computes predictions for all samples, and shows that training on an
+array gives the same model. Run it in the top directory of a checkout:
 
     python examples/train_from_disk.py [--rows 1000000]
 """
@@ -22,7 +22,7 @@ from sknn import FeedForwardClassifier
 
 
 def write(path, n_rows):
-    """Write rows and return their labels."""
+    """Write the samples to the file and return their labels."""
     X, y = load_digits(return_X_y=True)
     rng = np.random.RandomState(0)
     labels = np.empty(n_rows, np.uint8)
@@ -39,7 +39,7 @@ def write(path, n_rows):
 def network():
     return FeedForwardClassifier(
         (64,),
-        dtype="float32",  # of the computation; the file keeps its bytes
+        dtype="float32",  # precision of the computation; the file contains bytes
         early_stopping=True,
         max_iter=3,
         random_state=0,
@@ -50,7 +50,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=200_000)
     n_rows = parser.parse_args(arguments).rows
-    warnings.simplefilter("ignore", ConvergenceWarning)  # three epochs, on purpose
+    warnings.simplefilter("ignore", ConvergenceWarning)  # only three epochs on purpose
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "digits"
         y = write(path, n_rows)
@@ -58,14 +58,15 @@ def main(arguments=None):
         begin = time.perf_counter()
         model = network().fit(X, y)
         print(
-            f"{n_rows} rows, {X.nbytes / 1e6:.0f} MB on disk, {4 * X.size / 1e6:.0f} MB as float32:"
-            f" {model.n_iter_} epochs in {time.perf_counter() - begin:.1f} s"
+            f"{n_rows} samples, {X.nbytes / 1e6:.0f} MB on disk,"
+            f" {4 * X.size / 1e6:.0f} MB in float32"
         )
+        print(f"{model.n_iter_} epochs in {time.perf_counter() - begin:.1f} s")
         print(f"validation accuracy {model.best_validation_score_:.3f}")
-        print(f"accuracy on all rows, predicted from the file: {model.score(X, y):.3f}")
+        print(f"accuracy on all samples, predicted from the file: {model.score(X, y):.3f}")
         in_memory = network().fit(np.array(X), y)
         same = all(map(np.array_equal, model.coefs_, in_memory.coefs_))
-        print(f"the same weights as from an array: {same}")
+        print(f"same weights as after training on an array: {same}")
         del X
     return model, in_memory
 

@@ -1,16 +1,17 @@
 """
-Several processes train one network
-===================================
+Training one network in several processes
+=========================================
 
-With ``process_group="world"`` every process calls `fit` with the rows that it has, and all of them
-end with the network that one process would learn from all rows. This example gives each process a
-part of the digits, of unequal size, fits them together, and then fits all rows in one process.
-Expect the two networks to differ by rounding only.
+With ``process_group="world"``, every process calls `fit` with its own part of the data, and all
+processes get the network that a single process would learn from all data. In this example, the
+processes have parts of the digits of unequal size. They train one network together, and the first
+process then trains the same network on all data by itself. Expect the two networks to differ only
+by rounding errors.
 
-Start it by ``torchrun --nproc-per-node=2 examples/train_in_processes.py``, with as many
-processes as you like; docs/processes.md says how on several machines. Without torchrun, as in
-``python examples/train_in_processes.py``, it starts two processes of itself. It takes some
-seconds, most of which are imports.
+Start it with ``torchrun --nproc-per-node=2 examples/train_in_processes.py``, with as many processes
+as you like. docs/processes.md explains how to use several machines. Without torchrun, as in
+``python examples/train_in_processes.py``, the script starts two processes itself. It takes some
+seconds, most of which are spent on imports.
 """
 
 import argparse
@@ -26,41 +27,41 @@ from sklearn.exceptions import ConvergenceWarning
 from sknn import FeedForwardClassifier
 
 # %%
-# The rows of a process
+# The data of a process
 # ---------------------
 #
-# In earnest each process would read a file of its own. The number of the process, and of all, are
-# what torchrun puts into the environment.
+# In a real application, each process would read its own file. torchrun sets the number of each
+# process and the number of processes in environment variables.
 
 
 def rows_of(rank, size):
-    """Return the process's part of the digits, pixels between 0 and 1, and their labels."""
+    """Return this process's part of the digits, with pixels between 0 and 1, and the labels."""
     X, y = load_digits(return_X_y=True)
-    ends = len(X) * np.arange(size + 1) ** 2 // size**2  # the later, the more
+    ends = len(X) * np.arange(size + 1) ** 2 // size**2  # later parts are larger
     rows = slice(ends[rank], ends[rank + 1])
     return X[rows] / 16, y[rows]
 
 
 # %%
-# The training
-# ------------
+# Training
+# --------
 #
-# It is the same line in each process. `random_state` counts in the first, and only there are lines
-# printed.
+# All processes run the same line. Only the `random_state` of the first process is used, and `fit`
+# only prints in this process.
 
 
 def network(**parameters):
-    """Return a network that is not fitted yet."""
+    """Return an unfitted network."""
     return FeedForwardClassifier(
         (50,), max_iter=30, early_stopping=True, random_state=0, **parameters
     )
 
 
 def train(checkpoint_dir):
-    """Train with the other processes; the first one compares the result with its own."""
+    """Train together with the other processes. The first process then compares the result."""
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     X, y = rows_of(rank, size)
-    print(f"Process {rank} of {size}: {len(X)} rows", flush=True)
+    print(f"Process {rank} of {size}: {len(X)} samples", flush=True)
     together = network(process_group="world", checkpoint_dir=checkpoint_dir).fit(X, y)
 
     if rank == 0:
@@ -70,22 +71,24 @@ def train(checkpoint_dir):
             np.abs(ours - its).max()
             for ours, its in zip(together.coefs_, alone.coefs_, strict=True)
         ]
-        print(f"Epochs: {together.n_iter_} together, {alone.n_iter_} alone")
-        print(f"Accuracy: {together.score(X, y):.4f} together, {alone.score(X, y):.4f} alone")
-        print(f"Weights, largest difference: {max(differences):.1e}")
+        print(f"Epochs: {together.n_iter_} together, {alone.n_iter_} in one process")
+        print(
+            f"Accuracy: {together.score(X, y):.4f} together, {alone.score(X, y):.4f} in one process"
+        )
+        print(f"Largest difference between the weights: {max(differences):.1e}")
 
 
 # %%
-# The start
-# ---------
+# Starting the processes
+# ----------------------
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument("--checkpoint-dir", help="keep the training here, to go on if it is killed")
+    parser.add_argument("--checkpoint-dir", help="save checkpoints here, to resume after a kill")
     arguments = parser.parse_args()
     if "RANK" in os.environ:
-        warnings.simplefilter("ignore", ConvergenceWarning)  # 30 epochs will do here
+        warnings.simplefilter("ignore", ConvergenceWarning)  # 30 epochs are enough here
         train(arguments.checkpoint_dir)
     else:
         torchrun = [sys.executable, "-m", "torch.distributed.run"]

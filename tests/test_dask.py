@@ -410,17 +410,17 @@ def test_example_finds_the_same_on_the_cluster_of_a_scheduler(client, capsys, on
     with warnings.catch_warnings():  # the example sets a filter of its own
         runpy.run_path(str(EXAMPLE))["main"](["--scheduler", address, "--epochs", "3"])
     out = capsys.readouterr().out
-    assert "2 workers, 2 fits at once" in out
-    here, there = (re.search(rf"best {place} +(.*)", out)[1] for place in ("here", "there"))
+    assert "2 workers, 2 parallel fits" in out
+    here, there = (re.search(rf"best, {place} +(.*)", out)[1] for place in ("local", "cluster"))
     assert here == there
-    assert re.search(r"largest difference of scores +(\S+)", out)[1] == "0"
+    assert re.search(r"largest difference in scores +(\S+)", out)[1] == "0"
 
 
 @pytest.mark.long
 def test_example_makes_a_cluster_of_its_own(capsys):
     with mock.patch.dict(os.environ), warnings.catch_warnings():
         runpy.run_path(str(EXAMPLE))["main"](["--epochs", "1"])
-    assert "2 workers, 2 fits at once" in capsys.readouterr().out
+    assert "2 workers, 2 parallel fits" in capsys.readouterr().out
 
 
 @pytest.mark.long

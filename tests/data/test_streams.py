@@ -303,7 +303,7 @@ def test_example_comes_near_the_best_score(tmp_path, capsys):
     assert (tmp_path / "rides.parquet").exists()
     out = capsys.readouterr().out
     assert "50,000 rides in 10 row groups" in out
-    assert "learned from 135,000 rows" in out
+    assert "trained on 135,000 rows" in out
     mean, network, best = (float(line.split()[-1]) for line in out.splitlines()[-3:])
     assert abs(mean) < 0.01
     assert 0.85 * best < network < best

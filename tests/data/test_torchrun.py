@@ -194,8 +194,8 @@ def test_torchrun_starts_again_what_was_killed_and_training_goes_on(tmp_path):
 @pytest.mark.long
 def test_example_by_itself_starts_two_processes_and_compares_them_with_one(tmp_path):
     lines = ended([sys.executable, EXAMPLE, "--checkpoint-dir", tmp_path]).splitlines()
-    assert "Process 0 of 2: 449 rows" in lines and "Process 1 of 2: 1348 rows" in lines
-    assert "Epochs: 30 together, 30 alone" in lines
-    (difference,) = (line.split()[-1] for line in lines if "largest difference" in line)
+    assert "Process 0 of 2: 449 samples" in lines and "Process 1 of 2: 1348 samples" in lines
+    assert "Epochs: 30 together, 30 in one process" in lines
+    (difference,) = (line.split()[-1] for line in lines if "Largest difference" in line)
     assert float(difference) < 1e-6
     assert not list(tmp_path.iterdir())

@@ -32,17 +32,17 @@ OF_FUNCTIONS = (
 )
 # Strings that each script prints, among other lines.
 SCRIPTS = {
-    "classification": ["Chosen:", "alpha = ", "malignant"],
+    "classification": ["Best parameters:", "alpha = ", "malignant"],
     "compare_models": ["support vector machine", "usual p"],
     "ensembles": ["members  log loss", "in the gap"],
-    "decision_boundaries": ["Log loss on the wines", "100 units"],
-    "hidden_units": ["4 of 64 pixels are white", "alpha=1 "],
-    "learning_curves": ["epoch  training loss", "accuracy on them"],
-    "out_of_core": ["60,000 rows", "digits alone"],
+    "decision_boundaries": ["Log loss on the training set", "100 units"],
+    "hidden_units": ["4 of 64 pixels are blank", "alpha=1 "],
+    "learning_curves": ["epoch  training loss", "samples  training accuracy"],
+    "out_of_core": ["60,000 samples", "original digits"],
     "regression": ["target not scaled", "ridge regression"],
     "same_as_scikit_learn": ["adam, float32", "lbfgs, 40 iterations"],
-    "search": ["Grid: 20 points", "Draws: 10 points"],
-    "tables": ["digits, log loss", "Seconds of a fit"],
+    "search": ["Grid search: 20 candidates", "Randomized search: 10 candidates"],
+    "tables": ["digits, log loss", "Seconds per fit"],
     "tensorboard": ["Loss/valid_loss", "Largest relative difference"],
 }
 

@@ -121,7 +121,7 @@ def test_main_prints_the_numbers_and_saves_the_picture(lab, tmp_path, capsys, mo
     with matplotlib.rc_context():
         lab.main(tmp_path / "picture.png")
     printed = capsys.readouterr().out
-    for text in ("epoch  20", "epoch 100", "accuracy", "MSE", "Over-fitting"):
+    for text in ("epoch  20", "epoch 100", "accuracy", "MSE", "Overfitting"):
         assert text in printed
     assert (tmp_path / "picture.png").stat().st_size > 10_000
     matplotlib.pyplot.close("all")

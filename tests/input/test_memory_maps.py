@@ -304,7 +304,7 @@ def test_example_learns_from_the_file_what_it_learns_from_the_array(capsys):
     model, in_memory = main(["--rows", "20000"])
     assert_bit_equal(model, in_memory)
     assert model.best_validation_score_ > 0.9
-    assert "the same weights as from an array: True" in capsys.readouterr().out
+    assert "same weights as after training on an array: True" in capsys.readouterr().out
 
 
 def indices_of_two_kinds(folder, X):

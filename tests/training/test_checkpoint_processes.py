@@ -138,8 +138,8 @@ def test_process_killed_from_outside(tmp_path):
 def test_example_prints_that_the_models_are_equal():
     path = Path(__file__).resolve().parents[2] / "examples" / "resume.py"
     out = run("import runpy; runpy.run_path(sys.argv.pop(), run_name='__main__')", path)
-    assert out.count("Killed. There is sknn-") == 2
+    assert out.count("Killed after saving sknn-") == 2
     assert "Going on after iteration " in out
-    assert "Left in the directory: 0 files" in out
-    assert "Epochs: 60, and 60 without a break" in out
+    assert "Files left in the directory: 0" in out
+    assert "Epochs: 60 with interruptions, 60 without" in out
     assert "equal: True" in out
