@@ -1,8 +1,9 @@
-"""Measure sknn beside scikit-learn, skorch and torch.
+"""Compare sknn with scikit-learn, skorch and torch.
 
     python -m examples.benchmarks [--quick] [--only NAME ...] [--data FOLDER] [--json FILE]
 
-from the top of a checkout. README.md says what each benchmark measures, and its module how.
+Run this command in the top directory of a checkout. README.md describes what each benchmark
+measures, and the docstring of its module describes how.
 """
 
 import argparse
@@ -46,17 +47,17 @@ def parse_arguments(arguments=None):
     )
     parser.add_argument("--quick", action="store_true", help="few, short and noisy measurements")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME")
-    parser.add_argument("--data", metavar="FOLDER", help="of letter.csv.gz, diamonds.csv.gz ...")
+    parser.add_argument("--data", metavar="FOLDER", help="folder with letter.csv.gz, ...")
     parser.add_argument("--json", metavar="FILE", help="write the results to this file as well")
-    parser.add_argument("--repeats", type=int, metavar="N", help="default: each has its own")
+    parser.add_argument("--repeats", type=int, metavar="N", help="instead of the default of each")
     parser.add_argument(
         "--readme",
         action="store_true",
-        help="measure nothing: put the tables of the file named by --json into README.md",
+        help="measure nothing, and write the tables of the --json file into README.md",
     )
     arguments = parser.parse_args(arguments)
     if arguments.readme and not arguments.json:
-        parser.error("--readme needs --json FILE, the results to put in")
+        parser.error("--readme needs --json FILE with the results")
     return arguments
 
 
@@ -67,7 +68,8 @@ def main(arguments=None):
         text = _report.README.read_text(encoding="utf-8")
         _report.README.write_text(_report.fill_in(text, results), encoding="utf-8")
         return
-    # All peers stop at max_iter by design; the variable is for the processes that some start.
+    # All peers stop at max_iter by design. The environment variable is for the processes that some
+    # benchmarks start.
     warnings.simplefilter("ignore", ConvergenceWarning)
     os.environ["PYTHONWARNINGS"] = "ignore"
     options = Options(arguments.quick, arguments.repeats, arguments.data)
@@ -84,7 +86,7 @@ def main(arguments=None):
             rows.append(row)
         results[name] = rows
         print(f"\n{name} took {time.perf_counter() - start:.0f} s", flush=True)
-        if arguments.json:  # now, not at the end: the next one may fail
+        if arguments.json:  # after each benchmark, because the next may fail
             Path(arguments.json).write_text(json.dumps(results, indent=2) + "\n")
 
 

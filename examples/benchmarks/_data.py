@@ -1,4 +1,4 @@
-"""Real data sets from scikit-learn, from a folder, or from OpenML."""
+"""Load real datasets from scikit-learn, from a folder, or from OpenML."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sklearn.preprocessing import StandardScaler
 if TYPE_CHECKING:
     import pandas as pd
 
-OPENML = {"magic": "MagicTelescope"}  # names that differ there
+OPENML = {"magic": "MagicTelescope"}  # names that are different on OpenML
 
 
 def load_table(name: str, folder: str | None) -> tuple[pd.DataFrame, pd.Series] | None:
-    """Return a table and its target as they are, or None if they are out of reach.
+    """Return a table and its target without changes, or None if they are not available.
 
-    They are from a folder or from OpenML. A folder holds `<name>.csv.gz` with a line of names, one
-    of them `target`.
+    They come from a folder or from OpenML. A folder contains `<name>.csv.gz`, whose first line has
+    the column names, one of which is `target`.
     """
     try:
         import pandas as pd
@@ -28,16 +28,16 @@ def load_table(name: str, folder: str | None) -> tuple[pd.DataFrame, pd.Series] 
             frame = pd.read_csv(Path(folder) / f"{name}.csv.gz")
             return frame.drop(columns="target"), frame["target"]
         return fetch_openml(OPENML.get(name, name), version=1, return_X_y=True, as_frame=True)
-    except (ImportError, OSError, ValueError) as error:  # a ValueError for a name unknown there
+    except (ImportError, OSError, ValueError) as error:  # ValueError: the name is unknown to OpenML
         print(f"{name} is skipped: {error}")
         return None
 
 
 def load(name: str, folder: str | None) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return scaled rows and targets of `digits`, `letter` or `diamonds`; None if out of reach.
+    """Return scaled data and targets of `digits`, `letter` or `diamonds`, or None.
 
-    The rows are arrays of float64, in which categories are columns of zeros and ones. The prices of
-    the diamonds are scaled as well.
+    The data are arrays of float64, and categories are one-hot encoded. The prices of the diamonds
+    are scaled as well. The result is None if the dataset is not available.
     """
     if name == "digits":
         X, y = load_digits(return_X_y=True)

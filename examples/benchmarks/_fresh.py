@@ -1,4 +1,4 @@
-"""Measurements that need a process of their own, and the peak of memory in it."""
+"""Run measurements in a new process, and measure the peak memory of a process."""
 
 import ctypes
 import gc
@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 
 def in_fresh_process(function: Callable, *args: Any) -> Any:
-    """Return what a function of a module returns when a new Python calls it."""
+    """Call a function of a module in a new Python process and return its result."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_quietly, (function, *args))
 
@@ -23,10 +23,11 @@ def _quietly(function, *args):
 
 
 def megabytes_beyond(function: Callable, *args: Any) -> tuple[float, Any]:
-    """Return by how much a call raises the memory of this process at its peak, and its result.
+    """Return by how much a call raises the peak memory of this process, and its result.
 
-    Memory is what the process holds in RAM, in units of 1e6 bytes, libraries and all. Linux can
-    forget an earlier peak; elsewhere, a call whose peak is below an earlier one counts as 0.
+    The memory is the resident memory of the process in units of 1e6 bytes, including its libraries.
+    On Linux, an earlier peak can be reset. On other systems, a call whose peak is below an earlier
+    one counts as 0.
     """
     _return_free_memory()
     try:
@@ -42,7 +43,7 @@ def megabytes_beyond(function: Callable, *args: Any) -> tuple[float, Any]:
 
 
 def _return_free_memory() -> None:
-    """Give the system what the allocator keeps: a call that takes it up would seem to need none."""
+    """Return unused memory to the system, so that a later call cannot reuse it."""
     gc.collect()
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # glibc
         libc.malloc_trim(0)
@@ -55,7 +56,7 @@ def _status(name: str) -> float:
 
 
 def _high_water() -> float:
-    import resource  # Windows has none
+    import resource  # not available on Windows
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

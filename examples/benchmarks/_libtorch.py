@@ -1,7 +1,8 @@
-"""libtorch.cpp as a function of Python: compiled when first needed, then kept.
+"""Make the training loop in libtorch.cpp available as a Python function.
 
-Compiling takes half a minute to a minute. The library is kept in a folder of the user under the
-system's temporary one, by the version of torch, the compiler's flags and the source.
+The library is compiled when it is first needed, which takes half a minute to a minute. It is kept
+in a folder of the user in the system's temporary directory, under a name that depends on the
+version of torch, the compiler flags and the source code.
 """
 
 import ctypes
@@ -18,15 +19,15 @@ import numpy as np
 import torch
 
 SOURCE = Path(__file__).with_name("libtorch.cpp")
-LOSSES = ("cross entropy", "binary", "squared error")  # the order of the enum
+LOSSES = ("cross entropy", "binary", "squared error")  # in the order of the enum
 SOLVERS = ("adam", "sgd")
 
 
 def _command() -> list[str] | None:
-    """The compiler and its flags; None if there is no way to compile."""
+    """Return the compiler and its flags, or None if compiling is not possible."""
     compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
     try:
-        # Takes a second. Some versions of torch need setuptools for it.
+        # This import takes a second. Some versions of torch need setuptools for it.
         from torch.utils.cpp_extension import include_paths, library_paths
     except ImportError:
         return None
@@ -42,7 +43,7 @@ def _command() -> list[str] | None:
 
 
 def _path(command: list[str]) -> Path:
-    """Where the compiled library is, or will be."""
+    """Return the path of the compiled library, whether it exists or not."""
     key = " ".join([torch.__version__, *command]).encode() + SOURCE.read_bytes()
     folder = Path(tempfile.gettempdir()) / f"sknn-benchmarks-{getpass.getuser()}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -52,14 +53,17 @@ def _path(command: list[str]) -> Path:
 
 
 def is_compiled() -> bool:
-    """Whether `library` will not have to compile."""
+    """Return whether the library has been compiled before."""
     command = _command()
     return command is not None and _path(command).exists()
 
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled library, linked to the libtorch of this process; None if there cannot be one."""
+    """Return the compiled library, or None if it cannot be built.
+
+    It is linked to the libtorch of this process.
+    """
     command = _command()
     if command is None:
         print("C++ is skipped: it needs a compiler (c++, g++ or clang++), and setuptools")
@@ -74,7 +78,7 @@ def library() -> ctypes.CDLL | None:
         if done.returncode != 0:
             print(f"C++ is skipped: the compiler says\n{done.stderr[:1000]}")
             return None
-        unfinished.rename(path)  # at once, should two processes compile
+        unfinished.rename(path)  # atomic, in case two processes compile
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError as error:
@@ -83,7 +87,7 @@ def library() -> ctypes.CDLL | None:
     number, pointer = ctypes.c_int64, ctypes.c_void_p
     loaded.fit.restype = ctypes.c_char_p
     loaded.fit.argtypes = [
-        *(pointer, pointer, number),  # rows, targets, how many
+        *(pointer, pointer, number),  # data, targets, number of samples
         *(ctypes.POINTER(number), number, number, number),  # units, layers, batch, epochs
         *(ctypes.c_int, ctypes.c_int, ctypes.c_int),  # float64?, loss, solver
         *(ctypes.c_double, ctypes.POINTER(ctypes.c_double)),  # rate, final loss

@@ -1,16 +1,18 @@
-"""The same network, made and trained by each library: a table of functions.
+"""Build and train the same network with each library.
 
-Each entry of `FITS` trains a new network for some epochs of shuffled batches and returns the
-training loss that it ended with: of the last epoch, or for the last three the last batch.
+`FITS` is a dict of functions. Each function trains a new network for some epochs on shuffled
+batches and returns the final training loss. For sknn and scikit-learn, this is the loss of the last
+epoch, and for the other three the loss of the last batch.
 
-- *sknn* and *scikit-learn*: the estimators, as a user calls them.
-- *skorch*: `NeuralNet` with its default DataLoader; callbacks and validation are switched off.
-- *torch*: the loop that a torch user would write for speed, with autograd, a fused optimizer, and
-  the rows permuted once per epoch instead of gathered per batch.
-- *C++*: the same loop without Python, in libtorch.cpp.
+- *sknn* and *scikit-learn* use the estimators in the way a user does.
+- *skorch* uses `NeuralNet` with its default DataLoader, but without callbacks and validation.
+- *torch* is a fast hand-written loop with autograd and a fused optimizer. It permutes the data once
+  per epoch instead of gathering the samples of each batch.
+- *C++* is the same loop without Python, in libtorch.cpp.
 
-The last three compute no L2 penalty, which favours them a little, and sparse rows they get dense.
-In bfloat16, which is sknn's alone, they compute in float32. Two classes are one logistic output.
+The last three do not compute an L2 penalty, which gives them a small advantage, and they receive
+sparse data as dense arrays. For bfloat16, which only sknn supports, the others compute in float32.
+A network for two classes has one logistic output.
 """
 
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ LEARNING_RATE = 1e-3
 
 @dataclass(frozen=True)
 class Network:
-    """A network and how it is trained."""
+    """A network and its training parameters."""
 
     sizes: tuple[int, ...]  # inputs, hidden layers, classes (or 1 for a regression)
     batch: int
@@ -47,19 +49,19 @@ class Network:
 
     @property
     def units(self) -> tuple[int, ...]:
-        """Units of each layer."""
+        """Number of units of each layer."""
         return (*self.sizes[:-1], 1 if self.loss == "binary" else self.sizes[-1])
 
     @property
     def array_dtype(self) -> str:
-        """The dtype of the rows: NumPy has no bfloat16."""
+        """The dtype of the arrays, which differs for bfloat16 because NumPy does not have it."""
         return "float32" if self.dtype == "bfloat16" else self.dtype
 
     def data(self, n_rows: int, density: float = 1.0):
-        """Rows of standard normal noise, sparse if `density` is below 1, and targets.
+        """Return samples of standard normal noise, sparse if `density` is below 1, and targets.
 
-        The targets are those of a random linear teacher with some noise, or with a tenth of the
-        labels wrong. All classes occur.
+        The targets come from a random linear model with some noise, or with wrong labels for 10% of
+        the samples. All classes occur.
         """
         rng = np.random.default_rng(0)
         if density == 1:
@@ -81,7 +83,7 @@ class Network:
 
 
 def estimator(library, network, max_iter, **parameters):
-    """Return an estimator of sknn or scikit-learn that makes exactly `max_iter` epochs."""
+    """Return an estimator of sknn or scikit-learn that runs exactly `max_iter` epochs."""
     classes = {
         "sknn": (FeedForwardClassifier, FeedForwardRegressor),
         "scikit-learn": (MLPClassifier, MLPRegressor),
@@ -94,7 +96,7 @@ def estimator(library, network, max_iter, **parameters):
         batch_size=network.batch,
         learning_rate_init=LEARNING_RATE,
         max_iter=max_iter,
-        # Neither loss nor patience ends a fit: every peer runs the same number of epochs.
+        # No stopping rule ends a fit early, so every peer runs the same number of epochs.
         tol=0.0,
         n_iter_no_change=np.inf,
         random_state=0,
@@ -111,7 +113,7 @@ def fit_sklearn(network, X, y, epochs):
 
 
 def torch_module(network):
-    """Return the network for torch, and the class of its loss."""
+    """Return the torch module of the network and the class of its loss."""
     layers = []
     for n_in, n_out in pairwise(network.units):
         layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
@@ -125,7 +127,7 @@ def torch_module(network):
 
 
 def torch_arrays(network, X, y):
-    """Return rows and targets as torch's losses want them."""
+    """Return data and targets in the form that torch's losses require."""
     X = X.toarray() if scipy.sparse.issparse(X) else X
     if network.loss == "cross entropy":
         return X, y.astype(np.int64)
@@ -133,7 +135,7 @@ def torch_arrays(network, X, y):
 
 
 def torch_optimizer(network):
-    """Return the class of the optimizer, and its parameters."""
+    """Return the class of the optimizer and its parameters."""
     if network.solver == "adam":
         return torch.optim.Adam, {"lr": LEARNING_RATE}
     return torch.optim.SGD, {"lr": LEARNING_RATE, "momentum": 0.9, "nesterov": True}
@@ -189,7 +191,7 @@ FITS = {
 
 
 def has_bfloat16() -> bool:
-    """Whether this sknn computes in bfloat16."""
+    """Return whether sknn supports bfloat16 on this machine."""
     network = Network((1, 1, 1), 2, dtype="bfloat16")
     try:
         fit_sknn(network, np.zeros((2, 1), "f"), np.zeros(2), 1)

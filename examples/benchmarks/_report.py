@@ -1,4 +1,4 @@
-"""Rows of results as Markdown tables, and these tables in README.md."""
+"""Format results as Markdown tables and insert these tables into README.md."""
 
 import re
 from pathlib import Path
@@ -8,14 +8,14 @@ README = Path(__file__).with_name("README.md")
 
 
 def heading(row: dict[str, Any]) -> str:
-    """Return the first two lines of the table that this row belongs to; numbers to the right."""
+    """Return the first two lines of the table for this row, with numbers aligned to the right."""
     columns = [name for name in row if name != "unsteady"]
     sides = [" --- " if isinstance(row[name], str) else " ---: " for name in columns]
     return f"| {' | '.join(columns)} |\n|{'|'.join(sides)}|"
 
 
 def line(row: dict[str, Any]) -> str:
-    """Return the row as a line of a table; an unsteady number has a ~ behind it."""
+    """Return the row as a line of a table, with a ~ after each unsteady number."""
     unsteady = row.get("unsteady", [])
     cells = [
         cell(name, value) + "~" * (name in unsteady)
@@ -26,7 +26,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def cell(name: str, value: Any) -> str:
-    """Return ratios with two decimals, other fractions with three significant digits."""
+    """Format ratios with two decimals and other fractions with three significant digits."""
     if value is None:
         return "-"
     if not isinstance(value, float):
@@ -45,9 +45,9 @@ def facts(machine: dict[str, Any]) -> str:
 
 
 def fill_in(text: str, results: dict[str, Any]) -> str:
-    """Replace what stands between the markers of each benchmark that there are results of.
+    """Replace the text between the markers of each benchmark for which there are results.
 
-    The markers are `<!-- steps -->` and `<!-- end steps -->`, each on a line of its own.
+    The markers are `<!-- steps -->` and `<!-- end steps -->`, each on its own line.
     """
     parts = {name: table(rows) for name, rows in results.items() if name != "machine"}
     parts["machine"] = facts(results["machine"]) + "."

@@ -1,4 +1,4 @@
-"""Processes of one group on this machine, which wait for work."""
+"""Start a process group on this machine whose processes wait for functions to call."""
 
 import multiprocessing
 import tempfile
@@ -23,10 +23,10 @@ def _serve(rank: int, size: int, store: str, connection: Any) -> None:
 
 @contextmanager
 def team(size: int):
-    """Give a function that calls a function in all processes, of one thread each.
+    """Yield a function that calls another function in all processes, with one thread each.
 
-    The function gets the rank, the number of processes, and the arguments; the results come by
-    rank. It has to be one that a new process can import.
+    The called function receives the rank, the number of processes and the arguments, and the
+    results are returned in the order of the ranks. It must be importable in a new process.
     """
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The clock, peers that take turns, medians, and the machine that was measured on."""
+"""Measure times in turns, compute medians, and describe the machine."""
 
 import os
 import platform
@@ -13,24 +13,24 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_info
 
-SPINNING = 0.15  # seconds after which the idle threads of a BLAS sleep
+SPINNING = 0.15  # seconds until the idle threads of a BLAS go to sleep
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says about every benchmark."""
+    """The command-line options that apply to every benchmark."""
 
     quick: bool = False
     repeats: int | None = None
     data: str | None = None
 
     def count(self, full: int, quick: int) -> int:
-        """How many repeats to make, burn-in not counted: the user's number, or one of these."""
+        """Return the number of repeats without warm-up: the user's number, or one of these."""
         return self.repeats or (quick if self.quick else full)
 
 
 class Summary(NamedTuple):
-    """The median of repeats; not steady if the third quartile is over 1.3 times the first."""
+    """A median, which is steady if the third quartile is at most 1.3 times the first."""
 
     median: float
     steady: bool
@@ -67,10 +67,10 @@ def summarize(values: list[float]) -> Summary:
 def in_turn(
     measure: dict[str, Callable[[], float]], repeats: int, burn_in: int = 1
 ) -> dict[str, list[float]]:
-    """Measure each peer `repeats` times, in another order each time, after rounds of burn-in.
+    """Measure each peer `repeats` times, in a different order each time, after a warm-up.
 
-    Each turn begins with a pause: NumPy's BLAS leaves threads that spin for a tenth of a second
-    after its last product, and on two cores they double the time of whoever comes next.
+    Each turn begins with a pause. The threads of NumPy's BLAS keep spinning for a tenth of a second
+    after the last product, and on two cores they would double the time of the next peer.
     """
     peers = list(measure)
     values = {peer: [] for peer in peers}
@@ -87,15 +87,15 @@ def in_turn(
 def take_turns(
     measure: dict[str, Callable[[], float]], repeats: int, burn_in: int = 1
 ) -> dict[str, Summary]:
-    """Return the medians of what `in_turn` measures."""
+    """Return the medians of the measurements of `in_turn`."""
     return {peer: summarize(v) for peer, v in in_turn(measure, repeats, burn_in).items()}
 
 
 def compared(labels: dict[str, Any], results: dict[str, Summary | None]) -> dict[str, Any]:
-    """Return a row of a table: labels, medians, and the first peer's ratio to each of the others.
+    """Return a row of a table: labels, medians, and the ratios of the first peer to the others.
 
-    None stands for a peer that cannot do this. `unsteady` names the peers whose median means
-    little: something else was running.
+    None stands for a peer that does not support this case. `unsteady` contains the peers whose
+    median is unreliable because another process was active.
     """
     medians = {peer: result and result.median for peer, result in results.items()}
     (own, value), *others = medians.items()
@@ -105,7 +105,7 @@ def compared(labels: dict[str, Any], results: dict[str, Summary | None]) -> dict
 
 
 def machine() -> dict[str, Any]:
-    """Return what a reader has to know to compare these numbers with others."""
+    """Return the facts about the machine that are needed to compare the results with others."""
     processor = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo") as lines:

@@ -1,8 +1,10 @@
-"""Bytes of a checkpoint, milliseconds to save it, to load it, and to name the training's rows.
+"""Measure the size of a checkpoint and the time to save, load and name it.
 
-One file is saved after one epoch, in the system's temporary folder, whose disk decides: what is
-measured ends when the disk has it. *expected* is the formula of docs/resume.md without its small
-terms. *name* is the time to hash the rows, once for each fit, and *GB/s* their bytes over it.
+One file is saved after one epoch in the system's temporary directory. The time depends on the disk,
+because saving ends when the disk has stored the file. *expected* is the formula in docs/resume.md
+without its small terms. *name* is the time for hashing the data, which happens once per fit, and
+*GB/s* is the size of the data divided by this time. Sizes are in kilobytes and times in
+milliseconds.
 """
 
 import statistics
@@ -20,7 +22,7 @@ from examples.benchmarks._timing import Options, seconds, summarize
 from sknn._training._checkpoint import CheckpointFile, snapshot
 from sknn._training._fingerprint import _Description
 
-CASES = [  # network, rows, share of values that are set
+CASES = [  # network, samples, share of nonzero values
     (Network((4, 100, 3), 150), 150, 1.0),
     (Network((64, 100, 10), 200), 1800, 1.0),
     (Network((64, 100, 10), 200), 1_000_000, 1.0),
@@ -33,7 +35,7 @@ SLOTS = {"adam": 2, "sgd": 1}
 
 
 class Measure(Callback):
-    """Saves and loads the training that it is in, again and again, when that ends."""
+    """Saves and loads the training repeatedly when it ends."""
 
     def __init__(self, repeats: int) -> None:
         self.repeats = repeats
@@ -48,7 +50,7 @@ class Measure(Callback):
 
 
 def expected_size(network: Network, n_rows: int) -> int:
-    """Parameters with what the solver keeps of them, and the order of the rows."""
+    """Return the size of the parameters, the state of the solver and the order of the samples."""
     n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(network.units))
     of_row = np.min_scalar_type(n_rows - 1).itemsize
     itemsize = np.dtype(network.dtype).itemsize

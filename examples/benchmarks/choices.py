@@ -1,21 +1,24 @@
-"""The measurements behind the engine: its choices, its limit, and what skorch costs.
+"""Measure the facts that the design of the engine is based on.
 
     python -m examples.benchmarks.choices
 
-- *layout*: the products and the softmax of one training step with activations held one row of
-  the data a row, or one a column (feature-major, as sknn holds them). Plain torch.
-- *threads*: sknn's own step on one thread and on all, by the number of operations of a step (the
-  products alone have several, on a machine of two cores):
-  `sknn._platform._threads.PARALLEL_FROM` lies where all become faster.
-- *density*: sknn's own step on sparse rows and on the same rows made dense, by the share of
-  values that are set: `sknn._data._rows.DENSE_FROM` lies where dense becomes faster.
-- *who*: sknn's own step by NumPy's products and by torch's, at every size.
-- *sparse products*: by SciPy, as sknn computes them, and by torch's CSR tensors.
-- *products*: the matrix products of a layer by torch and by NumPy: the limit of large steps.
-- *epoch*: a whole epoch of one batch beside the bare step and update of that batch: what skorch,
-  the rules, shuffling and the saved state cost together; and making and initializing the net.
+- *layout*: the products and the softmax of one training step, with activations stored with one row
+  per sample or with one column per sample (feature-major, as in sknn), in plain torch.
+- *threads*: a training step of sknn on one thread and on all threads, by the number of operations
+  of a step. Above `sknn._platform._threads.PARALLEL_FROM`, all threads are faster. In this
+  measurement, on a machine with two cores, only the products run on several threads.
+- *density*: a training step of sknn on sparse data and on the same data as a dense array, by the
+  share of nonzero values. Above `sknn._data._rows.DENSE_FROM`, the dense array is faster.
+- *who*: a training step of sknn with the products of NumPy and with those of torch, for all sizes.
+- *sparse products*: the sparse products of SciPy, which sknn uses, and those of torch's CSR
+  tensors.
+- *products*: the matrix products of a layer by torch and by NumPy, which limit the speed of large
+  steps.
+- *epoch*: an epoch with a single batch, compared with the step and update of that batch. The
+  difference is the cost of skorch, the stopping rule, shuffling and the saved state. The time to
+  create and initialize the net is measured as well.
 
-Times are medians over repetitions, in microseconds, after a burn-in. Nothing is asserted.
+Times are medians over repetitions in microseconds, after a warm-up. Nothing is asserted.
 """
 
 import time
@@ -54,7 +57,7 @@ SHAPES = [
 
 
 def training_step(X, units, kind=NumPyProducts, input_major=False):
-    """sknn's step and update on the first batch of some rows, as a function of nothing."""
+    """Return a function that runs a step and an update of sknn on a single batch."""
     dtype = torch.float32 if X.dtype == np.float32 else torch.float64
     parameters = FlatParameters(units, 2, dtype=dtype, input_major=input_major)
     parameters.write(*initial_parameters(units, "relu", np.random.RandomState(0)))
@@ -82,7 +85,7 @@ def training_step(X, units, kind=NumPyProducts, input_major=False):
 
 
 def products(units, n_rows, feature_major):
-    """The products of a step and its softmax in one of the two layouts, in plain torch."""
+    """Return a function that computes the products and the softmax of a step in plain torch."""
     n_in, n_hidden, n_out = units
     new = torch.randn
     if feature_major:
@@ -158,7 +161,7 @@ def print_density():
         X = scipy.sparse.random(200, 1000, density, "csr", "f", random_state=0)
         with threadpool_limits(1, user_api="blas"):
             dense = microseconds(training_step(X.toarray(), units))
-            # All rows in one batch are always multiplied as they are.
+            # If all samples are in one batch, they are multiplied without conversion.
             sparse = microseconds(training_step(X, units, input_major=True))
         side = "sparse" if density < DENSE_FROM else "dense"
         print(
@@ -181,7 +184,8 @@ def print_sparse_products():
 
         calls = {
             "forward": (lambda X=X, W=W: X @ W, lambda X=X, W=W: by_torch(X, W)),
-            # Torch multiplies no transposed CSR matrix: it takes the CSR matrix of the transpose.
+            # torch cannot multiply a transposed CSR matrix, so it gets the CSR matrix of the
+            # transpose.
             "backward": (lambda X=X, D=D: X.T @ D, lambda X=X, D=D: by_torch(X.T.tocsr(), D)),
         }
         for name, (ours, theirs) in calls.items():

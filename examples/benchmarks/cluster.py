@@ -1,10 +1,11 @@
-"""A grid search over Dask beside one over joblib's own processes, in milliseconds.
+"""Compare a grid search on Dask with one in joblib's own processes.
 
-Twenty candidates and five folds on the digits, without the last fit of the best. *Dask* has two
-worker processes of one thread on this machine, *loky* (joblib's default) two, *one process* none
-beside this one. All workers are there before the clock starts, and the rows are scattered anew in
-each turn. What Dask takes longer than loky is what it costs to send a fit, and to get its scores
-back. Equal scores are asserted.
+The search has twenty candidates and five folds on the digits, without the final refit of the best
+candidate. Times are in milliseconds. *Dask* uses two single-threaded worker processes on this
+machine, *loky* (the default of joblib) uses two processes, and *one process* runs everything in
+this process. All workers are started before the measurement, and the data are scattered again in
+each turn. The difference between Dask and loky is the cost of sending fits and receiving their
+scores. The benchmark asserts that all scores are equal.
 """
 
 import functools
@@ -20,7 +21,7 @@ from examples.benchmarks._timing import Options, compared, seconds, take_turns
 
 
 def search_over(backend: dict, search: GridSearchCV, X: np.ndarray, y: np.ndarray) -> float:
-    """Return the milliseconds of a search, and what it takes to scatter the rows."""
+    """Return the time of a search in milliseconds, including the time to scatter the data."""
 
     def fit():
         scatter = {"scatter": [X, y]} if backend["backend"] == "dask" else {}

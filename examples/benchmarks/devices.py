@@ -1,11 +1,12 @@
-"""Microseconds per training step on each device that is present, and with rows moved in chunks.
+"""Measure a training step on each available device, and with data moved in chunks.
 
-The time of a step is taken as `steps` takes it, of sknn alone, with `device="cpu"`, "cuda" and
-"mps": those that are absent have no lines. An epoch ends when its loss is read, so that no work of
-a device is left out. *in chunks* is the same fit with rows that stay on the host, as those do that
-would take more than half of the device's free memory; on the CPU it is what rows of another dtype
-or from a file cost beside reading them. */ cpu* and */ in memory* are below 1 where the device, or
-the chunks, are faster.
+The time of a step in microseconds is measured in the same way as in `steps`, but only for sknn,
+with `device="cpu"`, "cuda" and "mps". Devices that are absent have no lines. The loss is read at
+the end of each epoch, so the measurement includes all work of the device. *in chunks* is the same
+fit with data that stays on the host, which is the case for data that would take more than half of
+the free memory of the device. On the CPU, this is the additional cost of data of another dtype or
+from a file, apart from reading it. */ cpu* and */ in memory* are below 1 if the device, or the
+version with chunks, is faster.
 """
 
 import functools
@@ -19,7 +20,7 @@ from examples.benchmarks._timing import Options, seconds, take_turns
 from sknn._platform._devices import is_present
 
 ACCELERATORS = ("cuda", "mps")
-# Networks, full batches in an epoch, and epochs that are timed beyond the first.
+# Networks, full batches per epoch, and epochs that are timed after the first one.
 CASES = [
     (Network((4, 100, 3), 150), 4, 100),
     (Network((64, 100, 10), 200), 9, 40),
@@ -32,7 +33,7 @@ QUICK = CASES[1:4:2]
 
 
 def step_time(network: Network, data, batches: int, epochs: int, device: str, whole: bool):
-    """Return the microseconds of a step, measured once."""
+    """Return the time of a step in microseconds, measured once."""
 
     def fit(max_iter: int) -> None:
         estimator("sknn", network, max_iter, device=device).fit(*data)
@@ -46,7 +47,7 @@ def step_time(network: Network, data, batches: int, epochs: int, device: str, wh
 def run(options: Options) -> Iterator[dict]:
     accelerators = [name for name in ACCELERATORS if is_present(name)]
     if not accelerators:
-        print("No accelerator is present: there are lines of the CPU only.\n")
+        print("No accelerator is present, so there are only lines for the CPU.\n")
     dtypes = ("float32", "bfloat16") if has_bfloat16() or accelerators else ("float32",)
     for network, batches, epochs in QUICK if options.quick else CASES:
         data = network.data(network.batch * batches)

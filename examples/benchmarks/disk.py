@@ -1,11 +1,13 @@
-"""Epochs over rows in a file: how fast they are read, beside a bare reading and rows in memory.
+"""Compare epochs on a memory-mapped file with plain reading and with data in memory.
 
-The file is a memory map that has just been written, so that the system still has it in memory (the
-page cache); a disk may be slower. *Read* copies it from there, a megabyte at a time. *File* is an
-epoch over the map in float32, *memory* one over the same rows as an array of float32, both by the
-best of three. A network without hidden layers does little beside reading. *Growth* is by how many
-megabytes a fit in a fresh process raises its anonymous memory, with a tenth of the rows set aside
-for validation. Equal models are asserted.
+The file has just been written, so it is still in the page cache of the operating system. Reading
+from a disk may be slower. *read* is the throughput of copying the file from the page cache, one
+megabyte at a time. *epoch* is the throughput of an epoch on the memory map in float32, and *share*
+is the time of plain reading divided by that of the epoch. */ memory* compares this epoch with one
+on the same data as an array of float32. All times are the best of three. A network without hidden
+layers does little besides reading. *growth* is the increase of the anonymous memory during a fit in
+a new process, with 10% of the samples as the validation set. The benchmark asserts that the models
+are equal.
 """
 
 import tempfile
@@ -33,7 +35,7 @@ CASES = [  # dtype in the file, hidden layers, shuffled
 
 
 def write(path: Path, dtype: str, n_rows: int) -> np.memmap:
-    """Return a file of whole numbers from 0 to 99, in blocks that repeat."""
+    """Write a file of integers from 0 to 99 in repeating blocks and return its memory map."""
     rows = np.memmap(path, dtype, "w+", shape=(n_rows, N_FEATURES))
     block = np.random.RandomState(0).randint(0, 100, (20_000, N_FEATURES)).astype(dtype)
     for start in range(0, n_rows, len(block)):
@@ -42,7 +44,7 @@ def write(path: Path, dtype: str, n_rows: int) -> np.memmap:
 
 
 def read(rows: np.ndarray) -> None:
-    """Copy all rows into a buffer, a megabyte at a time."""
+    """Copy the data into a buffer, one megabyte at a time."""
     size = 2**20 // rows[0].nbytes
     buffer = np.empty((size, N_FEATURES), rows.dtype)
     for start in range(0, len(rows), size):
@@ -57,7 +59,7 @@ def anonymous_megabytes() -> float:
 
 @contextmanager
 def watched(peak: list[float]) -> Iterator[None]:
-    """Put into a list the highest anonymous memory while the body runs, every 10 ms."""
+    """Store the maximum of the anonymous memory in a list, measured every 10 ms."""
     is_over = threading.Event()
 
     def watch():
@@ -74,7 +76,7 @@ def watched(peak: list[float]) -> Iterator[None]:
 
 
 def epoch(model: FeedForwardClassifier) -> float:
-    """Return the seconds of the fastest epoch of a fit."""
+    """Return the time of the fastest epoch of a fit in seconds."""
     return min(record["dur"] for record in model.net_.history)
 
 
@@ -99,7 +101,7 @@ def network(hidden: tuple[int, ...], shuffle: bool, **parameters) -> FeedForward
 
 
 def growth(path: Path, dtype: str, y: np.ndarray, hidden: tuple[int, ...], shuffle: bool) -> float:
-    """Return the megabytes of a fit. Runs in a process of its own."""
+    """Return the memory growth of a fit in megabytes; runs in a new process."""
     rows = np.memmap(path, dtype, "r", shape=(len(y), N_FEATURES))
     model = network(hidden, shuffle, early_stopping=True).fit(rows[:5000], y[:5000])
     peak = [before := anonymous_megabytes()]

@@ -1,11 +1,13 @@
-"""What each feature adds to a training step: the time with it over that of the plain step.
+"""Measure the additional cost of each feature in a training step.
 
-Both are steps of sknn as in `steps.py`, of one network on the same data; they take turns in one
-process, and a number is the median over the turns of their ratio within a turn. *nothing* is the
-plain step over itself: what chance does to a number.
+Each number is the time of a step with the feature divided by the time of the plain step. Both are
+steps of sknn, measured as in `steps.py` on the same network and data. They take turns in one
+process, and the table shows the median of the ratios of all turns. *nothing* is the plain step
+divided by itself, which shows the size of random fluctuations.
 
-What a feature costs once an epoch, as validation rows and callbacks do, is shared among the steps
-of the epoch: there is one of 4-100-3, 9 of 64-100-10, and 10 of the others.
+Some features, such as a validation set and callbacks, add their cost once per epoch. This cost is
+divided by the number of steps per epoch, which is 1 for 4-100-3, 9 for 64-100-10, and 10 for the
+others.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +24,7 @@ from examples.benchmarks._timing import Options, Summary, in_turn, summarize
 from examples.benchmarks.steps import CASES, Case, step_time, with_network
 
 NETWORKS = ("4-100-3", "64-100-10", "14-64-64-2", "784-256-128-10", "30-100-100-1")
-DOUBLE = "64-100-10"  # in float64, too
+DOUBLE = "64-100-10"  # also in float64
 QUICK = ("64-100-10", "30-100-100-1")
 
 
@@ -35,7 +37,7 @@ def weights(X: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def validation_rows(X: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
-    """Return a quarter of the training rows once more."""
+    """Return a quarter of the training set as the validation set."""
     return {"X_val": X[::4], "y_val": y[::4]}
 
 
@@ -59,16 +61,16 @@ class BatchListener(Callback):
 
 @dataclass(frozen=True)
 class Feature:
-    """Parameters, what `fit` is given beside rows and targets, and whose feature it is."""
+    """Parameters, additional arguments of `fit`, and the estimators that have the feature."""
 
     parameters: dict[str, Any] = field(default_factory=dict)
     arguments: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]] = no_arguments
     of: tuple[str, ...] = ("classifier", "regressor")
 
     def fit(self, network, X, y, epochs) -> float:
-        """Train a new network and return its loss, as the entries of `_peers.FITS` do."""
+        """Train a new network and return its loss, like the entries of `_peers.FITS`."""
         if network.loss == "squared error":
-            y = np.exp(y / y.std())  # some losses are for positive targets
+            y = np.exp(y / y.std())  # some losses need positive targets
         model = estimator("sknn", network, epochs).set_params(**self.parameters)
         return model.fit(X, y, **self.arguments(X, y)).loss_
 
@@ -109,7 +111,7 @@ FEATURES = {
 
 
 def cases(quick: bool) -> dict[str, Case]:
-    """What is measured, by the headings of the columns; `quick` has one network of each kind."""
+    """Return the cases by column heading; with `quick`, one network of each kind."""
     chosen = {}
     for case in CASES:
         name = case.network.name
@@ -122,13 +124,13 @@ def cases(quick: bool) -> dict[str, Case]:
 
 
 def is_measured(feature: Feature, case: Case, quick: bool) -> bool:
-    """Whether the network can have the feature; with `quick`, only one network is asked."""
+    """Return whether the feature is measured for this case; with `quick`, only for one kind."""
     kind = "regressor" if case.network.loss == "squared error" else "classifier"
     return kind in (feature.of[:1] if quick else feature.of)
 
 
 def cost(feature: Feature, case: Case, repeats: int, burn_in: int) -> Summary:
-    """Return the time of a step with the feature over that of the plain step."""
+    """Return the time of a step with the feature divided by that of the plain step."""
     measure = {
         "with": partial(step_time, case, feature.fit),
         "plain": partial(step_time, case, PLAIN.fit),

@@ -1,10 +1,11 @@
-"""Whole fits beside scikit-learn's, in milliseconds: real data, a tiny fit, a grid search.
+"""Compare complete fits with scikit-learn: real data, a tiny fit, a grid search.
 
-The rows are scaled beforehand. A fit of a data set makes the same number of epochs in both, with
-all that a fit does besides: validation, encoding, the making of the network. Equal losses are
-asserted. The fit of one epoch on ten rows, again and again, shows what a fit costs that has
-nothing to do. The grid search, with as many processes as *jobs*, has 20 candidates and 5 folds, so
-101 short fits, and scores them; its processes are there before the clock starts.
+Times are in milliseconds. The data are scaled before the measurement. On the real datasets, both
+estimators run the same number of epochs, and the time includes everything else in a fit, such as
+validation, encoding and the creation of the network. The benchmark asserts that the losses are
+equal. The repeated fit of one epoch on ten samples shows the fixed cost of a fit. The grid search
+has 20 candidates and 5 folds, which makes 101 short fits with their scores. *jobs* is the number of
+processes, which are started before the measurement.
 """
 
 import functools
@@ -20,7 +21,7 @@ from examples.benchmarks._peers import Network, estimator
 from examples.benchmarks._timing import Options, compared, microseconds, seconds, take_turns
 
 PEERS = ("sknn", "scikit-learn")
-DATA = {  # name: network, epochs, epochs if quick
+DATA = {  # name: network, epochs, epochs with --quick
     "digits": (Network((64, 100, 10), 200), 100, 10),
     "letter": (Network((16, 100, 100, 26), 200), 20, 2),
     "diamonds": (Network((26, 100, 1), 200), 20, 2),
@@ -44,7 +45,7 @@ def fits_of_data(name: str, options: Options) -> Iterator[dict]:
         labels = {"what": f"{name}, {len(X)} rows, {epochs} epochs", "network": network.name}
         fits = {peer: functools.partial(model.fit, X, y) for peer, model in models.items()}
         row = milliseconds({**labels, "dtype": dtype, "jobs": 1}, fits, options.count(5, 1))
-        # Rounding differs, and grows from step to step.
+        # Rounding errors differ and grow from step to step.
         rtol = 1e-3 if dtype == "float64" else 0.1
         np.testing.assert_allclose(*(model.loss_ for model in models.values()), rtol=rtol)
         yield row

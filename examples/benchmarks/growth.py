@@ -1,10 +1,12 @@
-"""How time and memory of `fit` grow: the exponent b of size^b, beside scikit-learn's.
+"""Measure how the time and the memory of `fit` grow with the size of the problem.
 
-One dimension grows, the others stay: rows, features, units of the one hidden layer, classes; in
+The table shows the exponent b of size^b for sknn and scikit-learn. One dimension grows while the
+others are fixed: samples, features, units of the single hidden layer, or classes. The precision is
 float32. The exponent is the slope of a least-squares line through the logarithms at the sizes in
-*over*, the last three of each range: below them overhead counts, not the size (*from* is where the
-range begins). Times are of one epoch, in turns, after a burn-in; memory is the peak beyond
-the data, each in a fresh process, as in `memory`. *s* and *MB* are those of the last size.
+*over*, which are the last three of each range. Smaller sizes are not used because overhead
+dominates there; *from* is the smallest size. Times are those of one epoch, measured in turns after
+a warm-up. Memory is the peak beyond the data, measured in a new process as in `memory`. *s* and
+*MB* are the values at the largest size.
 """
 
 import functools
@@ -18,12 +20,12 @@ from examples.benchmarks._peers import Network, estimator
 from examples.benchmarks._timing import Options, seconds, take_turns
 
 PEERS = ("sknn", "scikit-learn")
-UPPER = 3  # sizes that the exponent is fitted to
+UPPER = 3  # number of sizes that the exponent is fitted to
 
 
 @dataclass(frozen=True)
 class Size:
-    """One point: a network with one hidden layer, and the number of its rows."""
+    """The size of a problem: a network with one hidden layer, and the number of samples."""
 
     rows: int = 4000
     features: int = 64
@@ -45,12 +47,12 @@ QUICK_RANGES = {"rows": (3000, 10_000, 30_000)}
 
 
 def exponent(sizes, values) -> float:
-    """Return the slope of the line through the logarithms: b where values are c * sizes ** b."""
+    """Return the slope in the log-log plot: b if the values are c * sizes ** b."""
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
 def times(size: Size, repeats: int) -> dict[str, float]:
-    """Return the seconds of one epoch for each peer."""
+    """Return the time of one epoch in seconds for each peer."""
     X, y = size.network.data(size.rows)
     models = {peer: estimator(peer, size.network, 1) for peer in PEERS}
     measure = {peer: functools.partial(seconds, model.fit, X, y) for peer, model in models.items()}
@@ -58,7 +60,7 @@ def times(size: Size, repeats: int) -> dict[str, float]:
 
 
 def peak(peer: str, size: Size) -> float:
-    """Return the megabytes of one fit beyond the data. Runs in a process of its own."""
+    """Return the peak memory of one fit beyond the data in megabytes; runs in a new process."""
     small = Size()
     estimator(peer, small.network, 1).fit(*small.network.data(1000))
     data = size.network.data(size.rows)

@@ -1,9 +1,9 @@
-"""Seconds from the start of Python to the end of a script: what importing costs.
+"""Measure the time of an import and of a first fit, from the start of Python.
 
-Each script runs in a new interpreter, in turns. The files are in the system's cache: the process
-that starts the scripts has imported them all. *import* ends after the import. sknn loads torch when
-it first trains or predicts, so what it saves at the import it pays there: *first fit* ends after
-one epoch on ten rows.
+Times are in seconds. Each script runs in a new interpreter, and the scripts take turns. The files
+are in the cache of the operating system, because the process that starts the scripts has imported
+all of them. *import* ends after the import. sknn imports torch only when it first trains or
+predicts, so *first fit* also measures the time until the end of one epoch on ten samples.
 """
 
 import functools

@@ -1,18 +1,20 @@
-"""A training step beside its bare matrix products and the memory that Adam has to move.
+"""Compare a training step with its matrix products and the memory traffic of Adam.
 
-No step is faster than its products (for each layer the outputs, the gradient of the weights, and
-but for the first layer the gradient of the inputs), plus one pass of Adam over memory, which reads
-the parameters, the gradient and two moments, and writes all but the gradient.
+A step cannot be faster than its matrix products (for each layer the outputs, the gradient of the
+weights and, except in the first layer, the gradient of the inputs) and one pass of Adam over
+memory. This pass reads the parameters, the gradient and two moments, and writes all of them except
+the gradient.
 
-- *products*: each product alone, again and again on the same buffers, so with all that fits in
-  cache; by the fastest of torch on all threads, torch on one, and NumPy. *by* says which computes
-  most of that time.
-- *memory*: a copy that moves as many bytes as Adam, 7 values for each parameter. With
-  `dtype="bfloat16"` these are float32: only the products take bfloat16.
-- *share*: (products + memory) / step. The rest is all else: activations, the loss, the gathering
-  of rows, the stop rule, Python.
+- *products* is the time of the products. Each product is computed alone and repeatedly on the same
+  buffers, so everything that fits into the cache is in the cache. The time is that of the fastest
+  of torch on all threads, torch on one thread, and NumPy. *by* is the one that computes most of
+  this time.
+- *memory* is the time of a copy that moves as many bytes as Adam, that is, 7 values per parameter.
+  With `dtype="bfloat16"`, these values are float32, because only the products use bfloat16.
+- *share* is (products + memory) / step. The rest of the step is everything else: activations, the
+  loss, gathering the samples, the stopping rule, and Python.
 
-GFLOP/s count the products only, in the step and alone.
+GFLOP/s only count the products, in the step and alone.
 """
 
 import functools
@@ -35,7 +37,7 @@ NETWORKS = ("64-100-10", "784-256-128-10", "512-1024-1024-10")
 def products(network: Network) -> list[tuple[tuple[int, int, int], bool, bool]]:
     """Return ((m, k, n), left transposed, right transposed) of each product of a step.
 
-    Activations hold one column for each row of the data, as in sknn; the data are in C order.
+    As in sknn, activations have one column per sample. The input data are in C order.
     """
     found, rows = [], network.batch
     for layer, (n_in, n_out) in enumerate(pairwise(network.units)):
@@ -47,27 +49,27 @@ def products(network: Network) -> list[tuple[tuple[int, int, int], bool, bool]]:
 
 
 def operand(n_rows: int, n_columns: int, transposed: bool, dtype: torch.dtype) -> torch.Tensor:
-    """Return a matrix of this shape, as the transpose of one in C order if `transposed`."""
+    """Return a matrix of this shape, as the transpose of a C-ordered matrix if `transposed`."""
     if transposed:
         return torch.randn(n_columns, n_rows).to(dtype).t()
     return torch.randn(n_rows, n_columns).to(dtype)
 
 
 def ways(product, dtype: torch.dtype) -> dict[str, Callable]:
-    """Return the calls that compute a product, by who computes it."""
+    """Return the functions that compute a product, by library."""
     (m, k, n), left_transposed, right_transposed = product
     left = operand(m, k, left_transposed, dtype)
     right = operand(k, n, right_transposed, dtype)
     out = torch.empty(m, n, dtype=dtype)
     by_torch = functools.partial(torch.mm, left, right, out=out)
     found = {"torch": by_torch, ONE_THREAD: by_torch}
-    if dtype != torch.bfloat16:  # which NumPy does not know
+    if dtype != torch.bfloat16:  # not supported by NumPy
         found["NumPy"] = functools.partial(np.dot, left.numpy(), right.numpy(), out=out.numpy())
     return found
 
 
 def time_of(way: str, call: Callable, budget: float) -> float:
-    """Return the microseconds of a product."""
+    """Return the time of a product in microseconds."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1 if way == ONE_THREAD else n_threads)
     result = microseconds(call, budget, repeats=1)
@@ -76,14 +78,14 @@ def time_of(way: str, call: Callable, budget: float) -> float:
 
 
 def fastest(product, dtype: torch.dtype, budget: float) -> tuple[str, Callable, float]:
-    """Return who computes a product fastest, the call, and its microseconds."""
+    """Return the fastest way to compute a product, its function, and its time in microseconds."""
     found = [(way, call, time_of(way, call, budget)) for way, call in ways(product, dtype).items()]
     time.sleep(SPINNING)
     return min(found, key=lambda way: way[-1])
 
 
 def memory_time(network: Network, budget: float) -> float:
-    """Return the microseconds of a copy that moves 7 values for each parameter."""
+    """Return the time in microseconds of a copy that moves 7 values per parameter."""
     n_parameters = sum((a + 1) * b for a, b in pairwise(network.units))
     source = torch.zeros(7 * n_parameters // 2, dtype=getattr(torch, network.array_dtype))
     target = torch.zeros_like(source)
@@ -95,12 +97,12 @@ def flops(network: Network) -> int:
 
 
 def row(case: Case, repeats: int, budget: float) -> dict:
-    """Measure one network: the step, its products and its memory take turns."""
+    """Measure a network: its step, its products and its memory traffic take turns."""
     network = case.network
     chosen = [
         fastest(product, getattr(torch, network.dtype), budget) for product in products(network)
     ]
-    chosen.sort(key=lambda way: way[0] == "NumPy")  # last, for the sake of torch's
+    chosen.sort(key=lambda way: way[0] == "NumPy")  # NumPy last: it would slow torch down
     shares = Counter()
     for way, _, duration in chosen:
         shares[way] += duration

@@ -1,15 +1,16 @@
-"""How much faster 8 and 64 machines would be: a reckoning, from the step of one thread here.
+"""Estimate the speed-up on 8 and 64 machines from the time of a single-threaded step.
 
-A step of P machines that share a batch of B rows takes, on paper,
+The estimated time of a step in which P machines share a batch of B samples is
 
-    time of a step with B / P rows, measured here
-    + 2 (P - 1) / P * bytes / bandwidth + 2 (P - 1) * latency,
+    time of a step with B / P samples, measured on this machine
+    + 2 (P - 1) / P * bytes / bandwidth + 2 (P - 1) * latency.
 
-the last two being the all-reduce in a ring of the gradients, 4 bytes a parameter and one number
-for the loss. *same batch* is the time of one machine's step over that: how much sooner the same
-training ends. *batch times P* lets each machine have B rows, which is another training, of larger
-batches: it is how many times the rows pass in a second. Nothing else is counted: not that the
-slowest machine is waited for, and not the calls of an epoch. A share is one row at least.
+The last two terms are the time of a ring all-reduce of the gradients, with 4 bytes per parameter
+and one number for the loss. *same batch* is the time of a step on one machine divided by this time,
+that is, the speed-up of the same training. For *batch times P*, each machine has B samples. This is
+a different training with larger batches, and the number is the increase in throughput. Nothing else
+is included, neither the waiting time for the slowest machine nor the communication once per epoch.
+Each machine has at least one sample.
 """
 
 import functools
@@ -26,11 +27,11 @@ from examples.benchmarks.processes import CASES, n_parameters
 
 
 class Link(NamedTuple):
-    """Between machines."""
+    """A network connection between machines."""
 
-    bandwidth: float  # bytes a second
-    latency: float  # seconds, of a message between processes
-    mark: str  # of its columns
+    bandwidth: float  # bytes per second
+    latency: float  # seconds per message between processes
+    mark: str  # suffix of its columns
 
 
 LINKS = [Link(10e9 / 8, 50e-6, " (10)"), Link(100e9 / 8, 20e-6, " (100)")]
@@ -38,7 +39,7 @@ MACHINES = (8, 64)
 
 
 def ring(n_bytes: float, n_machines: int, link: Link) -> float:
-    """Seconds of an all-reduce in a ring."""
+    """Return the time of a ring all-reduce in seconds."""
     moved = 2 * (n_machines - 1) / n_machines * n_bytes
     return moved / link.bandwidth + 2 * (n_machines - 1) * link.latency
 
@@ -46,9 +47,9 @@ def ring(n_bytes: float, n_machines: int, link: Link) -> float:
 def speed_ups(
     step: Callable[[int], float], batch: int, n_bytes: float, n_machines: int, link: Link
 ) -> tuple[float, float]:
-    """With the same batch, and in rows a second with one that grows with the machines.
+    """Return the speed-ups with the same batch, and with a batch that grows with the machines.
 
-    `step` gives the seconds of a step of one machine with so many rows.
+    `step` returns the time in seconds of a step on one machine with a given number of samples.
     """
     exchange = ring(n_bytes, n_machines, link)
     alone, share = step(batch), step(math.ceil(batch / n_machines))
@@ -56,7 +57,7 @@ def speed_ups(
 
 
 def step_time(network: Network, batches: int, epochs: int) -> float:
-    """The seconds of a step of one process, measured once."""
+    """Return the time of a step of one process in seconds, measured once."""
     fit = functools.partial(FITS["sknn"], network, *network.data(network.batch * batches))
     fit(1)
     short = seconds(fit, 1)
@@ -75,7 +76,7 @@ def run(options: Options) -> Iterator[dict]:
 
 
 def reckoning(network: Network, batches: int, epochs: int, repeats: int) -> Iterator[dict]:
-    """Measure steps of a batch and of its shares, and reckon with them."""
+    """Measure steps with the whole batch and with its parts, and compute the speed-ups."""
     sizes = [network.batch, *(math.ceil(network.batch / n) for n in MACHINES)]
     measure = {
         size: functools.partial(step_time, replace(network, batch=size), batches, epochs)

@@ -1,9 +1,9 @@
-"""An ensemble that is trained at once beside its members, one fit after the other.
+"""Compare an ensemble that is trained at once with its members trained one by one.
 
-*turns* is the time of as many fits of one network as there are members, with other seeds, one after
-the other, *at once* that of one fit with `n_members`. Both make the same number of epochs and steps
-on the same rows. The fits are short, but their start and their end are a small part: *ratio* is
-what a user saves.
+*turns* is the time of one fit per member, with different seeds and one after the other, and *at
+once* is the time of one fit with `n_members`. Both run the same number of epochs and steps on the
+same data. The fits are short, but their fixed costs are only a small part of the time, so that the
+ratio shows what a user gains.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ QUICK = (8,)
 
 
 def fit_time(case: Case, n_fits: int, n_members: int) -> float:
-    """Return the milliseconds of some fits with `n_members` members, of other seeds each."""
+    """Return the time of some fits with `n_members` members and different seeds in milliseconds."""
     network = case.network
     X, y = case.data
     start = perf_counter()

@@ -1,9 +1,11 @@
-"""Megabytes at the peak of `fit` and `predict` beyond what was there before, and of the pickle.
+"""Measure the peak memory of `fit` and `predict`, and the size of the pickle.
 
-Each estimator is measured in a fresh process, after a small fit and a prediction that load what is
-loaded late. What was there before is all that the process holds: the libraries, X and y, and for
-`predict` the fitted model. So the new weights, the solver's state and copies of the data count for
-`fit`, and the result counts for `predict`. One epoch; `predict` is of the same rows.
+Sizes are in megabytes. Each estimator is measured in a new process, after a small fit and a
+prediction that load everything that is loaded late. The memory that the process holds before the
+call is subtracted: the libraries, X and y, and the fitted model in the case of `predict`. The
+memory of `fit` therefore consists of the new weights, the state of the solver and copies of the
+data, and that of `predict` includes the result. `fit` runs one epoch, and `predict` uses the same
+data.
 """
 
 import pickle
@@ -14,7 +16,7 @@ from examples.benchmarks._peers import Network, estimator
 from examples.benchmarks._timing import Options, Summary, compared
 
 PEERS = ("sknn", "scikit-learn")
-CASES = [  # network, rows, share of values that are set
+CASES = [  # network, samples, share of nonzero values
     (Network((64, 100, 10), 200), 300_000, 1.0),
     (Network((784, 256, 128, 10), 200), 30_000, 1.0),
     (Network((512, 1024, 1024, 10), 256), 10_000, 1.0),
@@ -23,7 +25,7 @@ CASES = [  # network, rows, share of values that are set
 
 
 def measure(peer: str, network: Network, n_rows: int, density: float) -> dict[str, float]:
-    """Return the megabytes of one estimator. Runs in a process of its own."""
+    """Return the sizes for one estimator in megabytes; runs in a new process."""
     X, y = network.data(n_rows, density)
     estimator(peer, network, 1).fit(X[:1000], y[:1000]).predict(X[:1000])
     model = estimator(peer, network, 1)

@@ -1,8 +1,9 @@
-"""What bfloat16 costs in accuracy: validation scores beside those of float32, in points.
+"""Compare the validation scores of bfloat16 and float32.
 
-Mean scores (accuracy, R2) of the estimator on a quarter of the rows, over the same seeds and
-epochs, multiplied by 100; *points* is bfloat16 less float32. *spread* is the standard deviation
-over the seeds of float32, which tells what a difference means. No time is measured.
+The scores (accuracy or R2) are means over several seeds, multiplied by 100. They are computed on
+25% of the data, with the same seeds and epochs for both dtypes. *points* is the score of bfloat16
+minus that of float32. *spread* is the standard deviation of the scores of float32 over the seeds,
+which shows how significant a difference is. No time is measured.
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,10 @@
-"""Milliseconds of `predict` and `predict_proba`: of one row, which is latency, and of many.
+"""Measure `predict` and `predict_proba` for one sample (latency) and for many.
 
-The network is 64-100-10. Beside the estimators stands the torch module alone, in inference mode,
-with an argmax or a softmax and a NumPy array as the result. It validates nothing, and holds the
-outputs of all rows at once; the estimators look at each value for NaN and infinity. Short calls
-are repeated, and share their time. Equal probabilities of sknn and scikit-learn are asserted.
+Times are in milliseconds, for a network 64-100-10. The estimators are compared with the bare torch
+module in inference mode, followed by an argmax or a softmax and the conversion to a NumPy array.
+The module does not validate its input and holds the outputs of all samples at once, whereas the
+estimators check every value for NaN and infinity. Short calls are repeated, and the table shows the
+time per call. The benchmark asserts that the probabilities of sknn and scikit-learn are equal.
 """
 
 import functools
@@ -19,7 +20,7 @@ PEERS = ("sknn", "scikit-learn")
 
 
 def torch_calls(network: Network) -> dict[str, Callable]:
-    """Return what a torch user would write for each method."""
+    """Return the functions that a torch user would write for each method."""
     module, _ = torch_module(network)
     module.eval()
 

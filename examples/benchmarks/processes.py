@@ -1,13 +1,15 @@
-"""Microseconds per training step: two processes on loopback beside one, of one thread each.
+"""Compare a training step in two processes with a step in one process.
 
-The batch is the same, so each of the two has half of its rows. A step's time is that of `steps`:
-of a fit of 1 + k epochs without that of a fit of 1 epoch, over the steps in between. *2 processes*
-and *1 process* take turns in the same two processes, one of which waits when the other works alone.
-*sums* is the time that a step of two waits for its sums over the processes, the other's delay
-included; *all-reduce* is that of the same sum in a loop with nothing else. *calls an epoch* are
-those beside the sums, in training without validation rows.
+Times are in microseconds. The processes communicate over the loopback interface and use one thread
+each. The batch is the same, so each of the two processes has half of its samples. The time of a
+step is measured as in `steps`: the time of a fit of 1 + k epochs minus the time of a fit of 1
+epoch, divided by the number of additional steps. *2 processes* and *1 process* take turns in the
+same two processes, and one process waits while the other works alone. *sums* is the time that a
+step waits for its sums over the processes, including delays of the other process. *all-reduce* is
+the time of the same sum in a loop without other work. *calls an epoch* is the number of other
+communication calls per epoch, in a training without a validation set.
 
-Equal losses are asserted.
+The benchmark asserts that the losses are equal.
 """
 
 import functools
@@ -25,7 +27,7 @@ from examples.benchmarks._team import team
 from examples.benchmarks._timing import Options, compared, seconds, take_turns
 from sknn._data._processes import Processes
 
-CASES = [  # network, batches an epoch, epochs beyond the first
+CASES = [  # network, batches per epoch, epochs after the first
     (Network((4, 100, 3), 150), 1, 300),
     (Network((64, 100, 10), 200), 9, 40),
     (Network((14, 64, 64, 2), 200), 10, 40),
@@ -39,7 +41,7 @@ def n_parameters(network: Network) -> int:
 
 
 def fit(rank: int, size: int, network: Network, batches: int, epochs: int, is_one: bool) -> float:
-    """Fit for some epochs, by one process or by all; return the loss."""
+    """Fit for some epochs in one or all processes, and return the loss."""
     X, y = network.data(network.batch * batches)
     model = estimator("sknn", network, epochs)
     if is_one:
@@ -49,7 +51,7 @@ def fit(rank: int, size: int, network: Network, batches: int, epochs: int, is_on
 
 
 def timed_fit(rank: int, size: int, *args: Any) -> tuple[float, float]:
-    """The seconds of a fit, and those in sums over the processes; all begin together."""
+    """Return the time of a fit in seconds, and its part for sums; all processes start together."""
     waited = 0.0
     original = Processes.sum_
 
@@ -68,7 +70,7 @@ def timed_fit(rank: int, size: int, *args: Any) -> tuple[float, float]:
 
 
 def all_reduce(rank: int, size: int, n_numbers: int) -> float:
-    """Microseconds of a sum over the processes, of float32."""
+    """Return the time of a sum of float32 numbers over the processes in microseconds."""
     numbers = torch.zeros(n_numbers)
     group, n_calls = Processes(dist.group.WORLD), 200
 
@@ -81,7 +83,7 @@ def all_reduce(rank: int, size: int, n_numbers: int) -> float:
 
 
 def calls(rank: int, size: int, network: Network, batches: int, epochs: int) -> int:
-    """The calls of torch.distributed in a fit."""
+    """Return the number of calls of torch.distributed in a fit."""
     n_calls = 0
     original = Processes._call
 
@@ -99,7 +101,7 @@ def calls(rank: int, size: int, network: Network, batches: int, epochs: int) -> 
 
 
 def step_time(call: Any, case: tuple, is_one: bool, waits: list[float]) -> float:
-    """The microseconds of a step in the first process, measured once."""
+    """Return the time of a step in the first process in microseconds, measured once."""
     network, batches, epochs = case
     (short, short_wait), *_ = call(timed_fit, network, batches, 1, is_one)
     (long, long_wait), *_ = call(timed_fit, network, batches, 1 + epochs, is_one)

@@ -1,11 +1,12 @@
-"""Microseconds of calls with little to do: `partial_fit`, `predict`, a fit of one epoch, L-BFGS.
+"""Measure calls with little work: `partial_fit`, `predict`, a fit of one epoch, L-BFGS.
 
-What such a call costs beside its arithmetic is what the two libraries differ in: validation, the
-making of the network and its buffers, and threads. The rows of 64-100-10 are scikit-learn's digits,
-those of the other network are noise. Each peer calls its method again and again for a twentieth of
-a second, after a pause, because idle threads of the peer before it would slow it down. Both models
-learn from the same rows, and equal losses and probabilities are asserted. A `partial_fit` goes on
-with one model, so the numbers are those of a stream of rows.
+Times are in microseconds. For such calls, the two libraries mainly differ in their overhead:
+validation, the creation of the network and its buffers, and threads. The network 64-100-10 is
+trained on scikit-learn's digits, and the other network on noise. Each peer repeats its call for a
+twentieth of a second. There is a pause before each peer, because idle threads of the previous peer
+would slow it down. Both models learn from the same data, and the benchmark asserts that their
+losses and probabilities are equal. Calls of `partial_fit` continue with the same model, so their
+times are those of a stream of data.
 """
 
 import functools
@@ -28,7 +29,7 @@ LBFGS_ITERATIONS = 50
 
 
 def data(network: Network) -> tuple[np.ndarray, np.ndarray]:
-    """Return 1,797 rows and their labels."""
+    """Return 1,797 samples and their labels."""
     if network.sizes[0] != 64:
         return network.data(max(ROWS_TO_PREDICT))
     X, y = _data.load("digits", None)
@@ -36,13 +37,13 @@ def data(network: Network) -> tuple[np.ndarray, np.ndarray]:
 
 
 def models_of(network: Network, max_iter: int, **parameters: Any) -> dict[str, Any]:
-    """Return an estimator of each peer. A batch has 200 rows, or as many as there are."""
+    """Return an estimator of each peer; a batch has at most 200 samples."""
     parameters["batch_size"] = "auto"
     return {peer: estimator(peer, network, max_iter).set_params(**parameters) for peer in PEERS}
 
 
 def calls(network: Network, X: np.ndarray, y: np.ndarray) -> Iterator[tuple[str, int, dict]]:
-    """Yield the name of each call, the number of its rows, and the call for each peer."""
+    """Yield the name of each call, the number of samples, and a function for each peer."""
     classes = np.unique(y)
     for n_rows in ROWS_TO_LEARN:
         models = models_of(network, max_iter=200)

@@ -1,18 +1,19 @@
-"""Microseconds per training step: sknn beside every way to train the same network.
+"""Compare a training step of sknn with other ways to train the same network.
 
-A step is one update from one batch. Its time is
+A step is one update of the weights from one batch. Its time in microseconds is
 
-    (time of a fit of 1 + k epochs - time of a fit of 1 epoch) / (k * steps per epoch),
+    (time of a fit of 1 + k epochs - time of a fit of 1 epoch) / (k * steps per epoch).
 
-so that validation, encoding and the making of the network, which a fit pays once, cancel, and what
-an epoch costs (shuffling, keeping the loss, the stop rule) is shared among its steps. The peers of
-`_peers.py` take turns in one process; each turn begins with a pause, and a fit that is not timed.
-So what a fit suffers just after another library's products, as in a Pipeline, is left out. All get
-the same arrays, network, batch size and learning rate, shuffle every epoch and make the same number
-of steps, except that skorch, being slow, makes fewer.
+Validation, encoding and the creation of the network, which happen once per fit, cancel out. The
+costs of an epoch (shuffling, recording the loss, the stopping rule) are divided by its number of
+steps. The peers of `_peers.py` take turns in one process. Each turn begins with a pause and a fit
+that is not timed, so the table does not show how products of another library slow down the first
+fit after them, for example in a Pipeline. All peers get the same arrays, network, batch size and
+learning rate, shuffle the data in every epoch and run the same number of steps. The exception is
+skorch, which runs fewer steps because it is slow.
 
-Nothing here asserts anything about time. It asserts that the same work was timed: sknn and
-scikit-learn have the same loss, and so have the two loops.
+The benchmark asserts nothing about time, but it asserts that the peers do the same work: the losses
+of sknn and scikit-learn are equal, and so are those of the two hand-written loops.
 """
 
 import functools
@@ -31,10 +32,10 @@ DTYPES = ("float32", "float64", "bfloat16")
 
 @dataclass(frozen=True)
 class Case:
-    """A network, its rows, and how many epochs are timed beyond the first."""
+    """A network, its data, and the number of epochs that are timed after the first one."""
 
     network: Network
-    batches: int  # per epoch, all full
+    batches: int  # per epoch, all of them full
     epochs: int
     density: float = 1.0
 
@@ -60,14 +61,14 @@ CASES = [
     Case(Network((512, 1024, 1024, 10), 256), 10, 3),
     Case(Network((512, 1024, 1024, 10), 4096), 1, 2),
 ]
-SGD = ("64-100-10", "784-256-128-10", "512-1024-1024-10")  # at the first batch size above
+SGD = ("64-100-10", "784-256-128-10", "512-1024-1024-10")  # only for the first batch size above
 SPARSE = Case(Network((1000, 100, 10), 200), 10, 20)
 DENSITIES = (0.01, 0.05)
 QUICK = ("64-100-10", "784-256-128-10")
 
 
 def cases(quick: bool) -> Iterator[Case]:
-    """All cases, those of one network in a row; with `quick`, few and short ones."""
+    """Yield all cases, grouped by network; with `quick`, a few short ones."""
     for case in CASES:
         name = case.network.name
         if quick:
@@ -90,7 +91,7 @@ def with_network(case: Case, **changes) -> Case:
 
 
 def check_same_work(case: Case, peers: list[str]) -> None:
-    """Assert that peers which draw the same numbers have the same loss after two epochs."""
+    """Assert that peers with the same random numbers have the same loss after two epochs."""
     rtol = {"float64": 1e-6, "float32": 1e-3, "bfloat16": 0.05}[case.network.dtype]
     for pair in (("sknn", "scikit-learn"), ("torch", "C++")):
         losses = []
@@ -101,7 +102,7 @@ def check_same_work(case: Case, peers: list[str]) -> None:
 
 
 def step_time(case: Case, fit: Callable) -> float:
-    """Return the microseconds of a step, measured once; `fit` is like those in `FITS`."""
+    """Return the time of a step in microseconds, measured once; `fit` is like those in `FITS`."""
     X, y = case.data
     network = case.network
     epochs = max(2, case.epochs // 4) if fit is FITS["skorch"] else case.epochs

@@ -1,22 +1,24 @@
-"""Tables: how good the models are, and what they cost, beside boosted trees and other networks.
+"""Compare models for tables: their scores and their cost.
 
-Each data set is split at random, three times, into 75% to learn from and 25% to test on. Its rows
-are means over the splits: the error (the share of wrong labels) or the RMSE, the log loss, and the
-CPU seconds of `fit` and of the predictions on one thread. The last rows are geometric means of the
-ratios; a set in which either number is zero has no ratio, and is left out of them.
+Each dataset is split at random three times into a training set (75%) and a test set (25%). The
+table shows means over the splits: the error (the share of wrong labels) or the RMSE, the log loss,
+and the CPU time of `fit` and of the predictions in seconds on one thread. The last rows contain
+geometric means of the ratios. If one of the two numbers is zero, there is no ratio, and the
+geometric mean leaves the dataset out.
 
-All models get the same frames and their own defaults. *MLP* is scikit-learn's, with columns
-prepared by skrub, all scaled by a `StandardScaler`, and so is the target of a regression. *trees*
-is `HistGradientBoosting` as `skrub.tabular_pipeline` makes it. *RealMLP_TD* and *RealMLP_TD_S* are
-the networks of pytabkit (Holzmueller et al., 2024), and take part if it can be imported. It needs
-an environment of its own:
+All models get the same data frames and use their default parameters. *MLP* is scikit-learn's
+network. Its columns are prepared by skrub and scaled by a `StandardScaler`, and so is the target in
+regression. *trees* is `HistGradientBoosting` in the pipeline of `skrub.tabular_pipeline`.
+*RealMLP_TD* and *RealMLP_TD_S* are the networks of pytabkit (Holzmueller et al., 2024). They are
+included if pytabkit can be imported, which needs a separate environment:
 
     python -m venv .venv-tables
     .venv-tables/bin/python -m pip install -c constraints.txt -e ".[tabular]" pytabkit==1.8.0
     .venv-tables/bin/python -m examples.benchmarks --only tabular --data FOLDER
 
-The data are scikit-learn's own, and eight sets that a folder has as `<name>.csv.gz`; of these,
-OpenML has five. With all peers and sets it takes hours: RealMLP_TD needs minutes for a fit.
+The datasets are those of scikit-learn and eight others, which are read as `<name>.csv.gz` from a
+folder. Five of these eight are also available on OpenML. With all models and datasets, the
+benchmark takes hours, because RealMLP_TD needs minutes per fit.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ from sknn import tabular_pipeline
 
 
 class Table(NamedTuple):
-    """A data set: the kind of its target, and the function that loads it for a folder."""
+    """A dataset: the kind of its target, and the function that loads it from a folder."""
 
     kind: str
     load: Callable
@@ -88,7 +90,7 @@ QUICK = ("wine", "diabetes")
 
 def _mlp(kind: str, seed: int) -> BaseEstimator:
     network = {"classifier": MLPClassifier, "regressor": MLPRegressor}[kind](random_state=seed)
-    # The names of the steps do not matter; the scaler of `tabular_pipeline` is replaced.
+    # The names of the steps do not matter. This replaces the scaler of `tabular_pipeline`.
     model = tabular_pipeline(network).set_params(scaler=StandardScaler())
     if kind == "regressor":
         model = TransformedTargetRegressor(model, transformer=StandardScaler())
@@ -107,7 +109,7 @@ def _real_mlp(name: str, kind: str, seed: int) -> BaseEstimator:
     from skrub import TableVectorizer, ToCategorical
 
     network = getattr(pytabkit, f"{name}_{kind.capitalize()}")
-    # It takes categories as they are, and no number that is missing.
+    # RealMLP accepts categories, but no missing numbers.
     fill_in = make_column_transformer(
         (SimpleImputer(add_indicator=True), make_column_selector(dtype_include="number")),
         remainder="passthrough",
@@ -137,14 +139,14 @@ def models() -> dict[str, Callable]:
 
 
 def cpu_seconds(function: Callable) -> tuple[float, object]:
-    """Return the CPU time of a call, on all threads together, and its result."""
+    """Return the CPU time of a call, summed over all threads, and its result."""
     start = time.process_time()
     result = function()
     return time.process_time() - start, result
 
 
 def results(model: BaseEstimator, kind: str, X, X_test, y, y_test) -> dict[str, float]:
-    """Fit a model, and return what is measured, by name."""
+    """Fit a model and return the measurements by name."""
     fit, _ = cpu_seconds(lambda: model.fit(X, y))
     if kind == "regressor":
         predict, p = cpu_seconds(lambda: model.predict(X_test))
@@ -152,7 +154,7 @@ def results(model: BaseEstimator, kind: str, X, X_test, y, y_test) -> dict[str, 
         return {"RMSE": error, "fit, CPU s": fit, "predict, CPU s": predict}
     predict, p = cpu_seconds(lambda: model.predict_proba(X_test))
     p = np.asarray(p, np.float64)
-    p /= p.sum(axis=1, keepdims=True)  # sums of float32 differ from one
+    p /= p.sum(axis=1, keepdims=True)  # float32 sums are only approximately one
     return {
         "error": float(np.mean(model.classes_[p.argmax(axis=1)] != y_test)),
         "log loss": float(log_loss(y_test, p, labels=model.classes_)),
@@ -162,17 +164,17 @@ def results(model: BaseEstimator, kind: str, X, X_test, y, y_test) -> dict[str, 
 
 
 def ratio(value: float, other: float | None) -> float | None:
-    """Return the quotient of two measurements, or None if there is none."""
+    """Return the ratio of two measurements, or None if there is none."""
     return value / other if value and other else None
 
 
 def rows_of(name: str, table: Table, options: Options) -> Iterator[dict]:
-    """Yield a row of the table for each thing that is measured on a data set."""
+    """Yield one row of the table per measurement for a dataset."""
     loaded = table.load(options.data)
     if loaded is None:
         return
     X, y = loaded
-    # Plain arrays of numbers or strings, which every version of every peer takes.
+    # Every version of every model accepts plain arrays of numbers or strings.
     y = y.to_numpy(np.float64) if table.kind == "regressor" else y.to_numpy().astype(str)
     found: dict[str, dict[str, list[float]]] = {}
     for seed in range(options.count(full=3, quick=1)):
@@ -192,9 +194,9 @@ def rows_of(name: str, table: Table, options: Options) -> Iterator[dict]:
 
 
 def geometric_means(rows: list[dict]) -> Iterator[dict]:
-    """Yield a row with the geometric means of the ratios for each thing that is measured.
+    """Yield a row with the geometric mean of the ratios for each measurement.
 
-    RMSE and error are one thing here.
+    RMSE and error count as the same measurement.
     """
     kinds = {"error or RMSE": ("error", "RMSE")}
     kinds |= {what: (what,) for what in ("log loss", "fit, CPU s", "predict, CPU s")}
