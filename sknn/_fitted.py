@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 # Properties that copy the weights and import torch, and are not stored attributes.
 _MADE_WHEN_READ = ("net_", "module_")
+HOOKS_OF_SKL2ONNX = ("onnx_parser", "onnx_shape_calculator", "onnx_converter")
 
 
 class FittedNetwork(BaseEstimator):
@@ -463,65 +464,23 @@ class FittedNetwork(BaseEstimator):
 
         return to_sklearn(self._snapshot())
 
+    # skl2onnx looks for these three methods by `hasattr`. Nobody else calls them, so `dir` and the
+    # reference leave them out.
+
     def onnx_parser(self) -> Callable:
-        """Tell skl2onnx which outputs the network has. skl2onnx calls this method.
-
-        Returns
-        -------
-        callable
-            Function of `(scope, inputs)` that returns a list of variables of skl2onnx.
-
-        Raises
-        ------
-        ImportError
-            If skl2onnx is not installed.
-
-        Notes
-        -----
-        .. versionadded:: 0.1
-        """
+        """Return the function that tells skl2onnx which outputs the network has."""
         from sknn._exports._onnx import parser_of
 
         return parser_of(self)
 
     def onnx_shape_calculator(self) -> Callable:
-        """Tell skl2onnx the shapes of the network's outputs. skl2onnx calls this method.
-
-        Returns
-        -------
-        callable
-            Function that takes an operator of skl2onnx.
-
-        Raises
-        ------
-        ImportError
-            If skl2onnx is not installed.
-
-        Notes
-        -----
-        .. versionadded:: 0.1
-        """
+        """Return the function that tells skl2onnx the shapes of the network's outputs."""
         from sknn._exports._onnx import set_shapes
 
         return set_shapes
 
     def onnx_converter(self) -> Callable:
-        """Tell skl2onnx how to write the network in ONNX. skl2onnx calls this method.
-
-        Returns
-        -------
-        callable
-            Function that takes a scope, an operator and a container of skl2onnx.
-
-        Raises
-        ------
-        ImportError
-            If skl2onnx is not installed.
-
-        Notes
-        -----
-        .. versionadded:: 0.1
-        """
+        """Return the function that writes the network in ONNX."""
         from sknn._exports._onnx import convert
 
         return convert
@@ -530,7 +489,7 @@ class FittedNetwork(BaseEstimator):
         # scikit-learn 1.9 reads every attribute to find out whether it can be read. A press of the
         # tab key would wait for two copies of the weights.
         made = _MADE_WHEN_READ if hasattr(self, "coefs_") else ()
-        names = (name for name in object.__dir__(self) if name not in _MADE_WHEN_READ)
+        names = set(object.__dir__(self)).difference(_MADE_WHEN_READ, HOOKS_OF_SKL2ONNX)
         return [*made, *(name for name in names if hasattr(self, name))]
 
     # scikit-learn asks for these when it draws a diagram: from version 1.7 on for a table of the

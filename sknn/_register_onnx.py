@@ -21,8 +21,8 @@ def register_onnx() -> None:
 
     See Also
     --------
-    FeedForwardClassifier.onnx_converter : The hook by which skl2onnx asks a classifier.
-    FeedForwardRegressor.onnx_converter : The hook by which skl2onnx asks a regressor.
+    FeedForwardClassifier : The network for classes, which skl2onnx converts.
+    FeedForwardRegressor : The network for numbers, which skl2onnx converts.
 
     Examples
     --------

@@ -7,22 +7,32 @@ import re
 from pathlib import Path
 from typing import Any
 
+from sklearn.base import BaseEstimator
+
+from sknn._fitted import HOOKS_OF_SKL2ONNX
+
 TEMPLATES = Path(__file__).resolve().parent.parent / "_templates"
+
+
+def _listed(thing: type) -> list[str]:
+    """Return the names that users look for in a class."""
+    return [n for n in sorted(dir(thing)) if n[0] != "_" and n not in HOOKS_OF_SKL2ONNX]
 
 
 def members(thing: type) -> dict[str, Any]:
     """Return the public members of a class that this package defines, in alphabetical order.
 
     Methods that scikit-learn defines, such as `get_params`, or makes for every estimator, such as
-    `set_fit_request`, are left out.
+    `set_fit_request`, are left out, and the hooks that only skl2onnx calls.
     """
     found = {}
-    for name in sorted(dir(thing)):
+    for name in _listed(thing):
         owner = next((c for c in thing.__mro__ if name in vars(c)), None)
-        if name.startswith("_") or owner is None or not owner.__module__.startswith("sknn"):
+        if owner is None or not owner.__module__.startswith("sknn"):
             continue
-        if not (name.startswith("set_") and name.endswith("_request")):
-            found[name] = inspect.getattr_static(thing, name)
+        if hasattr(BaseEstimator, name) or name.startswith("set_") and name.endswith("_request"):
+            continue
+        found[name] = inspect.getattr_static(thing, name)
     return found
 
 
@@ -30,10 +40,8 @@ def inherited(thing: type) -> list[str]:
     """Return the names of the other public methods, which scikit-learn defines or makes."""
     return [
         name
-        for name in sorted(dir(thing))
-        if not name.startswith("_")
-        and name not in members(thing)
-        and callable(getattr(thing, name))
+        for name in _listed(thing)
+        if name not in members(thing) and callable(getattr(thing, name))
     ]
 
 

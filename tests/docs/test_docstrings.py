@@ -42,6 +42,12 @@ def test_public_names_include_methods_and_properties():
     assert {"load", "FeedForwardClassifier.partial_fit", "FeedForwardRegressor.net_"} <= set(NAMES)
 
 
+@pytest.mark.parametrize("name", ["onnx_parser", "onnx_converter", "set_params", "get_params"])
+def test_public_names_have_no_hooks_and_no_methods_of_scikit_learn(name):
+    assert hasattr(sknn.FeedForwardClassifier, name)
+    assert f"FeedForwardClassifier.{name}" not in NAMES
+
+
 @pytest.mark.parametrize("code", sorted(LEFT_OUT | LEFT_OUT_OF_MEMBERS))
 def test_a_check_that_is_left_out_would_find_something(code):
     # A check that finds nothing need not be left out.

@@ -454,6 +454,15 @@ def test_unfitted_network_is_an_error():
         run(FeedForwardClassifier(), TARGETS["binary"][0])
 
 
+@pytest.mark.parametrize("kind", BOTH)
+def test_hooks_of_skl2onnx_are_found_and_not_listed(kind):
+    model = kind()
+    for name in ("onnx_parser", "onnx_shape_calculator", "onnx_converter"):
+        assert callable(getattr(model, name)())
+        assert name not in dir(model)
+    assert "to_sklearn" in dir(model)
+
+
 def test_missing_skl2onnx_is_an_error_that_names_the_extra():
     program = (
         "import sys; sys.modules['skl2onnx'] = None\n"
