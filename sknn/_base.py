@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -27,7 +27,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.metaestimators import available_if
 
 from sknn._fitted import FittedNetwork
-from sknn._input import _parameter_checks, _targets
+from sknn._input import _hints, _parameter_checks, _targets
 from sknn._input._data_checks import (
     CheckedRows,
     check_rows,
@@ -136,7 +136,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         "normalization": [StrOptions({"layer", "batch"}), None],
         "warmup_fraction": [Interval(Real, 0, 1, closed="left")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "scoring": [StrOptions({"loss", *get_scorer_names()}), callable, None],
+        "scoring": [_parameter_checks.ScorerNames(), callable, None],
         "callbacks": [list, tuple, None],
         "dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
         "device": [str],
@@ -197,6 +197,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
     ) -> float:
         """Return the score that early stopping watches, of encoded targets and outputs."""
 
+    @_hints.explaining_keywords
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
@@ -281,7 +282,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
 
         processes = processes_of(self.process_group, self.device)
         with processes.agreement():
-            self._check_parameters(*validation)
+            with _hints.explaining_values(self):
+                self._check_parameters(*validation)
             first_pass = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
             if not first_pass and self._has_weights_set_by_hand():
                 complete_attributes(self)
@@ -308,7 +310,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
     def _validate_params(self) -> None:
         # In a group, an error in one process must reach all, as it does from `_check_parameters`.
         if self.process_group is None:
-            super()._validate_params()
+            with _hints.explaining_values(self):
+                super()._validate_params()
         else:
             group = {"process_group": self.process_group}
             name = type(self).__name__
@@ -340,7 +343,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
             _parameter_checks.check_checkpoint(self)
         dtypes = self._compute_dtypes(first_pass)
         rows = check_rows(self, X, y, sample_weight, dtypes, reset=first_pass)
-        check_device(self.device, rows.dtype)
+        with _hints.explaining_values(self):
+            check_device(self.device, rows.dtype)
         _parameter_checks.check_representable(self, rows.dtype)
         return rows
 
@@ -509,6 +513,33 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         data = ValidationSet(problem.X, y[own_rows], problem.labels[own_rows], weight, own_rows)
         data = shards.validation_of_all(data, problem.dtype)
         return problem._replace(train_rows=train_rows, validation=data)
+
+    def set_params(self, **params):
+        """Set parameters, of this estimator or of an object that is one of them.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name. `numeric_embedding__scale` is the `scale` of a `PeriodicEmbedding`.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter. The message ends with the one that may be meant.
+        """
+        try:
+            return super().set_params(**params)
+        except ValueError as error:
+            known = self.get_params(deep=False)
+            name = next((n for n in params if n.partition("__")[0] not in known), None)
+            if name is not None:
+                error.args = (f"{error} {_hints.of_parameter(name, known)}".rstrip(),)
+            raise
 
     def set_callbacks(self, *callbacks):
         """Set callbacks of scikit-learn, which are told of each epoch of `fit` as a task.

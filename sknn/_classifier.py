@@ -18,6 +18,7 @@ from sknn._base import BaseFeedForward, partial_fit_available
 from sknn._docs import document
 from sknn._input import _targets
 from sknn._input._data_checks import check_total, targets_of
+from sknn._input._hints import explaining_keywords
 
 
 @document
@@ -97,6 +98,7 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
 
+    @explaining_keywords
     def __init__(
         self,
         hidden_layer_sizes=(100,),

@@ -14,6 +14,7 @@ from sknn._base import BaseFeedForward, partial_fit_available
 from sknn._docs import document
 from sknn._input import _parameter_checks, _targets
 from sknn._input._data_checks import targets_of
+from sknn._input._hints import explaining_keywords
 
 
 @document
@@ -109,6 +110,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         "target_scaling": [StrOptions({"standard"}), None],
     }
 
+    @explaining_keywords
     def __init__(
         self,
         loss="squared_error",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sklearn.base import BaseEstimator, clone
 
 from sknn._classifier import FeedForwardClassifier
+from sknn._input import _hints
 from sknn._input._periodic_embedding import PeriodicEmbedding
 from sknn._regressor import FeedForwardRegressor
 
@@ -80,7 +81,7 @@ def tabular_pipeline(
 
         - 'vectorizer', a `skrub.TableVectorizer`, which makes columns of numbers;
         - 'imputer', a :class:`sklearn.impute.SimpleImputer`, which fills in the medians and says in
-          columns of their own what was missing;
+          columns of their own what was missing. Its error about infinite values names the columns;
         - 'scaler', a `skrub.SquashingScaler`, which scales by quartiles and bends outliers
           to at most 3;
         - 'network', the estimator.
@@ -126,8 +127,9 @@ def tabular_pipeline(
             f"tabular_pipeline needs skrub, which cannot be imported: {error}. Install the extra:"
             ' pip install "sknn[tabular]".'
         ) from error
-    from sklearn.impute import SimpleImputer  # These take a while to import.
-    from sklearn.pipeline import Pipeline
+    from sklearn.pipeline import Pipeline  # These take a while to import.
+
+    from sknn._input._imputer import ColumnNamingImputer
 
     vectorizer = TableVectorizer(
         high_cardinality=StringEncoder(random_state=0),
@@ -135,7 +137,7 @@ def tabular_pipeline(
         drop_null_fraction=None,  # a table without any column left would be an error
         n_jobs=n_jobs,
     )
-    imputer = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    imputer = ColumnNamingImputer(strategy="median", add_indicator=True, keep_empty_features=True)
     return Pipeline(
         [
             ("vectorizer", vectorizer),
@@ -157,8 +159,9 @@ def _estimator_of(estimator: str | BaseEstimator) -> BaseEstimator:
         kind, settings = _NETWORKS[estimator]
         return clone(kind(**settings))  # with an embedding of its own
     if isclass(estimator) or not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
+        given = f"the class {estimator.__name__}" if isclass(estimator) else repr(estimator)
         raise TypeError(
-            f"estimator={estimator!r} is not an estimator. Allowed are 'classifier', 'regressor'"
+            f"estimator={given} is not an estimator. Allowed are 'classifier', 'regressor'"
             " and an instance of an estimator, such as FeedForwardClassifier()."
         )
     return estimator
@@ -171,8 +174,11 @@ def _with_parameters(estimator: BaseEstimator, parameters: dict[str, Any]) -> Ba
     known = estimator.get_params()
     for name in parameters:
         if name not in known:
+            is_ours = isinstance(estimator, FeedForwardClassifier | FeedForwardRegressor)
+            hint = (_hints.of_parameter if is_ours else _hints.alike)(name, known)
             raise TypeError(
                 f"tabular_pipeline() got an unexpected keyword argument {name!r}, which is not a"
-                f" parameter of {type(estimator).__name__} either. It has {', '.join(known)}."
+                f" parameter of {type(estimator).__name__} either."
+                f" {hint or 'Its get_params() lists those that it has.'}"
             )
     return clone(estimator).set_params(**parameters)

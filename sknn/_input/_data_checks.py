@@ -30,6 +30,10 @@ from sknn._platform._sklearn_compat import check_sample_weight
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Up to this number of values, a look at each of them costs less than scikit-learn's validation.
 _SHORT = 2**20
+_IN_A_PIPELINE = (
+    "\nIn a Pipeline, X_val takes the steps before the network only with metadata routing and"
+    " transform_input=['X_val'], as docs/getting_started.md shows."
+)
 _NO_Y = object()  # stands in for the targets of rows that come without any
 
 
@@ -110,7 +114,7 @@ def check_validation_rows(
 ) -> CheckedRows:
     """Check the user's validation rows against the rows that are learned from."""
     with (
-        naming("X_val", "like X, with the same columns and no missing values"),
+        naming("X_val", "like X, with the same columns and no missing values", _IN_A_PIPELINE),
         np.errstate(over="ignore"),
     ):
         X = array_or_device_tensor(_frames.as_rows(X, "X_val"), "X_val", estimator.device, [dtype])

@@ -6,12 +6,18 @@ imports no library of frames.
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils import check_array
 
+from sknn._input._memory_maps import chunks
+from sknn._input._tensors import is_tensor
 from sknn._platform._sklearn_compat import readable_frame
 
 # The names of float32 in pandas (NumPy's, nullable and Arrow's dtype), polars and pyarrow.
@@ -91,20 +97,56 @@ def is_float32(X: Any) -> bool:
 
 @contextmanager
 def naming_columns(X: Any, name: str = "X") -> Iterator[None]:
-    """Add the names of a frame's text columns to errors about text that is not a number."""
+    """Add the columns to errors about text that is not a number, NaN, and infinity.
+
+    They are named as in the frame, or numbered if there are no names.
+    """
     try:
         yield
     except ValueError as error:
-        text = [column for column, dtype in _columns(X) if dtype.lower().startswith(_TEXT)]
-        if not text or "could not convert" not in str(error):
-            raise
-        more = f" and {len(text) - 5} more" if len(text) > 5 else ""
-        named = ", ".join(map(repr, text[:5])) + more
-        raise ValueError(
-            f"{error}. Columns of {name} that hold text or categories: {named}. Encode them as"
-            " numbers first, for instance by a OneHotEncoder in a ColumnTransformer, or leave them"
-            " out."
-        ) from error
+        message = str(error)
+        if "could not convert" in message:
+            text = [column for column, dtype in _columns(X) if dtype.lower().startswith(_TEXT)]
+            if text:
+                error.args = (
+                    f"{message}. Columns of {name} that hold text or categories: {_listed(text)}."
+                    " Encode them as numbers first, for instance by a OneHotEncoder in a"
+                    " ColumnTransformer, or leave them out.",
+                )
+        elif found := re.match(r"Input X contains (?:NaN|infinity.*dtype\('(\w+)'\))", message):
+            places = _not_finite(X, found[1])
+            named = [column for column, _ in _columns(X)]
+            columns = [named[i] for i in places] if named else places
+            what = "such values" if found[1] else "NaN"
+            numbered = "" if named else ", numbered from 0"
+            listed = f"Columns of {name} with {what}{numbered}: {_listed(columns)}."
+            error.args = (f"{message}\n{listed}",)
+        raise
+
+
+def _listed(columns: list[Any]) -> str:
+    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
+    return ", ".join(map(repr, columns[:5])) + more
+
+
+def _not_finite(X: Any, dtype: str | None) -> list[int]:
+    """Return the numbers of the columns with infinity in a dtype, or with NaN if it is None."""
+    if is_tensor(X):
+        X = X if dtype is None else X.to(getattr(sys.modules["torch"], dtype))
+        return (X.isnan() if dtype is None else X.isinf()).any(0).nonzero()[:, 0].tolist()
+    is_array = isinstance(X, np.ndarray) or issparse(X) and X.format == "csr"
+    if not (is_array and X.dtype.kind == "f"):
+        X = check_array(X, accept_sparse="csr", dtype=np.float64, ensure_all_finite=False)
+    found = np.zeros(X.shape[1], dtype=bool)
+    for rows in chunks(X, np.dtype(np.float64)):
+        values = rows.data if issparse(rows) else rows
+        with np.errstate(over="ignore"):
+            bad = np.isnan(values) if dtype is None else np.isinf(values.astype(dtype))
+        if issparse(rows):
+            found[rows.indices[bad]] = True
+        else:
+            found |= bad.any(axis=0)
+    return np.flatnonzero(found).tolist()
 
 
 def _columns(X: Any) -> list[tuple[str, str]]:

@@ -15,11 +15,22 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.metrics import get_scorer_names
+from sklearn.utils._param_validation import InvalidParameterError, StrOptions
 
 SKLEARN_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 ADDED_ACTIVATIONS = ("leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus")
 PARAMETRIC_ACTIVATIONS = ("parametric_selu",)
+
+
+class ScorerNames(StrOptions):
+    """Constraint on `scoring`, whose text does not list the dozens of names that it allows."""
+
+    def __init__(self) -> None:
+        super().__init__({"loss", *get_scorer_names()})
+
+    def __str__(self) -> str:
+        return "'loss', the name of a scorer (one of sklearn.metrics.get_scorer_names())"
 
 
 def hidden_units(hidden_layer_sizes: Any) -> tuple[int, ...]:
@@ -307,12 +318,13 @@ def check_validation_pair(X_val: Any, y_val: Any, sample_weight_val: Any) -> Non
 
 
 @contextmanager
-def naming(name: str, allowed: str) -> Iterator[None]:
+def naming(name: str, allowed: str, advice: str = "") -> Iterator[None]:
     """Put the name of an argument, and what is allowed for it, before the errors of the body."""
     try:
         yield
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} cannot be used: it must be {allowed}. {error}") from error
+        message = f"{name} cannot be used: it must be {allowed}. {error}{advice}"
+        raise ValueError(message) from error
 
 
 def check_domain(y: np.ndarray, loss: Any, name: str = "y") -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import get_scorer_names
 
 from sknn._platform._user_code import parameters_of
 from sknn._training._problem import Scorer
@@ -121,6 +122,11 @@ def response_methods(scorer: Scorer) -> list[str]:
 def used_method(scorer: Scorer, estimator: Any) -> str | None:
     """Return the method whose results a `make_scorer` object scores."""
     return next((m for m in response_methods(scorer) if hasattr(estimator, m)), None)
+
+
+def averaged_over_classes(name: str) -> str | None:
+    """Return the name of the scorer that is the mean over classes of a scorer for two, if any."""
+    return next((n for n in (f"{name}_macro", f"{name}_ovr") if n in get_scorer_names()), None)
 
 
 def takes_weights(scorer: Scorer) -> bool:

@@ -20,6 +20,7 @@ from sknn._platform._compat import as_tensor, feature_major
 from sknn._platform._user_code import blamed_on
 from sknn._training._problem import Problem, Scorer
 from sknn._training._scorers import (
+    averaged_over_classes,
     is_of_sklearn,
     metric_of,
     response_methods,
@@ -260,7 +261,11 @@ class Validation:
 
     @property
     def _other_scorer(self) -> str:
-        return f"The scorer is {self._name}: choose another one, or set scoring='loss'."
+        estimator, such_as = self.estimator_now(), ","
+        if len(getattr(estimator, "classes_", ())) > 2:
+            other = averaged_over_classes(estimator.scoring)
+            such_as = f", such as {other!r}," if other else ","
+        return f"The scorer is {self._name}: choose another one{such_as} or set scoring='loss'."
 
     @cached_property
     def _name(self) -> str:

@@ -429,7 +429,7 @@ def test_unknown_scoring_raises_also_where_nothing_is_scored(scoring):
         match="'scoring' parameter",
         error=InvalidParameterError,
     )
-    assert "'balanced_accuracy'" in message
+    assert "one of sklearn.metrics.get_scorer_names()" in message
     assert "'loss'" in message
     assert "callable" in message
 

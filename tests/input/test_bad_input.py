@@ -43,6 +43,11 @@ BAD_ROWS = {
 }
 
 
+def without_columns(message):
+    """Return a message without the line that names the columns, which scikit-learn's has not."""
+    return message.partition("\nColumns of X with ")[0]
+
+
 @pytest.mark.parametrize("process_group", [None, "world"])
 @pytest.mark.parametrize("number", [np.array(3.0), np.float64(3), torch.tensor(3.0)], ids=type)
 def test_number_in_the_place_of_rows_is_scikit_learns_error(number, process_group):
@@ -62,7 +67,9 @@ def test_bad_rows_raise_scikit_learns_error(target, kind, solver, no_training):
     with pytest.raises((ValueError, TypeError)) as caught:
         theirs.fit(X, y)
     message = fail(ours, "fit", X, y, error=type(caught.value))
-    assert message == str(caught.value).replace(type(theirs).__name__, type(ours).__name__)
+    assert without_columns(message) == str(caught.value).replace(
+        type(theirs).__name__, type(ours).__name__
+    )
     if solver == "adam":
         fail(ours, "partial_fit", X, y, error=type(caught.value), **classes_for(target))
 
@@ -88,7 +95,9 @@ def test_bad_rows_in_predict_raise_scikit_learns_error(target, kind):
     with pytest.raises((ValueError, TypeError)) as caught:
         theirs.predict(BAD_ROWS[kind](X))
     message = fail(ours, "predict", BAD_ROWS[kind](X), error=(ValueError, TypeError))
-    assert message == str(caught.value).replace(type(theirs).__name__, type(ours).__name__)
+    assert without_columns(message) == str(caught.value).replace(
+        type(theirs).__name__, type(ours).__name__
+    )
 
 
 @pytest.mark.parametrize("call", ["predict", "partial_fit", "score"])
