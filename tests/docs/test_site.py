@@ -191,3 +191,13 @@ def test_pages_that_a_docstring_names_are_links_to_pages_that_are_there():
     lines = ["See docs/guide/losses.md.", "No page: docs.py"]
     public_api.link_pages(None, "function", "name", None, None, lines)
     assert lines == ["See :doc:`/guide/losses`.", "No page: docs.py"]
+
+
+def test_version_is_the_same_wherever_it_is_written():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    (version,) = re.findall(r"^version: (.+)$", citation, re.MULTILINE)
+    (date,) = re.findall(r"^date-released: (.+)$", citation, re.MULTILINE)
+    assert version == sknn.__version__
+    # Between two releases, the top section of the changelog has no number yet.
+    assert re.search(rf"^## {re.escape(version)} \({date}\)$", changelog, re.MULTILINE)
