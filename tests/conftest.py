@@ -95,8 +95,8 @@ _ALWAYS = {
     "database": None,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
 }
-settings.register_profile("suite", max_examples=15, derandomize=True, **_ALWAYS)
-settings.register_profile("thorough", max_examples=1000, print_blob=True, **_ALWAYS)
+settings.register_profile("suite", max_examples=10, derandomize=True, **_ALWAYS)
+settings.register_profile("thorough", max_examples=500, print_blob=True, **_ALWAYS)
 settings.load_profile("suite")
 
 

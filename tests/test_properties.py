@@ -9,6 +9,7 @@ import copy
 import re
 import warnings
 from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -329,6 +330,17 @@ OF_REGRESSOR = ("huber_delta", "quantile", "target_scaling")
 OF_CLASSIFIER = ("focal_gamma", "label_smoothing", "class_weight")
 
 
+@cache
+def fitted(kind):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return new(kind).fit(ROWS, LABELS)
+
+
+def new(kind):
+    return kind(hidden_layer_sizes=(3, 2), max_iter=1, random_state=0, n_iter_no_change=5)
+
+
 @pytest.mark.matrix
 @pytest.mark.parametrize("name", list(INVALID))
 @pytest.mark.parametrize("is_fitted", [False, True], ids=["new", "fitted"])
@@ -339,11 +351,7 @@ def test_invalid_value_raises_an_error_that_names_the_parameter(name, is_fitted,
     if name not in OF_CLASSIFIER and draws.draw(st.booleans()):
         kind = FeedForwardRegressor
     value = draws.draw(INVALID[name])
-    model = kind(hidden_layer_sizes=(3, 2), max_iter=1, random_state=0, n_iter_no_change=5)
-    if is_fitted:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(ROWS, LABELS)
+    model = copy.copy(fitted(kind)) if is_fitted else new(kind)
     model.set_params(**{name: value})
     before = dict(vars(model))
     state = copy.deepcopy(fitted_state(model))
