@@ -13,6 +13,7 @@ import threading
 import warnings
 from contextlib import suppress
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -145,29 +146,43 @@ def test_number_of_threads_does_not_change_small_fits(parameters):
     assert_bit_equal(*fits)
 
 
-def test_torch_and_skorch_are_imported_by_the_first_fit_and_not_before():
-    code = (
-        "import sys, sknn\n"
-        "from sklearn.base import clone\n"
-        "from sklearn.model_selection import GridSearchCV\n"
-        "model = clone(sknn.FeedForwardClassifier(max_iter=1))\n"
-        "repr(GridSearchCV(model, {'alpha': [0.1]})); hasattr(model, 'partial_fit')\n"
-        "assert not {'torch', 'skorch'} & set(sys.modules)\n"
-        "model.fit([[0.0], [1.0]], [0, 1])\n"
-        "assert {'torch', 'skorch'} <= set(sys.modules)\n"
-    )
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
+IMPORTS = """
+import pickle, sys
+
+def loaded():
+    return {"matplotlib", "torch", "skorch"} & set(sys.modules)
+
+folder = sys.argv[1]
+with open(folder + "/pickle", "rb") as file:
+    model = pickle.load(file)
+assert "sknn" in sys.modules and not loaded()
+import joblib
+joblib.load(folder + "/joblib")
+assert not loaded()
+import sknn
+sknn.LossCurveDisplay, sknn.WeightsDisplay
+saved = sknn.load(folder + "/saved")
+saved.save(folder + "/again")
+for fitted in (model, saved):
+    assert "hidden 1" in fitted._repr_html_() and fitted.summary()
+assert not loaded()
+
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+sknn.FeedForwardClassifier(device="cuda"), sknn.FeedForwardRegressor(device="cuda:3")
+model = clone(sknn.FeedForwardClassifier((50, 20), max_iter=1))
+repr(GridSearchCV(model, {"alpha": [0.1]})), hasattr(model, "partial_fit")
+model.summary(), model._repr_html_()
+assert not loaded()
+"""
 
 
-@pytest.mark.long
-def test_import_and_init_do_not_start_cuda():
-    code = (
-        "import sys, sknn\n"
-        "sknn.FeedForwardClassifier(device='cuda'); sknn.FeedForwardRegressor(device='cuda:3')\n"
-        "torch = sys.modules.get('torch')\n"
-        "assert torch is None or not torch.cuda.is_initialized()\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+def test_neither_torch_nor_skorch_nor_matplotlib_is_imported_before_they_are_needed(tmp_path):
+    model = ours_for("multiclass").fit(*TARGETS["multiclass"])
+    (tmp_path / "pickle").write_bytes(pickle.dumps(model))
+    joblib.dump(model, tmp_path / "joblib")
+    model.save(tmp_path / "saved")
+    subprocess.run([sys.executable, "-c", IMPORTS, tmp_path], check=True, timeout=120)
 
 
 # --- printing ---------------------------------------------------------------------------------

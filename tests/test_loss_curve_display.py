@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import warnings
 
@@ -259,15 +258,6 @@ def test_missing_matplotlib_is_told_with_the_name_of_the_extra(plain, monkeypatc
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r'LossCurveDisplay.plot .*pip install "sknn\[plot\]"'):
         LossCurveDisplay.from_estimator(plain)
-
-
-def test_import_needs_no_matplotlib():
-    code = (
-        "import sys, sknn\n"
-        "sknn.LossCurveDisplay, sknn.WeightsDisplay\n"
-        "assert not {'matplotlib', 'torch', 'skorch'} & set(sys.modules)\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_second_picture_on_the_same_axes_has_its_own_colour_and_the_same_scales(stopped):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import io
 import os
 import platform
+import runpy
 import socket
 import subprocess
 import sys
@@ -16,15 +19,15 @@ import sklearn
 import torch
 
 import sknn
-from sknn import _environment, _self_check
+import sknn.__main__
+from sknn import FeedForwardClassifier, _environment, _self_check
 from sknn.__main__ import _run, _told, main
 
 
-def report(*arguments, **environment):
+def report(*arguments):
     """Run Python with some arguments and return its exit code and its lines of output."""
     done = subprocess.run(
         [sys.executable, *arguments],
-        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=300,
@@ -35,7 +38,24 @@ def report(*arguments, **environment):
 
 @pytest.fixture(scope="module")
 def usual():
-    return report("-m", "sknn", OMP_NUM_THREADS="1")
+    """Return the exit code and the lines of `python -m sknn`, run in this process."""
+    with (
+        pytest.MonkeyPatch.context() as monkeypatch,
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+        pytest.raises(SystemExit) as stopped,
+    ):
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        monkeypatch.setattr(sys, "argv", ["sknn"])
+        runpy.run_path(sknn.__main__.__file__, run_name="__main__")
+    assert err.getvalue() == ""
+    return stopped.value.code, out.getvalue().splitlines()
+
+
+@pytest.mark.long
+def test_process_ends_with_ok_and_zero():
+    code, lines = report("-m", "sknn")
+    assert (code, lines[-1]) == (0, "ok")
 
 
 def test_report_ends_with_ok_and_zero(usual):
@@ -71,64 +91,71 @@ def test_report_tells_nothing_of_whose_machine_it_is(usual):
     assert not {getpass.getuser(), socket.gethostname()} & set(text.split())
 
 
-# Faults of a broken installation: code that runs before the report, and what the report then says.
-PLANTED = {
-    "accuracy": (
-        "FeedForwardClassifier.score = lambda *_: 0.5",
-        "digits on cpu: FAILED: CheckFailed: accuracy 0.500, at least 0.9 is expected",
-    ),
-    "not a number": (
-        "FeedForwardClassifier.score = lambda *_: float('nan')",
-        "digits on cpu: FAILED: CheckFailed: accuracy nan",
-    ),
-    "other weights": (
-        "fit = FeedForwardClassifier.fit\n"
-        "def fit_other(self, X, y):\n"
-        "    fit(self, X, y).coefs_[0][0] += 1e-3\n"
-        "    return self\n"
-        "FeedForwardClassifier.fit = fit_other",
-        "the same model as scikit-learn's: FAILED: CheckFailed: largest relative difference",
-    ),
-    "other predictions": (
-        "load = sknn.load\n"
-        "def load_other(path):\n"
-        "    model = load(path)\n"
-        "    model.coefs_[0][30] += 1e-3\n"
-        "    return model\n"
-        "sknn.load = load_other",
-        "save and load: FAILED: CheckFailed: the loaded model predicts other",
-    ),
-    "an error": (
-        "def fail(*_): raise RuntimeError('no luck in /home/somebody/lib/a.so')\n"
-        "FeedForwardClassifier.save = fail",
-        "save and load: FAILED: RuntimeError: no luck in a.so (<string>, line ",
-    ),
-    "no torch": (
-        "sys.modules['torch'] = None",
-        "FAILED: ModuleNotFoundError: import of torch halted",
-    ),
-}
+def fit_other(self, X, y):
+    FIT(self, X, y).coefs_[0][0] += 1e-3
+    return self
 
 
-# Each fault takes a new process and some seconds. One of them shows that failures are reported.
-_QUICK = ("no torch",)
+def load_other(path):
+    model = LOAD(path)
+    model.coefs_[0][30] += 1e-3
+    return model
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in _QUICK else pytest.param(n, marks=pytest.mark.long) for n in PLANTED]
-)
-def test_planted_failure_is_told_and_ends_with_one(name):
-    planted, told = PLANTED[name]
+def fail(*_):
+    raise RuntimeError("no luck in /home/somebody/lib/a.so")
+
+
+FIT, LOAD = FeedForwardClassifier.fit, sknn.load
+# Faults of a broken installation: what is replaced, and what each check then says.
+PLANTED = [
+    {
+        (FeedForwardClassifier, "score", lambda *_: 0.5): (
+            "digits on cpu: FAILED: CheckFailed: accuracy 0.500, at least 0.9 is expected"
+        ),
+        (FeedForwardClassifier, "fit", fit_other): (
+            "the same model as scikit-learn's: FAILED: CheckFailed: largest relative difference"
+        ),
+        (FeedForwardClassifier, "save", fail): (
+            "save and load: FAILED: RuntimeError: no luck in a.so (test_main.py, line "
+        ),
+    },
+    {
+        (FeedForwardClassifier, "score", lambda *_: float("nan")): (
+            "digits on cpu: FAILED: CheckFailed: accuracy nan"
+        ),
+        (sknn, "load", load_other): (
+            "save and load: FAILED: CheckFailed: the loaded model predicts other"
+        ),
+    },
+]
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=["three faults", "two faults"])
+def test_planted_failures_are_told_and_end_with_one(planted, monkeypatch, capsys):
+    for fault in planted:
+        monkeypatch.setattr(*fault)
+    monkeypatch.setattr(_self_check, "device_names", lambda: ["cpu"])
+    assert main([]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    for told in planted.values():
+        assert any(told in line for line in lines), lines
+    failed = [told.partition(":")[0] for told in planted.values()]
+    assert lines[-1] == f"failed: {', '.join(failed)}"
+    assert any(line.split() == ["sknn", sknn.__version__] for line in lines)
+
+
+@pytest.mark.long
+def test_missing_torch_is_told_and_ends_with_one():
     code, lines = report(
         "-c",
         "import sys, sknn\n"
-        "from sknn import FeedForwardClassifier\n"
-        f"{planted}\n"
+        "sys.modules['torch'] = None\n"
         "from sknn.__main__ import main\n"
         "sys.exit(main([]))",
     )
     assert code == 1
-    assert any(told in line for line in lines), lines
+    assert any("FAILED: ModuleNotFoundError: import of torch halted" in line for line in lines)
     assert lines[-1].startswith("failed: ")
     assert any(line.split() == ["sknn", sknn.__version__] for line in lines)
 

@@ -549,6 +549,7 @@ def test_search_pipeline_and_cross_validation_take_tensors():
     assert_array_equal(pipelines[0].predict(tensor(X)), pipelines[1].predict(X))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     parse_version(scipy.__version__) < parse_version("1.14"), reason="needs SciPy 1.14"
 )

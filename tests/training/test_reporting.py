@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from tqdm.auto import tqdm
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._network._steps import ClosedFormStep
-from sknn._platform import _compat
+from sknn._platform import _compat, _sklearn_compat
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -273,6 +274,17 @@ print(message(lambda: estimator.fit(X, y), TypeError))
 """
 
 
+def test_older_scikit_learn_gets_a_mixin_that_names_the_version_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.callback", None)  # an import of it fails
+    older = runpy.run_path(_sklearn_compat.__file__)
+    with pytest.raises(
+        NotImplementedError, match=r"set_callbacks needs scikit-learn 1\.9 or newer"
+    ):
+        older["CallbackSupportMixin"]().set_callbacks()
+    assert older["with_callbacks"](classifier) is classifier
+
+
+@pytest.mark.long
 def test_older_scikit_learn_has_an_error_for_its_callbacks_and_all_the_rest():
     done = subprocess.run(
         [sys.executable, "-c", OLDER], capture_output=True, text=True, check=False
