@@ -1,6 +1,7 @@
 """Searches with joblib's Dask backend give the same results and send few bytes.
 
-They run on a real cluster of two worker processes.
+They run on a real cluster of two worker processes, which takes many seconds to start. The quick
+tests have a worker in a thread of this process instead.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ LABELS = (WIDE[:, :3].sum(1) > 0).astype(int)
 
 
 @contextmanager
-def cluster(n_workers, n_threads, **variables):
+def cluster(n_workers, n_threads, *, processes=True, **variables):
     """Yield a client of a new cluster whose workers have these environment variables."""
     # Dask also sets the number of threads of its workers in the environment of this process.
     with (
@@ -62,7 +63,7 @@ def cluster(n_workers, n_threads, **variables):
         LocalCluster(
             n_workers=n_workers,
             threads_per_worker=n_threads,
-            processes=True,
+            processes=processes,
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         ) as local,
@@ -146,17 +147,7 @@ def test_search_equals_one_without_dask(make_search, target, client, one_thread)
     assert_bit_equal(there.best_estimator_, here.best_estimator_)
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize("target", ["binary", "multilabel", "two outputs"])
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        *({}, {"early_stopping": True, "dropout": 0.2}, {"solver": "lbfgs"}),
-        *({"normalization": "layer"}, {"n_members": 3}),
-    ],
-    ids=str,
-)
-def test_models_fitted_in_workers_are_bit_equal(target, parameters, client, one_thread):
+def assert_fits_in_workers_are_bit_equal(target, **parameters):
     X, y = TARGETS[target]
     kind = FeedForwardRegressor if target == "two outputs" else FeedForwardClassifier
     model = kind(hidden_layer_sizes=(10,), max_iter=5, random_state=0, **parameters)
@@ -168,6 +159,28 @@ def test_models_fitted_in_workers_are_bit_equal(target, parameters, client, one_
         assert_bit_equal(there, here)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("target", "parameters"),
+    [
+        ("binary", {}),
+        ("multilabel", {"early_stopping": True, "dropout": 0.2}),
+        ("two outputs", {"solver": "lbfgs"}),
+        ("binary", {"normalization": "layer"}),
+        ("two outputs", {"n_members": 3}),
+    ],
+    ids=str,
+)
+def test_models_fitted_in_workers_are_bit_equal(target, parameters, client, one_thread):
+    assert_fits_in_workers_are_bit_equal(target, **parameters)
+
+
+def test_models_fitted_in_a_thread_of_dask_are_bit_equal(one_thread):
+    with cluster(1, 1, processes=False):
+        assert_fits_in_workers_are_bit_equal("multilabel", early_stopping=True, dropout=0.2)
+
+
+@pytest.mark.long
 def test_scores_of_a_pipeline_equal_those_without_dask(client, one_thread):
     X, y = TARGETS["one output"]
     model = make_pipeline(StandardScaler(), network("one output"))
@@ -176,6 +189,7 @@ def test_scores_of_a_pipeline_equal_those_without_dask(client, one_thread):
     assert_array_equal(there, cross_val_score(model, X, y))
 
 
+@pytest.mark.long
 def test_loss_of_your_own_travels_with_the_fits(client, one_thread):
     X, y = TARGETS["one output"]
     model = network("one output", loss=lambda raw, y: (raw - y).abs().sum(1))
@@ -209,6 +223,7 @@ def test_best_estimator_is_fitted_in_this_process(client):
     assert search.best_estimator_.callbacks_[0][1].pid == os.getpid()
 
 
+@pytest.mark.long
 def test_fits_of_a_search_run_in_both_workers_at_once(client, tmp_path):
     X, y = TARGETS["multiclass"]
     search = GridSearchCV(
@@ -258,6 +273,7 @@ def two_searches():
     assert search.fit(WIDE, LABELS).n_iterations_ == 3
 
 
+@pytest.mark.long
 def test_scattered_rows_are_sent_once_to_each_worker(client, bytes_sent):
     with joblib.parallel_config("dask", scatter=[WIDE, LABELS]):
         assert 2 * WIDE.nbytes < bytes_sent() < 2.5 * WIDE.nbytes
@@ -318,6 +334,7 @@ LARGE = FeedForwardClassifier((300,), batch_size=500, max_iter=2, random_state=0
 assert 6 * 500 * 500 * 300 > PARALLEL_FROM  # the steps of LARGE are worth two threads
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", [SMALL, LARGE])
 def test_fit_in_a_worker_has_the_one_thread_that_dask_gives(model, client):
     assert client.submit(threads, pure=False).result() == (1, 1)
@@ -351,6 +368,7 @@ def test_threads_that_the_environment_gives_to_a_worker_are_used_and_kept():
 # --- what goes wrong --------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [({"alpha": -1.0}, "'alpha' parameter"), ({"device": "cuda:99"}, "cuda:99")],

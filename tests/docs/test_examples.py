@@ -47,8 +47,8 @@ SCRIPTS = {
 }
 
 
-# These scripts take a second or two each.
-QUICK = ("hidden_units", "tensorboard")
+# Most scripts take several seconds.
+QUICK = ("tensorboard",)
 
 
 class Run(NamedTuple):
@@ -244,6 +244,7 @@ def test_learning_curves_show_what_narrows_the_gap():
     assert names["training_loss"][-1] < 0.2 * names["training_loss"][best]
 
 
+@pytest.mark.long
 def test_hidden_units_learn_patterns_and_a_penalty_smooths_them():
     names = run("hidden_units").names
     before, none, weak, strong = names["likeness"].values()

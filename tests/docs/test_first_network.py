@@ -18,9 +18,8 @@ def lab():
     return module
 
 
-@pytest.fixture(scope="module")
-def overfit(lab):
-    return lab.overfit()
+# Losses of training and validation, for the pictures.
+CURVES = np.linspace(1, 0.2, 50), np.linspace(1, 0.5, 50)
 
 
 def test_first_network_is_the_network_of_the_text(lab):
@@ -45,6 +44,7 @@ def test_first_network_accuracy_is_at_least_the_published_one(lab, centre):
     assert accuracy >= 0.90
 
 
+@pytest.mark.long
 def test_first_network_is_no_fluke_of_one_seed(lab):
     losses, share = lab.many_seeds(n_seeds=SEEDS)
     assert losses.shape == (SEEDS, 100)
@@ -53,6 +53,7 @@ def test_first_network_is_no_fluke_of_one_seed(lab):
         assert np.median(losses[:, epoch - 1]) < 0.75 * published
 
 
+@pytest.mark.long
 def test_centring_the_points_makes_more_seeds_succeed(lab):
     _, centred = lab.many_seeds(n_seeds=SEEDS)
     _, raw = lab.many_seeds(centre=False, n_seeds=SEEDS)
@@ -75,6 +76,7 @@ def test_as_good_as_published_asks_for_every_epoch_and_the_accuracy(
     assert lab.as_good_as_published(losses, accuracy) == expected
 
 
+@pytest.mark.long
 def test_classifier_scores_on_breast_cancer(lab):
     scores = lab.evaluate_classifier()
     floors = {"accuracy": 0.96, "precision": 0.95, "recall": 0.92, "F1": 0.94, "ROC-AUC": 0.985}
@@ -84,6 +86,7 @@ def test_classifier_scores_on_breast_cancer(lab):
         assert 0 <= deviation < 0.05, name
 
 
+@pytest.mark.long
 def test_regressor_scores_on_diabetes(lab):
     scores = {name: mean for name, (mean, _) in lab.evaluate_regressor().items()}
     assert scores.keys() == {"MSE", "RMSE", "MAE", "R2"}
@@ -96,8 +99,9 @@ def test_regressor_scores_on_diabetes(lab):
     assert scores["RMSE"] <= scores["MSE"] ** 0.5
 
 
-def test_overfit_validation_loss_turns_while_training_loss_falls(overfit):
-    train, valid = overfit
+@pytest.mark.long
+def test_overfit_validation_loss_turns_while_training_loss_falls(lab):
+    train, valid = lab.overfit()
     best = valid.argmin()
     assert 5 < best < 50
     assert valid[0] > 1.3 * valid[best]
@@ -110,14 +114,14 @@ def test_overfit_validation_loss_turns_while_training_loss_falls(overfit):
     assert train[-1] < 0.7 * train[best]
 
 
-def test_main_prints_the_numbers_and_saves_the_picture(lab, tmp_path, capsys, monkeypatch, overfit):
+def test_main_prints_the_numbers_and_saves_the_picture(lab, tmp_path, capsys, monkeypatch):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     # The slow parts have tests of their own, so they are replaced here.
     monkeypatch.setattr(lab, "many_seeds", lambda centre=True: (np.ones((3, 100)), 0.5))
     monkeypatch.setattr(lab, "evaluate_classifier", lambda: {"accuracy": (0.9, 0.1)})
     monkeypatch.setattr(lab, "evaluate_regressor", lambda: {"MSE": (2907.0, 254.0)})
-    monkeypatch.setattr(lab, "overfit", lambda: overfit)
+    monkeypatch.setattr(lab, "overfit", lambda: CURVES)
     with matplotlib.rc_context():
         lab.main(tmp_path / "picture.png")
     printed = capsys.readouterr().out
@@ -127,12 +131,12 @@ def test_main_prints_the_numbers_and_saves_the_picture(lab, tmp_path, capsys, mo
     matplotlib.pyplot.close("all")
 
 
-def test_plot_draws_both_losses_of_the_overfitting_network(lab, overfit):
+def test_plot_draws_both_losses_of_the_overfitting_network(lab):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     with matplotlib.rc_context():
-        figure = lab.plot(np.ones(100), np.ones((3, 100)), *overfit)
+        figure = lab.plot(np.ones(100), np.ones((3, 100)), *CURVES)
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[1].lines}
-    np.testing.assert_array_equal(lines["training"], overfit[0])
-    np.testing.assert_array_equal(lines["validation"], overfit[1])
+    np.testing.assert_array_equal(lines["training"], CURVES[0])
+    np.testing.assert_array_equal(lines["validation"], CURVES[1])
     matplotlib.pyplot.close(figure)

@@ -3,6 +3,7 @@
 import ast
 import re
 import runpy
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,10 @@ def text_of(node):
     return None
 
 
+@cache
 def nodes_of_the_package():
-    for path in sorted((ROOT / "sknn").rglob("*.py")):
-        yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    paths = sorted((ROOT / "sknn").rglob("*.py"))
+    return [n for path in paths for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
 
 
 def normal(text):

@@ -23,7 +23,10 @@ PAGES = [
 ]
 WITH_PYTHON = [path for path in PAGES if code_blocks("python", path)]
 # The blocks of these pages take some seconds. Those of other pages run in the quick suite.
-LONG = {"additions", "cluster", "evaluation", "regularization", "troubleshooting", "pictures"}
+LONG = {
+    *("additions", "cluster", "coming_from", "elsewhere", "evaluation", "index", "losses"),
+    *("persistence", "pictures", "regularization", "tables", "troubleshooting"),
+}
 
 
 def name_of(page):
