@@ -121,7 +121,7 @@ def attributes():
 def test_answers_in_32_threads_are_those_of_one(frequent_switches):
     asked = questions()
     before, threads = attributes(), set(threading.enumerate())  # joblib and tqdm keep their threads
-    assert answers_are_equal(asked, 30) == 32 * 30
+    assert answers_are_equal(asked, 10) == 32 * 10
     assert attributes() == before
     assert torch.get_num_threads() == 2
     assert set(threading.enumerate()) <= threads
@@ -213,7 +213,7 @@ def outcome(estimator, rows):
     return estimator.predict_proba(rows).tobytes(), estimator.predict(rows).tobytes()
 
 
-def ask_while(train, estimator, ask, n_least=50):
+def ask_while(train, estimator, ask, n_least=20):
     """Return the results of `ask` during a training in another thread, and just before it."""
     is_over, begun = threading.Event(), threading.Event()
 
@@ -246,7 +246,7 @@ def test_prediction_during_a_fit_is_of_the_old_model_or_of_the_new_one(frequent_
     assert not models[2] & models[3]
 
     def train():
-        for n in (3, 2) * 15:
+        for n in (3, 2) * 6:
             estimator.fit(X, labels[n])
 
     def ask():
@@ -262,7 +262,7 @@ def test_prediction_during_partial_fit_is_of_a_finished_call(frequent_switches):
     models = [estimator.predict_proba(X).tobytes()]
 
     def train():
-        for _ in range(40):
+        for _ in range(15):
             estimator.partial_fit(X, SPECIES)
             models.append(estimator.predict_proba(X).tobytes())
 
@@ -277,7 +277,7 @@ def test_failing_fit_does_not_show_in_another_thread(frequent_switches):
     expected = estimator.predict_proba(X).tobytes()
 
     def train():
-        for _ in range(30):
+        for _ in range(12):
             with pytest.raises(ValueError, match="inconsistent numbers"):
                 estimator.fit(X[:, :2], SPECIES[:-1])
             with pytest.raises(ValueError, match="y_val"):

@@ -142,14 +142,13 @@ FITS = {
 TOLERANCES = {"float32": {"rtol": 1e-3, "atol": 1e-4}, "bfloat16": {"rtol": 0.05, "atol": 0.01}}
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("key", list(FITS))
-def test_first_member_is_the_model_of_one_network_epoch_by_epoch(key, weighted):
+def test_first_member_is_the_model_of_one_network_without_and_with_weights(key):
     target, parameters = FITS[key]
     X, y = (array[:150] for array in TARGETS[target])
-    weight = np.random.RandomState(0).uniform(0.1, 3, len(X)) if weighted else None
+    weights = np.random.RandomState(0).uniform(0.1, 3, len(X))
     tolerance = TOLERANCES.get(parameters.get("dtype"), {})
-    for n_epochs in (1, 2, 4):
+    for n_epochs, weight in ((1, None), (3, weights)):
         ours, one = (
             network(target, **parameters | {"max_iter": n_epochs, "n_members": k}) for k in (K, 1)
         )
@@ -415,6 +414,7 @@ def test_number_of_members_that_is_set_after_fit_waits_for_the_next_fit():
     ],
     ids=["list", "Fortran", "frame", "tensor", "slice"],
 )
+@pytest.mark.matrix
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_rows_in_any_container_give_the_bit_equal_model(contain, early_stopping):
     X, y = TARGETS["multiclass"]
@@ -482,18 +482,12 @@ def rows_and_validation(target):
     return X[train], y[train], X[held], y[held]
 
 
-@pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("key", ["adam", "levels", "batch", "penalty", "bfloat16", "dropout"])
-def test_scores_are_those_of_the_averaged_outputs(key, early_stopping):
+def test_scores_are_those_of_the_averaged_outputs(key):
     target, parameters = FITS[key]
     X, y, X_val, y_val = rows_and_validation(target)
     scoring = "loss" if key == "levels" else None
-    parameters = {**parameters, "early_stopping": early_stopping, "scoring": scoring}
-    model = network(target, **parameters).fit(X, y, X_val=X_val, y_val=y_val)
-    shorter = []
-    for n_epochs in range(1, 5):
-        fitted = network(target, **{**parameters, "max_iter": n_epochs, "early_stopping": False})
-        shorter.append(fitted.fit(X, y))
+    shorter = [network(target, **parameters | {"max_iter": n}).fit(X, y) for n in range(1, 5)]
     if scoring is None:
         expected = [each.score(X_val, y_val) for each in shorter]
     else:  # the sum over targets and levels of the pinball loss
@@ -501,10 +495,13 @@ def test_scores_are_those_of_the_averaged_outputs(key, early_stopping):
         levels = np.array([0.1, 0.5, 0.9])
         losses = [np.maximum(levels * e, (levels - 1) * e) for e in errors]
         expected = [-each.sum(axis=(1, 2)).mean() for each in losses]
-    assert_allclose(model.validation_scores_, expected, rtol=1e-6, atol=1e-9)
-    best = shorter[int(np.argmax(expected)) if early_stopping else -1]
-    for actual, wanted in zip(model.coefs_, best.coefs_, strict=True):
-        assert_array_equal(actual, wanted)
+    for early_stopping in (False, True):
+        model = network(target, **parameters, early_stopping=early_stopping, scoring=scoring)
+        model.fit(X, y, X_val=X_val, y_val=y_val)
+        assert_allclose(model.validation_scores_, expected, rtol=1e-6, atol=1e-9)
+        best = shorter[int(np.argmax(expected)) if early_stopping else -1]
+        for actual, wanted in zip(model.coefs_, best.coefs_, strict=True):
+            assert_array_equal(actual, wanted)
 
 
 def test_validation_loss_is_that_of_the_averaged_probabilities():
@@ -817,6 +814,7 @@ def test_eight_members_have_a_lower_loss_than_one_on_digits():
     assert eight < 0.8 * one  # about 0.6
 
 
+@pytest.mark.long
 def test_eight_members_have_a_lower_loss_than_one_on_26_classes():
     X, y = make_classification(
         2600, 16, n_informative=12, n_classes=26, n_clusters_per_class=1, class_sep=1.5,

@@ -57,8 +57,7 @@ def run_to_the_optimum(monkeypatch):
     monkeypatch.setattr(scipy.optimize, "minimize", patient)
 
 
-@pytest.mark.parametrize("target", ["binary", "multiclass"])
-@pytest.mark.parametrize("alpha", [0.1, 10.0])
+@pytest.mark.parametrize(("target", "alpha"), [("binary", 0.1), ("multiclass", 10.0)])
 def test_classifier_without_hidden_layer_is_logistic_regression(target, alpha):
     X, y = TARGETS[target]
     ours = FeedForwardClassifier(alpha=alpha, **LINEAR).fit(X, y)
@@ -77,8 +76,7 @@ def test_weighted_classifier_without_hidden_layer_is_logistic_regression():
     assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-5)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("alpha", [1e-3, 5.0])
+@pytest.mark.parametrize(("alpha", "weighted"), [(1e-3, False), (5.0, True)])
 def test_regressor_without_hidden_layer_is_ridge(alpha, weighted):
     X, y = TARGETS["one output"]
     weight = np.random.RandomState(0).uniform(0, 3, len(X)) if weighted else None
@@ -97,9 +95,7 @@ def test_poisson_regressor_without_hidden_layer_is_the_generalized_linear_model(
     assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-4)
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("alpha", [0.0, 0.05])
+@pytest.mark.parametrize(("alpha", "weighted"), [(0.0, False), (0.05, True)])
 def test_gamma_regressor_without_hidden_layer_is_the_generalized_linear_model(alpha, weighted):
     X, y = TARGETS["one output"]
     weight = np.random.RandomState(0).uniform(0.1, 3, len(X)) if weighted else None
@@ -122,9 +118,7 @@ def assert_near_the_least_pinball_loss(X, y, prediction, level, weight=None, rto
     assert loss < 0.9 * at_the_constant
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("level", [0.1, 0.5, 0.8])
+@pytest.mark.parametrize(("level", "weighted"), [(0.1, False), (0.8, True)])
 def test_quantile_regressor_without_hidden_layer_nears_the_linear_program(level, weighted):
     X, y = TARGETS["one output"]
     weight = np.random.RandomState(0).uniform(0.1, 3, len(X)) if weighted else None
@@ -155,6 +149,7 @@ def test_quantile_levels_without_hidden_layer_each_near_their_linear_program():
     assert sums[0] <= sums[1]
 
 
+@pytest.mark.long
 def test_levels_of_two_targets_without_hidden_layer_near_the_program_of_each():
     X, y = TARGETS["one output"]
     y = np.c_[y, X @ np.linspace(-1, 1, X.shape[1]) + y]
@@ -177,7 +172,9 @@ def test_one_level_for_two_outputs_nears_both_linear_programs():
         assert_near_the_least_pinball_loss(X, y[:, k], ours.predict(X)[:, k], 0.3)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    "weighted", [pytest.param(False, marks=pytest.mark.long), True], ids=["equal", "weighted"]
+)
 def test_absolute_error_without_hidden_layer_nears_the_linear_program(weighted):
     X, y = TARGETS["one output"]
     weight = np.random.RandomState(0).uniform(0.1, 3, len(X)) if weighted else None

@@ -113,6 +113,9 @@ RUNS = [(name, target) for name in EVERY_TARGET for target in KINDS] + [
     (name, ("multiclass", "one output")[i % 2])
     for i, name in enumerate(name for name in CASES if name not in EVERY_TARGET)
 ]
+QUICK = {name: (name, target) for name, target in RUNS}  # each kind of fit with one of its targets
+EACH = [pytest.param(*run, marks=[pytest.mark.long] * (QUICK[run[0]] != run)) for run in RUNS]
+each_run = pytest.mark.parametrize(("name", "target"), EACH)
 
 
 def new(name, target, **parameters):
@@ -255,9 +258,17 @@ SETTINGS = {
 }
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize("setting", list(SETTINGS))
-@pytest.mark.parametrize(("name", "target"), RUNS)
+def runs_with_settings():
+    """Return each kind of fit with one setting, and with six more in long tests."""
+    for i, run in enumerate(QUICK.values()):
+        for j, setting in enumerate(SETTINGS):
+            if (i - j) % len(SETTINGS) == 0:
+                yield (*run, setting)
+            elif (i - j) % 3 == 0:
+                yield pytest.param(*run, setting, marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize(("name", "target", "setting"), list(runs_with_settings()))
 def test_results_do_not_depend_on_what_the_caller_has_set(name, target, setting):
     usual(name, target)
     with SETTINGS[setting]():
@@ -341,41 +352,41 @@ def pickled(estimator):
     return pickle.loads(pickle.dumps(estimator))
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize("copied", [clone, pickled])
-@pytest.mark.parametrize(("name", "target"), RUNS)
-def test_copies_of_an_estimator_give_the_same_results(name, target, copied):
-    assert_as_usual(name, target, results(copied(new(name, target)), *data(target)))
+@each_run
+def test_copies_of_an_estimator_give_the_same_results(name, target):
+    copied = clone(pickled(new(name, target)))
+    assert_as_usual(name, target, results(copied, *data(target)))
 
 
-@pytest.mark.parametrize(("name", "target"), [run for run in RUNS if has_partial_fit(new(*run))])
+@pytest.mark.parametrize(
+    ("name", "target"), [run for run in EACH if has_partial_fit(new(*run.values))]
+)
 def test_partial_fits_go_on_from_a_pickle_as_if_never_saved(name, target):
     X, y = data(target)
-    straight, saved = (new(name, target, max_iter=6) for _ in range(2))
+    straight = new(name, target, max_iter=6)
     first = {"classes": np.unique(y)} if KINDS[target] is FeedForwardClassifier else {}
     if target == "multilabel":
         first = {"classes": np.arange(y.shape[1])}
-    straight.partial_fit(X, y, **first)
-    saved.partial_fit(X, y, **first)
+    saved = straight.partial_fit(X, y, **first)
     for _ in range(3):
-        straight.partial_fit(X, y)
         saved = pickled(saved).partial_fit(X, y)
+        straight.partial_fit(X, y)
     assert_bit_equal(saved, straight)
     assert_array_equal(saved.predict(X), straight.predict(X))
 
 
-@pytest.mark.parametrize(("name", "target"), RUNS)
+@each_run
 def test_warm_starts_go_on_from_a_pickle_as_if_never_saved(name, target):
     X, y = data(target)
-    straight, saved = (new(name, target, warm_start=True).fit(X, y) for _ in range(2))
+    saved = straight = new(name, target, warm_start=True).fit(X, y)
     for _ in range(2):
-        straight.fit(X, y)
         saved = pickled(saved).fit(X, y)
+        straight.fit(X, y)
     assert_bit_equal(saved, straight)
     assert_array_equal(saved.predict(X), straight.predict(X))
 
 
-@pytest.mark.parametrize(("name", "target"), RUNS)
+@each_run
 def test_fit_in_another_thread_gives_the_same_results(name, target):
     made = []
     with torch_threads(2):

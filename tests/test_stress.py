@@ -435,10 +435,8 @@ def test_early_stopping_under_divergence_keeps_a_sound_model(kind, dtype):
 
 # scikit-learn 1.7 gives this warning wherever it inspects labels.
 @pytest.mark.filterwarnings("ignore:The number of unique classes is greater than 50%")
-@pytest.mark.parametrize(
-    "dtype",
-    ["float32", *(pytest.param(d, marks=pytest.mark.long) for d in ("float64", "bfloat16"))],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_ten_thousand_classes_have_probabilities_that_add_up(dtype):
     n_classes = 10_000
     rows = RNG.standard_normal((n_classes, 4))
@@ -501,7 +499,7 @@ def test_batches_of_one_train(solver, normalization):
     for kind in (FeedForwardClassifier, FeedForwardRegressor):
         for n_members in (1, 3):
             model = kind(
-                **SMALL,
+                **SMALL | {"max_iter": 2},
                 solver=solver,
                 normalization=normalization,
                 batch_size=1,
@@ -510,6 +508,7 @@ def test_batches_of_one_train(solver, normalization):
             assert_sound(model.fit(X, LABELS["multiclass"]), X)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
 def test_fifty_layers_train_or_tell_what_to_do(activation, dtype):

@@ -62,6 +62,7 @@ def messy(seed=0, n=N):
 
 
 FRAME = messy()
+TWO_COLUMNS = FRAME[["date", "category"]]
 WITHOUT_TEXT = FRAME.drop(columns="text")  # few strings would be taken for categories
 LABELS = np.where(FRAME["number"].fillna(0) > 0, "high", "low")
 NUMBERS = np.where(FRAME["boolean"], 1e4, 2e4) + FRAME["integer"].to_numpy()
@@ -359,7 +360,7 @@ def test_search_reaches_every_step_by_name():
         "vectorizer__datetime__resolution": ["month", "day"],
         "network__numeric_embedding__scale": [0.1, 0.4],
     }
-    search = GridSearchCV(small("regressor"), grid, cv=2).fit(WITHOUT_TEXT, NUMBERS)
+    search = GridSearchCV(small("regressor"), grid, cv=2).fit(TWO_COLUMNS, NUMBERS)
     assert search.best_params_.keys() == grid.keys()
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     best = search.best_estimator_["network"].numeric_embedding
@@ -368,7 +369,7 @@ def test_search_reaches_every_step_by_name():
 
 @pytest.mark.filterwarnings("ignore:Found unknown categories")  # in the first column
 def test_cross_validation_takes_frames_of_which_a_fold_lacks_a_category():
-    frame = WITHOUT_TEXT.assign(category=["rare"] + ["usual"] * (N - 1))
+    frame = TWO_COLUMNS.assign(category=["rare"] + ["usual"] * (N - 1))
     scores = cross_val_score(small(), frame, LABELS, cv=3)
     assert scores.shape == (3,)
     assert np.isfinite(scores).all()
@@ -396,8 +397,8 @@ def test_html_shows_the_steps():
     ids=["calibrated", "voting"],
 )
 def test_ensemble_of_scikit_learn_holds_the_pipeline(make):
-    model = make(small()).fit(WITHOUT_TEXT, LABELS)
-    assert_probabilities(model.predict_proba(WITHOUT_TEXT), N)
+    model = make(small()).fit(TWO_COLUMNS, LABELS)
+    assert_probabilities(model.predict_proba(TWO_COLUMNS), N)
 
 
 def test_network_takes_validation_rows_through_the_steps():

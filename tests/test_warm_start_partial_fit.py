@@ -101,7 +101,7 @@ def first_arguments(target, call):
 @pytest.mark.parametrize("calls", CALLS, ids="-".join)
 @pytest.mark.parametrize("warm_start", [False, True])
 @pytest.mark.parametrize("solver", list(SOLVERS))
-@pytest.mark.parametrize("target", ["binary", "multiclass", "one output"])
+@pytest.mark.parametrize("target", ["multiclass", "one output"])
 def test_calls_in_a_row_equal_scikit_learn(target, solver, warm_start, calls):
     X, y = TARGETS[target]
     theirs, ours = pair(target, warm_start=warm_start, **SOLVERS[solver])
@@ -128,6 +128,7 @@ def test_calls_in_a_row_on_several_outputs_equal_scikit_learn(target, warm_start
         assert_same(ours, theirs, X)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("calls", CALLS, ids="-".join)
 @pytest.mark.parametrize("warm_start", [False, True])
 def test_calls_in_a_row_with_one_random_state_object_equal_scikit_learn(warm_start, calls):

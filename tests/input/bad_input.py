@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 
 import pytest
+from conftest import TARGETS
 from numpy.testing import assert_array_equal
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
@@ -24,6 +26,16 @@ def pair(target, **parameters):
 
 def ours_for(target, **parameters):
     return KINDS[target][1](**SMALL | parameters)
+
+
+@cache
+def _fitted(target):
+    return ours_for(target).fit(*TARGETS[target])
+
+
+def fitted_for(target, **parameters):
+    """Return a copy of our fitted estimator, whose parameters are set after the fit."""
+    return copy.copy(_fitted(target)).set_params(**parameters)
 
 
 def classes_for(target, call="partial_fit"):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import torch
-from bad_input import KINDS, classes_for, fail, ours_for, pair, spoiled
+from bad_input import KINDS, SMALL, classes_for, fail, fitted_for, ours_for, pair, spoiled
 from conftest import TARGETS
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
@@ -51,8 +51,7 @@ def without_columns(message):
 @pytest.mark.parametrize("process_group", [None, "world"])
 @pytest.mark.parametrize("number", [np.array(3.0), np.float64(3), torch.tensor(3.0)], ids=type)
 def test_number_in_the_place_of_rows_is_scikit_learns_error(number, process_group):
-    X, y = TARGETS["multiclass"]
-    ours = ours_for("multiclass").fit(X, y).set_params(process_group=process_group)
+    ours = fitted_for("multiclass", process_group=process_group)
     fail(ours, "predict", number, match="Expected 2D array, got scalar array")
 
 
@@ -79,7 +78,7 @@ def test_bad_rows_raise_scikit_learns_error(target, kind, solver, no_training):
 @pytest.mark.parametrize("target", list(KINDS))
 def test_bad_rows_leave_a_fitted_model(target, kind):
     X, y = TARGETS[target]
-    estimator = ours_for(target).fit(X, y)
+    estimator = fitted_for(target)
     for call in ("fit", "partial_fit"):
         fail(estimator, call, BAD_ROWS[kind](X), y, error=(ValueError, TypeError))
     if kind != "one row too few":
@@ -91,7 +90,7 @@ def test_bad_rows_leave_a_fitted_model(target, kind):
 @pytest.mark.parametrize("target", list(KINDS))
 def test_bad_rows_in_predict_raise_scikit_learns_error(target, kind):
     X, y = TARGETS[target]
-    theirs, ours = (estimator.fit(X, y) for estimator in pair(target))
+    theirs, ours = KINDS[target][0](**SMALL).fit(X, y), fitted_for(target)
     with pytest.raises((ValueError, TypeError)) as caught:
         theirs.predict(BAD_ROWS[kind](X))
     message = fail(ours, "predict", BAD_ROWS[kind](X), error=(ValueError, TypeError))
@@ -182,7 +181,7 @@ def test_bad_targets_raise_scikit_learns_error(target, spoil, early_stopping, no
 @pytest.mark.parametrize(("target", "spoil"), list(bad_targets()))
 def test_bad_targets_leave_a_fitted_model(target, spoil):
     X, y = TARGETS[target]
-    estimator = ours_for(target).fit(X, y)
+    estimator = fitted_for(target)
     for call in ("fit", "partial_fit"):
         fail(estimator, call, X, spoil(y), error=(ValueError, TypeError))
 

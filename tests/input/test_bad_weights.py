@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bad_input import KINDS, classes_for, fail, ours_for, pair
+from bad_input import KINDS, classes_for, fail, fitted_for, ours_for, pair
 from conftest import TARGETS
 from numpy.testing import assert_array_equal
 
@@ -57,7 +57,7 @@ def test_bad_weights_raise_scikit_learns_error(target, kind, solver, no_training
 @pytest.mark.parametrize("target", list(KINDS))
 def test_bad_weights_leave_a_fitted_model(target, kind):
     X, y = TARGETS[target]
-    estimator = ours_for(target).fit(X, y)
+    estimator = fitted_for(target)
     weight = BAD_WEIGHTS[kind](len(X))
     for call in ("fit", "partial_fit"):
         fail(estimator, call, X, y, sample_weight=weight, error=(ValueError, TypeError))

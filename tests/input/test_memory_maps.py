@@ -172,7 +172,7 @@ def test_is_mapped_sees_through_views_and_not_copies(tmp_path):
     assert not is_mapped(X[[0, 2]]) and not is_mapped(np.array(X)) and not is_mapped([1, 2])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(20, 300), st.floats(0.2, 0.8), st.floats(0.1, 0.6))
 def test_frugal_stratified_split_is_that_of_scikit_learn(seed, n_rows, share, fraction):
     y = np.random.RandomState(seed).permutation(n_rows) < share * n_rows

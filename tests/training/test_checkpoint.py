@@ -153,9 +153,18 @@ STOPS = {
     "focal": {"loss": "focal", "label_smoothing": 0.1, "class_weight": {0: 2.0}},
 }
 CASES = {**SOLVERS, **SCHEDULES, **NETWORKS, **STOPS}
+# Each of these is much like another case.
+LONG = {
+    *("adamw", "sgd", "SGD, partial", "Adam, amsgrad", "NAdam", "clipping", "MultiStepLR"),
+    *("LambdaLR", "CyclicLR", "OneCycleLR", "lambda", "dropout", "layer normalization", "gelu"),
+    *("batch normalization", "members", "members, early stopping", "float32", "bfloat16"),
+    *("early stopping, dropout", "loss", "in order", "one batch"),
+}
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=[pytest.mark.long] * (c in LONG)) for c in CASES]
+)
 @pytest.mark.filterwarnings("ignore:dtype='bfloat16' is slower")
 @pytest.mark.filterwarnings("ignore:To get the last learning rate computed by the scheduler")
 @pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step")
@@ -213,10 +222,17 @@ def test_resumed_fit_is_bit_equal_on_an_accelerator(device, case, tmp_path):
     assert_goes_on(lambda: classifier(tmp_path, **parameters), tmp_path, X_IRIS, SPECIES)
 
 
-@pytest.mark.parametrize("n_epochs", range(1, 24))
-def test_killed_in_any_epoch(n_epochs, tmp_path):
+@pytest.fixture(scope="module")
+def whole():
+    return classifier(None, dropout=0.2, early_stopping=True).fit(X_IRIS, SPECIES)
+
+
+@pytest.mark.parametrize(
+    "n_epochs",
+    [pytest.param(n, marks=[pytest.mark.long] * (n not in (1, 3, 11, 23))) for n in range(1, 24)],
+)
+def test_killed_in_any_epoch(n_epochs, whole, tmp_path):
     make = partial(classifier, tmp_path, checkpoint_every=3, dropout=0.2, early_stopping=True)
-    whole = make().fit(X_IRIS, SPECIES)
     kill(make(), n_epochs, X_IRIS, SPECIES)
     with killed_after(None) as counted:
         assert_bit_equal(make().fit(X_IRIS, SPECIES), whole)
@@ -232,7 +248,7 @@ def test_killed_in_any_epoch(n_epochs, tmp_path):
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(
-    max_examples=15,
+    max_examples=7,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -284,7 +300,7 @@ def test_resumed_best_losses_of_the_history_are_those_of_the_whole(tmp_path):
 def test_size_of_the_file_is_that_of_the_guide(n_rows, bytes_of_row, early_stopping, tmp_path):
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((n_rows, 20), dtype=np.float32), np.arange(n_rows) % 3
-    estimator = classifier(tmp_path, batch_size=100, early_stopping=early_stopping)
+    estimator = classifier(tmp_path, batch_size=n_rows // 4, early_stopping=early_stopping)
     kill(estimator, 9, X, y)
     n_parameters = 21 * 8 + 9 * 6 + 7 * 3
     expected = (4 if early_stopping else 3) * n_parameters * 4

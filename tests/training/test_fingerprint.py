@@ -107,11 +107,9 @@ def test_same_data_held_otherwise_have_the_same_name(tmp_path):
     assert name_of(classifier(tmp_path), np.load(tmp_path / "X.npy", "r"), SPECIES) == expected
 
 
-@pytest.mark.parametrize("density", [1, 0.1])
-def test_naming_data_makes_no_copy_of_them(density):
-    X = np.random.default_rng(0).random((20_000, 100))
-    if density < 1:
-        X = scipy.sparse.random(20_000, 1000, density, "csr", random_state=0)
+@pytest.mark.parametrize("make", [np.asarray, scipy.sparse.csr_matrix])
+def test_naming_data_makes_no_copy_of_them(make):
+    X = make(np.random.default_rng(0).random((20_000, 100)))
     tracemalloc.start()
     described(X)
     _, peak = tracemalloc.get_traced_memory()

@@ -238,7 +238,7 @@ def methods_of(case):
 def test_exception_at_any_line_loses_nothing_but_the_call(case, error, request, capfd):
     _, fitted = makers(case)
     for method in methods_of(case):
-        lines = sampled(count_lines(fitted, method), request, 12)
+        lines = sampled(count_lines(fitted, method), request, 6)
         check_interrupts(fitted, method, error, lines)
 
 
@@ -248,9 +248,9 @@ def test_exception_at_any_line_loses_nothing_but_the_call(case, error, request, 
 def test_exception_at_many_lines_loses_nothing_but_the_call(case, error, request, capfd):
     new, fitted = makers(case)
     for method in methods_of(case):
-        lines = sampled(count_lines(fitted, method), request, 20)
+        lines = sampled(count_lines(fitted, method), request, 12)
         check_interrupts(fitted, method, error, lines)
-    check_interrupts(new, "fit", error, sampled(count_lines(new, "fit"), request, 20))
+    check_interrupts(new, "fit", error, sampled(count_lines(new, "fit"), request, 12))
 
 
 SIGNALS = """

@@ -59,7 +59,11 @@ SCHEDULES = {
 }
 
 
-@pytest.fixture(params=list(SCHEDULES))
+# These schedulers of torch are used exactly as the others are.
+LONG = ("ExponentialLR", "LambdaLR", "LinearLR")
+
+
+@pytest.fixture(params=[pytest.param(s, marks=[pytest.mark.long] * (s in LONG)) for s in SCHEDULES])
 def schedule(request):
     return SCHEDULES[request.param]
 

@@ -475,15 +475,17 @@ def score_by_hand(name, model, X, y):
     return references[name](y, model.predict(X), proba, classes)
 
 
-@pytest.mark.matrix
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.long) for s in (1, 2, 3))])
 @pytest.mark.parametrize("kind", list(TARGETS_OF_SCORERS))
 def test_every_scorer_is_its_metric_or_is_refused_before_training(kind, seed, epochs, held_out):
     X, y = of_kind(kind, seed)
     target = "one output" if kind in ("numbers", "counts") else "binary"
     loss = {"loss": "poisson"} if kind == "counts" else {}
-    for name in get_scorer_names():
+    names = get_scorer_names()
+    if seed == 0:  # the quick case: those that must work, and some of the others
+        names = [n for i, n in enumerate(names) if n in TARGETS_OF_SCORERS[kind] or i % 8 == 0]
+    for name in names:
         epochs.clear()
         model = network(
             target, scoring=name, early_stopping=True, max_iter=1, random_state=seed, **loss
@@ -632,7 +634,7 @@ def test_scorer_has_each_class_among_its_rows(kind, held_out):
 @pytest.mark.parametrize("scoring", ["neg_log_loss", "roc_auc_ovr", "neg_brier_score"])
 def test_cross_validation_with_a_rare_class_has_no_failed_fold(scoring):
     X, y = of_kind("strings", 0)
-    model = network("multiclass", scoring=scoring, early_stopping=True)
+    model = network("multiclass", scoring=scoring, early_stopping=True, max_iter=2)
     scores = cross_val_score(model, X, y, cv=5, scoring="accuracy", error_score="raise")
     assert len(scores) == 5 and np.isfinite(scores).all()
 

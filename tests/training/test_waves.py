@@ -296,8 +296,11 @@ def test_verbose_says_that_all_rows_are_learned_from(capsys):
 # --- going on ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", [CLEAN, NOISY], ids=["clean", "noisy"])
-@pytest.mark.parametrize("n_epochs", [1, 9, 14, 20])
+@pytest.mark.parametrize(
+    ("data", "n_epochs"),
+    [(NOISY, 1), (CLEAN, 9), (CLEAN, 14), (CLEAN, 20), (NOISY, 20)],
+    ids=["first wave", "third wave", "its end", "all rows", "last wave"],
+)
 def test_checkpoint_goes_on_before_and_after_the_switch(n_epochs, data, tmp_path):
     def make():
         return regressor(checkpoint_dir=tmp_path, checkpoint_every=1, dropout=0.1)
