@@ -198,6 +198,20 @@ def test_loss_of_your_own_travels_with_the_fits(client, one_thread):
     assert_array_equal(there, cross_val_score(model, X, y))
 
 
+def test_search_run_again_takes_finished_fits_from_their_files(client, tmp_path):
+    X, y = TARGETS["multiclass"]
+    search = GridSearchCV(network("multiclass"), {"alpha": [0.1, 1]}, cv=2, refit=False)
+    search.set_params(estimator__checkpoint_dir=tmp_path)
+    found = []
+    for _ in range(2):
+        with joblib.parallel_config("dask", scatter=[X, y]):
+            search.fit(X, y)
+        files = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+        found.append((files, search.cv_results_["mean_test_score"].tolist()))
+    assert len(found[0][0]) == 2 * 2
+    assert found[0] == found[1]  # nothing was trained, and so nothing saved
+
+
 # --- where the work is done -------------------------------------------------------------------
 
 

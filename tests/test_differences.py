@@ -7,7 +7,9 @@ import pickle
 import numpy as np
 import pytest
 from conftest import TARGETS
+from sklearn.model_selection import cross_val_score
 from sklearn.neural_network import MLPClassifier, MLPRegressor
+from training_by_hand import break_step
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._network._steps import ClosedFormStep
@@ -147,6 +149,29 @@ def test_interrupted_lbfgs_keeps_its_last_iteration(monkeypatch):
     assert ours.n_iter_ == 4
     assert ours.loss_ == pytest.approx(reference.loss_)
     np.testing.assert_allclose(ours.coefs_[0], reference.coefs_[0])
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_interrupt_ends_a_cross_validation_in_which_scikit_learn_keeps_the_fold(
+    solver, monkeypatch
+):
+    X, y = TARGETS["multiclass"]
+    parameters = {"solver": solver, "max_iter": 5, "random_state": 0}
+    backprop, calls = MLPClassifier._backprop, []
+
+    def interrupted(self, *args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return backprop(self, *args)
+
+    monkeypatch.setattr(MLPClassifier, "_backprop", interrupted)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        scores = cross_val_score(MLPClassifier(**parameters), X, y, cv=3)
+    assert np.isfinite(scores).all()
+    break_step(monkeypatch, KeyboardInterrupt, at=3)
+    with pytest.raises(KeyboardInterrupt):
+        cross_val_score(FeedForwardClassifier(**parameters), X, y, cv=3)
 
 
 def test_attributes_of_an_earlier_solver_are_not_left_behind():

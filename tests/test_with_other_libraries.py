@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
+from skorch.callbacks import Callback
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 
@@ -466,6 +468,27 @@ def test_pruning_by_a_callback_ends_the_fit_and_leaves_the_estimator_as_it_was()
     assert all(pruned)
     assert len(pruned) + len(complete) == len(trials)
     assert [list(t.intermediate_values.values()) for t in complete] == curves
+
+
+class CtrlC(Callback):
+    """A callback that presses Ctrl-C in the third epoch."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_ends_a_study_whose_objective_calls_fit():
+    optuna = library("optuna")
+
+    def objective(trial):
+        network = FeedForwardClassifier(**SMALL, callbacks=[CtrlC()] * (trial.number == 1))
+        return network.fit(X, y).score(X, y)
+
+    study = optuna.create_study()
+    with pytest.raises(KeyboardInterrupt):
+        study.optimize(objective, n_trials=4)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL"]
 
 
 def test_optuna_search_is_that_of_scikit_learn():

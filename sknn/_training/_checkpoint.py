@@ -24,16 +24,17 @@ from sknn._data._processes import Processes
 from sknn._files import _container
 from sknn._files._archives import read_archive
 from sknn._files._plain_values import Allowance, Codec, Kind
+from sknn._training._stopping import StopTraining
 
 if TYPE_CHECKING:
     from sknn._training._net import FeedForwardNet
 
 # Raise this number when `_state` changes, or the way in which it is written.
-FORMAT = 3
+FORMAT = 4
 
 
 class Snapshot(NamedTuple):
-    """The state of a training between two epochs.
+    """The state of a training between two epochs, or after the last one.
 
     Attributes
     ----------
@@ -111,6 +112,7 @@ def _state(net: FeedForwardNet) -> dict[str, Any]:
         "progress": vars(net.progress),
         # Records that callbacks make of batches are left out, because they grow with each step.
         "history": [{**record, "batches": []} for record in net.records_],
+        "end": (net.has_ended_, None if net.stopped_ is None else net.stopped_.diverged),
     }
 
 
@@ -138,6 +140,8 @@ def _restore(net: FeedForwardNet, state: dict[str, Any]) -> None:
         generator.restore(its_state)
     vars(net.progress).update(state["progress"])
     net.records_[:] = state["history"]
+    net.has_ended_, diverged = state["end"]
+    net.stopped_ = None if diverged is None else StopTraining(diverged)
 
 
 def _arrays(tensors: list[torch.Tensor]) -> list[np.ndarray]:

@@ -21,6 +21,7 @@ from sknn._network._module import FeedForwardModule
 from sknn._network._steps import AutogradStep, ClosedFormStep
 from sknn._network._summed_step import SummedMeter, SummedStep
 from sknn._platform import _compat
+from sknn._training._larger_run import is_part_of_larger_run
 from sknn._training._net import plain_records
 from sknn._training._problem import Model, Problem
 from sknn._training._reporting import EpochBar, epoch_bars
@@ -221,8 +222,8 @@ def train_lbfgs(
     except StopTraining:
         n_iter, point = minimization.accepted
     except KeyboardInterrupt:
-        if processes.is_group:
-            raise  # the other processes would wait for this one
+        if processes.is_group or is_part_of_larger_run():
+            raise  # the other processes would wait for this one, and a search would go on
         warnings.warn("Training interrupted by user.", stacklevel=2)
         is_interrupted = True
         minimization.go_back()

@@ -26,9 +26,16 @@ from sknn._network._steps import AutogradStep, ClosedFormStep
 from sknn._network._summed_step import SummedMeter, SummedStep
 from sknn._platform import _compat
 from sknn._training._callbacks import copied_callbacks
-from sknn._training._checkpoint import CheckpointFile, SaveCheckpoint, SharedCheckpointFile, go_on
+from sknn._training._checkpoint import (
+    CheckpointFile,
+    SaveCheckpoint,
+    SharedCheckpointFile,
+    go_on,
+    snapshot,
+)
 from sknn._training._epoch import Trainer
 from sknn._training._fingerprint import fingerprint
+from sknn._training._larger_run import is_part_of_larger_run
 from sknn._training._net import FeedForwardNet
 from sknn._training._notes import notes_of_epochs
 from sknn._training._outcome import (
@@ -111,26 +118,39 @@ def train_stochastic(run: Run) -> Model:
         if file is not None:
             go_on(net, file)
             if net.records_ and settings.is_verbose:
-                print(f"Going on after iteration {len(net.records_)}, saved in {file.path}")
-        epochs = net.max_epochs - len(net.records_)
-        if net.datasets is None:
-            net.trainer.leave_penalty_to_solver()
-            net.partial_fit(net.trainer, epochs=epochs)
-        else:
-            # Some callbacks look at the gradients, or clip them.
-            parameters.attach_gradients(run.module)
-            net.partial_fit(problem.X, problem.labels, epochs=epochs)
-    # In a group, the others would wait for this one.
-    if not net.has_ended_ or net.interrupted_ and processes.is_group:
+                does = "Nothing is left to do" if net.has_ended_ else "Going on"
+                print(f"{does} after iteration {len(net.records_)}, saved in {file.path}")
+        is_to_train = not net.has_ended_
+        if is_to_train:
+            _run_epochs(net, run)
+    # In a group, the others would wait for this one. A larger run would go on with what is only
+    # half trained.
+    is_raised = net.interrupted_ and (processes.is_group or is_part_of_larger_run())
+    if not net.has_ended_ or is_raised:
         raise KeyboardInterrupt
     if file is not None and not net.interrupted_:
-        file.remove()
+        if not processes.any(is_part_of_larger_run()):
+            file.remove()
+        elif is_to_train:
+            file.save(snapshot(net))
     warn_of_the_end(net, settings)
     notes = notes_of_epochs(net, problem, settings)
     if is_to_restore_best(net, settings):
         parameters.restore(net.best_)
     processes.copy_first_(parameters.storage, *parameters.buffers)
     return replace(published(net, run.start, settings), notes=notes)
+
+
+def _run_epochs(net: FeedForwardNet, run: Run) -> None:
+    """Run the epochs that are left."""
+    epochs = net.max_epochs - len(net.records_)
+    if net.datasets is None:
+        net.trainer.leave_penalty_to_solver()
+        net.partial_fit(net.trainer, epochs=epochs)
+    else:
+        # Some callbacks look at the gradients, or clip them.
+        run.step.parameters.attach_gradients(run.module)
+        net.partial_fit(run.problem.X, run.problem.labels, epochs=epochs)
 
 
 def _checkpoint_file(run: Run) -> AnyFile | None:

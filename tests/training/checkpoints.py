@@ -106,15 +106,18 @@ def state(model):
 """
 
 
-def run(code, *arguments, timeout=300):
+def run(code, *arguments, timeout=300, returncode=0):
     """Run the prelude and `code` in a new Python that finds this sknn; return what they print."""
     root = str(Path(sknn.__file__).resolve().parents[1])
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.run(
-        [sys.executable, "-c", PRELUDE + code, *map(str, arguments)],
+    done = subprocess.run(
+        [sys.executable, "-u", "-c", PRELUDE + code, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "random"},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         timeout=timeout,
-    ).stdout
+        start_new_session=hasattr(os, "killpg"),  # the code may end its whole group
+    )
+    assert done.returncode == returncode, done.stderr
+    return done.stdout

@@ -231,7 +231,7 @@ def test_nothing_is_printed_or_warned_of_without_verbose(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.long)])
-def test_clones_in_a_parallel_search_do_not_collide_and_leave_nothing(backend, tmp_path):
+def test_clones_in_a_parallel_search_do_not_collide(backend, tmp_path):
     def search(directory):
         pipeline = make_pipeline(StandardScaler(), classifier(directory, checkpoint_every=1))
         grid = {"feedforwardclassifier__alpha": [1e-4, 1e-1]}
@@ -242,7 +242,7 @@ def test_clones_in_a_parallel_search_do_not_collide_and_leave_nothing(backend, t
     for name in ("mean_test_score", "split0_test_score", "rank_test_score"):
         assert with_files.cv_results_[name].tolist() == without.cv_results_[name].tolist()
     assert_bit_equal(with_files.best_estimator_[-1], without.best_estimator_[-1])
-    assert files(tmp_path) == []
+    assert len(files(tmp_path)) == 2 * 3  # of the finished fits in the search
 
 
 def test_same_fit_in_two_threads_at_once_is_right_in_both(tmp_path):
