@@ -5,7 +5,9 @@ A larger run goes on after a fit that returns, so a fit in it must not return a 
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
+import threading
 
 # Libraries that call functions as tasks of a larger run. scikit-learn's searches, validations and
 # curves, and most of its ensembles, fit through joblib, with n_jobs=1 too.
@@ -20,3 +22,15 @@ def is_part_of_larger_run() -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def runs_beside_others() -> bool:
+    """Return whether other tasks of a larger run may be running at the same time.
+
+    joblib and Optuna run tasks side by side in threads, or in processes of multiprocessing.
+    """
+    is_in_worker = (
+        multiprocessing.parent_process() is not None
+        or threading.current_thread() is not threading.main_thread()
+    )
+    return is_in_worker and is_part_of_larger_run()

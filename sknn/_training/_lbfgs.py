@@ -119,7 +119,7 @@ class Minimization:
         settings = self._settings
         with (
             self._step.grad_mode(),
-            epoch_bars(settings.verbose) as self._bars,
+            epoch_bars(settings.verbose, self._problem, self._start) as self._bars,
             _compat.lent_to_scipy(self.objective) as objective,
         ):
             for bar in self._bars:

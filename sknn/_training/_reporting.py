@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from io import StringIO
+from typing import TYPE_CHECKING, Any
 
 from skorch.callbacks import Callback
 
 from sknn._platform._user_code import blamed_on
+from sknn._training._larger_run import runs_beside_others
+
+if TYPE_CHECKING:
+    from sknn._training._problem import Model, Problem
 
 # A callback that the estimator was given by `set_callbacks`, at the place where it failed.
 _SET = "A callback given to set_callbacks"
 
 
 class EpochBar(Callback):
-    """A bar for all epochs that shows loss, validation score, rate and the time that is left."""
+    """A bar for all epochs that shows loss, validation score, rate and the time that is left.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    label : str or None, default=None
+        What is trained. With a label there is no bar, but one line when training ends.
+    """
+
+    def __init__(self, label: str | None = None) -> None:
+        self.label = label
         self.bar: Any = None
 
     def on_train_begin(self, net, **kwargs) -> None:
@@ -25,9 +38,16 @@ class EpochBar(Callback):
 
     def open(self, n_epochs: int, n_done: int = 0) -> None:
         """Show a bar for `n_epochs`, of which `n_done` are finished."""
-        from tqdm.auto import tqdm  # the import warns in a notebook that lacks widgets
+        if self.label is None:
+            from tqdm.auto import tqdm  # the import warns in a notebook that lacks widgets
 
-        self.bar = tqdm(total=n_epochs, initial=n_done, unit="epoch")
+            options = {"unit": "epoch"}
+        else:
+            from tqdm import tqdm
+
+            line = "{desc}: {n_fmt} of {total_fmt} epochs in {elapsed}{postfix}"
+            options = {"desc": self.label, "bar_format": line, "file": StringIO()}
+        self.bar = tqdm(total=n_epochs, initial=n_done, **options)
 
     def on_epoch_end(self, net, **kwargs) -> None:
         record = net.record_
@@ -40,20 +60,34 @@ class EpochBar(Callback):
         self.bar.set_postfix(shown, refresh=False)
         self.bar.update()
 
+    def close(self) -> None:
+        """End the bar, if it is open, or print the line that stands for it."""
+        if self.bar is None:
+            return
+        self.bar.close()
+        if self.label is not None:
+            sys.stderr.write(f"{self.bar}\n")  # in one piece, as others write there too
+
 
 @contextmanager
-def epoch_bars(verbose: bool | int | str) -> Iterator[list[EpochBar]]:
+def epoch_bars(
+    verbose: bool | int | str, problem: Problem, start: Model
+) -> Iterator[list[EpochBar]]:
     """Yield a list with a bar if `verbose` is "progress", else an empty one.
 
-    The bar is closed when the body ends, also by an exception.
+    The bar is closed when the body ends, also by an exception. Where several networks are trained
+    at once, so that their bars would overwrite each other, a line that names the parameters takes
+    the place of each bar.
     """
-    bars = [EpochBar()] if verbose == "progress" else []
+    bars = []
+    if verbose == "progress":
+        beside = runs_beside_others()
+        bars = [EpochBar(" ".join(repr(problem.estimator_at(start)).split()) if beside else None)]
     try:
         yield bars
     finally:
         for bar in bars:
-            if bar.bar is not None:
-                bar.bar.close()
+            bar.close()
 
 
 class FitTasks:

@@ -108,7 +108,7 @@ def train_stochastic(run: Run) -> Model:
             stacklevel=2,
         )
     file = _checkpoint_file(run)
-    with epoch_bars(settings.verbose) as bars:
+    with epoch_bars(settings.verbose, problem, run.start) as bars:
         with processes.agreement():  # on the user's callbacks and optimizer
             net = _net(run, bars, file)
         if net.trainer.validate is not None:

@@ -10,9 +10,13 @@ import sys
 from contextlib import nullcontext
 
 import numpy as np
+import programs
 import pytest
 import torch
 from conftest import TARGETS, assert_bit_equal, needs_sklearn
+from joblib import Parallel, delayed
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from skorch.callbacks import Callback
 from tqdm.auto import tqdm
@@ -232,6 +236,67 @@ def test_progress_shows_nothing_for_data_that_cannot_be_used(capfd, bars):
 def test_verbose_of_another_kind_is_an_error(verbose):
     with pytest.raises(ValueError, match="'verbose' parameter.*'progress'"):
         classifier(verbose=verbose).fit(X_IRIS, NAMES)
+
+
+# --- many fits --------------------------------------------------------------------------------
+
+
+def test_progress_of_fits_one_after_the_other_is_a_bar_each(capfd, bars):
+    cross_val_score(classifier(verbose="progress"), X_IRIS, NAMES, cv=3)
+    assert [(bar.n, bar.total, bar.is_open) for bar in bars] == [(5, 5, False)] * 3
+    assert "FeedForwardClassifier" not in capfd.readouterr().err
+
+
+def fit(parameters):
+    return classifier(verbose="progress", **parameters).fit(X_IRIS, NAMES)
+
+
+@pytest.mark.parametrize("backend", ["threading", "multiprocessing"])
+def test_progress_of_fits_side_by_side_is_a_line_each_with_the_parameters(backend, capfd):
+    varied = [{}, {"early_stopping": True}, {"solver": "lbfgs"}, {"hidden_layer_sizes": (7,) * 40}]
+    fitted = Parallel(2, backend)(delayed(fit)(parameters) for parameters in varied)
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "\r" not in captured.err
+    lines = [re.sub(r" in \d\d:\d\d, ", " in 00:00, ", line) for line in captured.err.splitlines()]
+    expected = []
+    for estimator in fitted:
+        name = " ".join(repr(clone(estimator)).split())
+        shown = {"loss": estimator.net_.history[-1, "train_loss"]}
+        if estimator.early_stopping:
+            shown["score"] = estimator.validation_scores_[-1]
+        if estimator.solver != "lbfgs":
+            shown["rate"] = estimator.learning_rate_curve_[-1]
+        values = ", ".join(f"{name}={value:.4g}" for name, value in shown.items())
+        expected.append(f"{name}: {estimator.n_iter_} of 5 epochs in 00:00, {values}")
+    assert sorted(lines) == sorted(expected)
+
+
+def test_progress_of_a_fit_that_fails_beside_others_ends_with_its_line(capfd):
+    failing = classifier(verbose="progress", callbacks=[Acting(fail)])
+    with pytest.raises(LookupError, match="broken"):
+        Parallel(2, "threading")([delayed(failing.fit)(X_IRIS, NAMES)])
+    assert "): 3 of 5 epochs in " in capfd.readouterr().err
+
+
+SEARCH = """
+from sklearn.model_selection import GridSearchCV
+from sknn import FeedForwardClassifier
+os.dup2(1, 2)  # bars are in the lines that the test gets
+X, y = np.random.RandomState(0).randn(60, 3), np.arange(60) % 2
+network = FeedForwardClassifier((4,), max_iter=5, random_state=0, verbose="progress")
+GridSearchCV(network, {"alpha": [0.1, 0.2]}, cv=2, refit=False, n_jobs=2).fit(X, y)
+"""
+
+
+@pytest.mark.long
+def test_progress_of_a_search_in_two_processes_is_a_line_for_each_fit():
+    lines = programs.run(SEARCH)
+    assert [line.partition(", loss=")[0][:-5] for line in sorted(lines)] == [
+        f"FeedForwardClassifier(alpha={alpha}, hidden_layer_sizes=(4,), max_iter=5,"
+        " random_state=0, verbose='progress'): 5 of 5 epochs in "
+        for alpha in (0.1, 0.1, 0.2, 0.2)
+    ]
 
 
 # --- scikit-learn below 1.9 -------------------------------------------------------------------
