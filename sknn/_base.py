@@ -248,7 +248,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         sklearn.exceptions.ConvergenceWarning
             If `max_iter` ends the training, or if it diverges with early stopping.
         UserWarning
-            After Ctrl-C, or if a checkpoint cannot be saved or used.
+            After Ctrl-C, or if a checkpoint cannot be saved or used. Ctrl-C ends a search or a
+            cross-validation with a KeyboardInterrupt instead.
         """
         tasks = None
         if hasattr(self, "_skl_callbacks"):

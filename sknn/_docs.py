@@ -104,7 +104,8 @@ tol : float, default=1e-4
     one. L-BFGS stops when no element of the gradient is larger.
 verbose : bool, int or 'progress', default=False
     Whether to print the loss of each epoch. 'progress' shows one bar for all epochs instead, with
-    loss, validation score, rate and time left.
+    loss, validation score, rate and time left. Each of several fits that joblib runs side by side
+    prints one line when it ends.
 
     .. versionchanged:: 0.1
         'progress' was added.
@@ -223,9 +224,10 @@ checkpoint_dir : str, os.PathLike or None, default=None
     same `fit`, started again after the process has died or after Ctrl-C, continues from the file
     and ends with the model of a training that was never interrupted, bit by bit. It is the same
     `fit` if data, parameters, starting point and versions are the same; the name of the file is
-    derived from them. The file is removed when training ends. Checkpoints need an int as
-    `random_state` and a stochastic solver, and leave out the state of your own callbacks.
-    `partial_fit` makes no file.
+    derived from them. The file is removed when training ends. In a search, a cross-validation, or
+    anything else whose fits joblib runs, the file is kept, so that the same search, run again,
+    takes the model from it. Checkpoints need an int as `random_state` and a stochastic solver, and
+    leave out the state of your own callbacks. `partial_fit` makes no file.
 
     .. versionadded:: 0.1
 checkpoint_every : int, default=10

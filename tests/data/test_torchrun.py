@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import assert_bit_equal
+from joblib import Parallel, delayed
 from processes import Team
 from test_processes import data, estimator
 
@@ -94,6 +95,34 @@ def test_training_that_was_cut_off_goes_on_bit_by_bit(pair, tmp_path, parameters
         assert left == [".npz"]
     assert not list(tmp_path.iterdir())
     assert not tmp_path.with_name(tmp_path.name + "1").exists()
+
+
+def fit_as_task(rank, folder):
+    """Fit as a task of joblib in one of the processes; return the model and the epochs run."""
+    X, y, _ = data("binary")
+    rows = slice(75 * rank, 75 * (rank + 1))
+    parameters = {"max_iter": 6, "dropout": 0.4, "process_group": "world", "checkpoint_dir": folder}
+    n_epochs = 0
+    original = KeepFinishedEpoch.on_epoch_end
+
+    def counting(rule, net, **kwargs):
+        nonlocal n_epochs
+        n_epochs += 1
+        original(rule, net, **kwargs)
+
+    KeepFinishedEpoch.on_epoch_end = counting
+    fit = estimator("binary", parameters).fit
+    model = Parallel()([delayed(fit)(X[rows], y[rows])])[0] if rank else fit(X[rows], y[rows])
+    KeepFinishedEpoch.on_epoch_end = original
+    return model.set_params(process_group=None, checkpoint_dir=None), n_epochs
+
+
+def test_training_that_is_finished_in_a_larger_run_is_taken_from_its_file(pair, tmp_path):
+    first, second = pair.run(fit_as_task, str(tmp_path)), pair.run(fit_as_task, str(tmp_path))
+    assert [n_epochs for _, n_epochs in (*first, *second)] == [6, 6, 0, 0]
+    for model, _ in (*first, *second):
+        assert_bit_equal(model, first[0][0])
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_rows_that_are_spread_otherwise_are_another_training(pair, tmp_path):

@@ -148,6 +148,30 @@ def test_callbacks_are_told_nothing_of_a_training_that_is_taken_from_its_file(tm
     np.testing.assert_array_equal(again.coefs_[0], whole.coefs_[0])
 
 
+def test_callbacks_of_scikit_learn_are_told_of_a_fit_without_epochs(tmp_path):
+    pytest.importorskip("sklearn.callback")
+    told = []
+
+    class Recording:
+        def setup(self, estimator, context): ...
+
+        def on_fit_task_begin(self, estimator, context, *, X=None, y=None, metadata=None): ...
+
+        def on_fit_task_end(
+            self, estimator, context, *, X=None, y=None, metadata=None, fitted_estimator=None
+        ):
+            told.append((context.task_name, fitted_estimator.n_iter_))
+
+        def teardown(self, estimator, context): ...
+
+    make = partial(classifier, tmp_path, max_iter=3)
+    in_a_run(make().set_callbacks(Recording()), X_IRIS, SPECIES)
+    assert [name for name, _ in told] == ["epoch"] * 3 + ["fit"]
+    told.clear()
+    in_a_run(make().set_callbacks(Recording()), X_IRIS, SPECIES)
+    assert told == [("fit", 3)]
+
+
 def test_fit_of_ones_own_takes_the_finished_training_and_removes_the_file(tmp_path):
     whole = in_a_run(classifier(tmp_path), X_IRIS, SPECIES)
     with killed_after(0):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import warnings
 
 import numpy as np
 import programs
 import pytest
 from conftest import TARGETS, assert_bit_equal, fitted_state
-from joblib import Memory, Parallel, delayed
+from joblib import Memory, Parallel, delayed, parallel_config
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import AdaBoostRegressor, BaggingRegressor, StackingRegressor, VotingRegressor
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import (
     GridSearchCV,
     HalvingGridSearchCV,
@@ -26,6 +28,7 @@ from sklearn.model_selection import (
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
 
 from sknn import FeedForwardRegressor
 from sknn._training._larger_run import is_part_of_larger_run
@@ -142,6 +145,11 @@ FITS = {
     "fit": lambda net: net.fit(X, y),
     "Pipeline": lambda net: make_pipeline(StandardScaler(), net).fit(X, y)[-1],
     "TransformedTargetRegressor": lambda net: TransformedTargetRegressor(net).fit(X, y).regressor_,
+    "final estimator of StackingRegressor": lambda net: (
+        StackingRegressor([("linear", LinearRegression())], net, passthrough=True)
+        .fit(X, y)
+        .final_estimator_
+    ),
 }
 
 
@@ -237,6 +245,30 @@ for run in runs.split():
 def test_ctrl_c_ends_a_search_in_two_processes(to, runs, tmp_path):
     lines = programs.run(SEARCHES, to, runs, tmp_path)
     assert lines == [f"{run} ended" for run in runs.split()]
+
+
+def test_ctrl_c_in_threads_ends_the_search_at_once_and_the_fits_at_work_in_the_background():
+    both, ended, done = threading.Barrier(2), threading.Event(), threading.Semaphore(0)
+    n_begun = []
+
+    def act(self, net, **kwargs):
+        if len(net.history) == 2:
+            n_begun.append(net)
+            if both.wait(60) == 0:
+                signal.raise_signal(signal.SIGINT)
+            ended.wait(60)
+        if len(net.history) == net.max_epochs:
+            done.release()
+
+    listening = type("Listening", (Callback,), {"on_epoch_end": act})
+    with pytest.raises(KeyboardInterrupt), parallel_config("threading"):
+        try:
+            GridSearchCV(network(callbacks=[listening]), GRID, cv=4, n_jobs=2).fit(X, y)
+        finally:
+            ended.set()
+    for _ in range(2):
+        assert done.acquire(timeout=60)
+    assert len(n_begun) == 2
 
 
 # --- how it is told ---------------------------------------------------------------------------
