@@ -5,7 +5,6 @@ A larger run goes on after a fit that returns, so a fit in it must not return a 
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import threading
 
@@ -16,12 +15,7 @@ _RUNNERS = ("joblib", "optuna")
 
 def is_part_of_larger_run() -> bool:
     """Return whether joblib or Optuna is among the callers of what this thread runs now."""
-    frame = sys._getframe()
-    while frame is not None:
-        if str(frame.f_globals.get("__name__")).partition(".")[0] in _RUNNERS:
-            return True
-        frame = frame.f_back
-    return False
+    return not _callers().isdisjoint(_RUNNERS)
 
 
 def runs_beside_others() -> bool:
@@ -29,8 +23,14 @@ def runs_beside_others() -> bool:
 
     joblib and Optuna run tasks side by side in threads, or in processes of multiprocessing.
     """
-    is_in_worker = (
-        multiprocessing.parent_process() is not None
-        or threading.current_thread() is not threading.main_thread()
-    )
-    return is_in_worker and is_part_of_larger_run()
+    is_in_thread = threading.current_thread() is not threading.main_thread()
+    return is_part_of_larger_run() and (is_in_thread or "multiprocessing" in _callers())
+
+
+def _callers() -> set[str]:
+    """Return the names of the packages whose functions this thread is in."""
+    names, frame = set(), sys._getframe()
+    while frame is not None:
+        names.add(str(frame.f_globals.get("__name__")).partition(".")[0])
+        frame = frame.f_back
+    return names
