@@ -6,5 +6,5 @@ of a first training, and `_model_attributes` turns a model into the attributes o
 back. No other room imports skorch.
 
 Entered from outside: `_callbacks`, `_fitted_names`, `_initial_model`, `_model_attributes`, `_net`,
-`_problem`, `_reporting`, `_settings`, `_train`.
+`_problem`, `_reporting`, `_settings`, `_train`, `_training_warning`.
 """

@@ -47,7 +47,7 @@ class Note(NamedTuple):
 def notes_of_epochs(net: FeedForwardNet, problem: Problem, settings: Settings) -> list[Note]:
     """Return what the epochs of a `fit` show, before the best weights are restored.
 
-    The end of a training that the user or a divergence has ended is reported by other warnings.
+    The end of a training that has diverged is reported by another warning.
     """
     if settings.incremental:
         return []
@@ -60,8 +60,7 @@ def notes_of_epochs(net: FeedForwardNet, problem: Problem, settings: Settings) -
                 " early_stopping=True, give X_val and y_val to fit, or leave scoring at None.",
             )
         )
-    has_ended_itself = not net.interrupted_ and not (net.stopped_ and net.stopped_.diverged)
-    if not (has_ended_itself and net.records_):
+    if not net.records_ or net.stopped_ is not None and net.stopped_.diverged:
         return notes
     found = (
         _early_best(net, problem, settings),

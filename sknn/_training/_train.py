@@ -146,7 +146,7 @@ def _train_on(
     check_finite(trained, problem, settings)
     if not settings.incremental:
         trained.notes.extend(notes_of_columns(problem.X, problem.shards.processes))
-        for note in trained.notes:
+        for note in trained.notes if not trained.is_interrupted else ():
             note.warn()
     if not trained.is_interrupted:
         keep(key, parts)

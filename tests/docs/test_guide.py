@@ -61,12 +61,15 @@ def test_message_quoted_in_the_guide_is_one_of_the_code(message, strings):
 
 
 def warnings_of_the_package():
-    """Return the text of every `warnings.warn` of the package."""
-    return [
-        text_of(node.args[0])
+    """Return the text of every `warnings.warn` of the package, and of every `Note`."""
+    calls = [
+        (ast.unparse(node.func), node.args)
         for node in nodes_of_the_package()
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "warnings.warn"
+        if isinstance(node, ast.Call)
     ]
+    given = [args[0] for name, args in calls if name == "warnings.warn"]
+    notes = [args[1] for name, args in calls if name == "Note"]
+    return [text_of(node) for node in given + notes if ast.unparse(node) != "self.warning"]
 
 
 def test_every_warning_of_the_code_is_explained_in_the_guide():
