@@ -219,16 +219,10 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
             Validation rows of your own. With `early_stopping` they replace the split, so that
             the network learns from all of `X`; without it, scores and losses are only recorded.
             In a `Pipeline`, `transform_input=["X_val"]` sends them through the steps before.
-
-            .. versionadded:: 0.1
         y_val : {array-like, torch.Tensor} of shape (n_val,) or (n_val, n_outputs), default=None
             Targets of the validation rows.
-
-            .. versionadded:: 0.1
         sample_weight_val : {array-like, torch.Tensor} of shape (n_val,), default=None
             Weights of the validation rows.
-
-            .. versionadded:: 0.1
 
         Returns
         -------

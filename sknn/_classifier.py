@@ -41,25 +41,17 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         (n_samples,), by operations that torch can differentiate. The targets are ones and zeros,
         with one column for each class (one column for two classes). The output activation is that
         of 'log_loss'.
-
-        .. versionadded:: 0.1
     focal_gamma : float, default=2.0
         Exponent of 'focal', at least 0. With 0, 'focal' is the same as 'log_loss'.
-
-        .. versionadded:: 0.1
     label_smoothing : float, default=0.0
         Share e of a label that is spread over all classes [5]_, in [0, 1). Targets y become
         `y * (1 - e) + e / K` for K classes, with K = 2 for a logistic output. Validation losses and
         scores use the labels as they are.
-
-        .. versionadded:: 0.1
     class_weight : dict, 'balanced', list of dict or None, default=None
         Weights of the classes, `{label: weight}`, which multiply `sample_weight`; labels that are
         left out weigh 1. 'balanced' gives `n_samples / (n_classes * np.bincount(y))`. A multilabel
         target takes a list with one dict for each column. See
         :func:`sklearn.utils.class_weight.compute_sample_weight`.
-
-        .. versionadded:: 0.1
 
     Attributes
     ----------

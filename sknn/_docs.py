@@ -26,9 +26,6 @@ activation : str, callable, or list of them, default='relu'
     `b = sqrt(6 / n_in)` [7]_. For 'selu' [8]_ and 'softplus', `b = sqrt(3 / n_in)`. With these
     seven the biases are zero, and an output layer that follows one of them has
     `b = sqrt(3 / n_in)` and zero biases.
-
-    .. versionchanged:: 0.1
-        All values except scikit-learn's four were added.
 solver : str, or class or partial of torch.optim.Optimizer, default='adam'
     - 'adam': Adam [1]_, with steps of adaptive size on batches;
     - 'adamw': Adam with decoupled weight decay [9]_: before each update, all weights are multiplied
@@ -40,9 +37,6 @@ solver : str, or class or partial of torch.optim.Optimizer, default='adam'
       of :mod:`torch.optim` that treat every value by itself get all parameters as one vector. All
       others get the weights and biases of each layer. An optimizer that needs a closure is an
       error.
-
-    .. versionchanged:: 0.1
-        'adamw' and optimizers of torch were added.
 alpha : float, default=0.0001
     Strength of the L2 penalty on the weights, but not the biases: `alpha / 2` times the sum of
     their squares, divided by the sum of the sample weights of the batch, is part of the loss. It
@@ -52,9 +46,6 @@ batch_size : int, 'auto' or 'by_rows', default='auto'
     `min(200, n_samples)`. 'by_rows' grows with the number of rows to learn from: 32 below 3,000
     rows, 64 below 5,000, 128 below 15,000, 256 below 100,000, 512 below 300,000, and 1,024 from
     there on.
-
-    .. versionchanged:: 0.1
-        'by_rows' was added.
 learning_rate : str or callable, default='constant'
     Schedule of the learning rate. The first three act with `solver='sgd'` only, the others with
     every stochastic solver.
@@ -78,9 +69,6 @@ learning_rate : str or callable, default='constant'
     'cosine', 'coslog' and 'one_cycle' reach their end only if all `max_iter` epochs are run; set
     `n_iter_no_change=np.inf` to ensure this, and no warning says then that `max_iter` was reached.
     With `partial_fit` the horizon is `max_iter` calls.
-
-    .. versionchanged:: 0.1
-        'cosine', 'coslog', 'one_cycle' and callables were added.
 learning_rate_init : float, default=0.001
     The first rate of a stochastic solver, or the highest rate of 'one_cycle' and 'coslog'.
 power_t : float, default=0.5
@@ -90,9 +78,6 @@ max_iter : int or 'by_rows', default=200
     steps), or of iterations of L-BFGS. 'by_rows', for stochastic solvers, follows from the number
     of rows to learn from: it is 128 below 1,000 rows, 64 up to 50,000, and falls above so that 3.2
     million rows are read in all, but not below 8.
-
-    .. versionchanged:: 0.1
-        'by_rows' was added.
 shuffle : bool, default=True
     Whether the rows are put in a new order in each epoch of a stochastic solver.
 random_state : int, RandomState instance or None, default=None
@@ -106,9 +91,6 @@ verbose : bool, int or 'progress', default=False
     Whether to print the loss of each epoch. 'progress' shows one bar for all epochs instead, with
     loss, validation score, rate and time left. Each of several fits that joblib runs side by side
     prints one line when it ends.
-
-    .. versionchanged:: 0.1
-        'progress' was added.
 warm_start : bool, default=False
     Whether `fit` starts from the weights of the fitted model.
 momentum : float, default=0.9
@@ -129,9 +111,6 @@ early_stopping : bool or 'waves', default=False
     from the rows that were set aside too, and its weights are kept. A training that ends before the
     first end keeps its last weights. `n_iter_no_change` and `tol` are not read, and the split is
     not stratified, but each class of two rows or more has one on both sides.
-
-    .. versionchanged:: 0.1
-        'waves' was added.
 validation_fraction : float, default=0.1
     Share of the rows that early stopping sets aside, in [0, 1).
 beta_1 : float, default=0.9
@@ -150,30 +129,20 @@ dropout : float or list of float, default=0.0
     float is the rate of all hidden layers, and a list has one rate for each. Rates act as the
     nearest multiple of 2 ** -16. The draws follow from `random_state`, and do not change the
     initial weights and the order of rows.
-
-    .. versionadded:: 0.1
 input_dropout : float, default=0.0
     Share of the features that a training step leaves out at random, as `dropout` does in layers.
-
-    .. versionadded:: 0.1
 normalization : {'layer', 'batch'} or None, default=None
     Normalization between the linear map and the activation of each hidden layer. 'layer' normalizes
     over the units of a row [13]_, as :class:`torch.nn.LayerNorm` does. 'batch' normalizes over the
     rows of a batch [14]_, and in prediction by running statistics, as
     :class:`torch.nn.BatchNorm1d` does. A batch of one row is normalized by the running statistics.
     The statistics of a small last batch are poor: choose a `batch_size` that leaves no such batch.
-
-    .. versionadded:: 0.1
 warmup_fraction : float, default=0.0
     Share of all steps, in [0, 1), over which a stochastic solver's rate rises linearly from zero to
     what it would be otherwise. 'cosine' begins where the rise ends. 'one_cycle' has its own rise.
-
-    .. versionadded:: 0.1
 max_grad_norm : float or None, default=None
     Largest norm of a gradient of a stochastic solver, over all parameters and with the penalty. A
     larger gradient is scaled down to this norm [15]_.
-
-    .. versionadded:: 0.1
 scoring : str, callable or None, default=None
     The score that early stopping watches: a scorer of scikit-learn by name, a callable
     `(estimator, X, y) -> float`, or 'loss' for the negative loss of the validation rows. None is
@@ -182,14 +151,10 @@ scoring : str, callable or None, default=None
     knows the classes of the network, even those without validation rows: metrics of probabilities
     get them as `labels`, and of two classes the second is the positive one, unless 1 is a class or
     the scorer sets `pos_label`. A scorer that cannot be computed is an error before training.
-
-    .. versionadded:: 0.1
 callbacks : list or None, default=None
     Callbacks of skorch: instances, classes, or pairs of a name and one of these. `fit` uses copies,
     which are in `callbacks_` afterwards. They get the model as a skorch net, whose `predict`
     returns your own labels. To use callbacks of scikit-learn, call `set_callbacks`.
-
-    .. versionadded:: 0.1
 dtype : {'auto', 'float32', 'float64', 'bfloat16'}, default='auto'
     Precision of the computation and of the weights. 'auto' is float32 if `X` is float32, and
     float64 otherwise. In a later `partial_fit`, or a `fit` with `warm_start`, 'auto' keeps the
@@ -198,8 +163,6 @@ dtype : {'auto', 'float32', 'float64', 'bfloat16'}, default='auto'
     the loss and predictions are float32. A processor without a unit for such products is slower,
     and a warning says so. With `solver='lbfgs'`, whose line search needs exact losses, 'bfloat16'
     acts as 'float32'.
-
-    .. versionadded:: 0.1
 device : str, default='cpu'
     Device to compute on: any device string of torch ('cpu', 'cuda', 'cuda:1', 'mps', ...) or
     'auto'. 'auto' is the accelerator (CUDA, else MPS, which never gets float64) if there is one and
@@ -207,8 +170,6 @@ device : str, default='cpu'
     each weight and row of the batch, which count twice in float64. A device that is absent is an
     error. Data that take up to half of the device's free memory are moved there once, and larger
     data in chunks.
-
-    .. versionadded:: 0.1
 process_group : 'world', torch.distributed.ProcessGroup or None, default=None
     Processes that train one network together. Each of them calls `fit` with its own rows and the
     same parameters. 'world' is all processes that `torchrun` or
@@ -217,8 +178,6 @@ process_group : 'world', torch.distributed.ProcessGroup or None, default=None
     first. Each process draws its own dropout and computes its own statistics of batch
     normalization, of which those of the first process are kept. A group object belongs to this
     session, so a pickle holds None in its place.
-
-    .. versionadded:: 0.1
 checkpoint_dir : str, os.PathLike or None, default=None
     Directory in which `fit` keeps a file of the running training. It is made if it is missing. The
     same `fit`, started again after the process has died or after Ctrl-C, continues from the file
@@ -228,12 +187,8 @@ checkpoint_dir : str, os.PathLike or None, default=None
     anything else whose fits joblib runs, the file is kept, so that the same search, run again,
     takes the model from it. Checkpoints need an int as `random_state` and a stochastic solver, and
     leave out the state of your own callbacks. `partial_fit` makes no file.
-
-    .. versionadded:: 0.1
 checkpoint_every : int, default=10
     Number of epochs from one checkpoint to the next.
-
-    .. versionadded:: 0.1
 n_members : int, default=1
     Number of networks of an ensemble [16]_ [17]_, which are trained at once, on the same batches.
     Each member has initial weights, dropout, normalization and activations of its own. The
@@ -245,35 +200,25 @@ n_members : int, default=1
     `max_grad_norm` bounds the gradient of each member by itself. The validation loss, and the score
     that early stopping watches, are those of the mean prediction. `solver='lbfgs'` allows one
     network only.
-
-    .. versionadded:: 0.1
 numeric_embedding : 'periodic', PeriodicEmbedding or None, default=None
     Learned functions of each column that has more than two values, which stand beside the columns:
     periodic ones, as :class:`PeriodicEmbedding` describes them [18]_. 'periodic' stands for its
     defaults, and `numeric_embedding__scale` names a parameter of an object. All members share the
     functions, but no weights. Rows must be dense.
-
-    .. versionadded:: 0.1
 input_scaling : bool, default=False
     Whether each input of the first layer is multiplied by a learned factor, which is 1 at first.
     It lets the network weigh the columns [18]_. 'adam' and 'adamw' change the factors at 64 times
     the rate.
-
-    .. versionadded:: 0.1
 initialization : 'data' or None, default=None
     How the initial weights are drawn. None follows the activation, as said there. 'data' looks at
     up to 2,048 rows: the weights of a unit are normal, and scaled so that its values on these rows
     have a standard deviation of 1, and its bias makes it zero at a random mean of five of them
     [18]_.
-
-    .. versionadded:: 0.1
 regularization_schedule : 'flat_cos' or None, default=None
     How strong regularization is in the course of a stochastic solver's steps. None leaves it as it
     is. 'flat_cos' leaves it for the first half of the steps, and lets it fall to 0 along half a
     cosine in the second [18]_. It acts on the rates of `dropout` and `input_dropout`, and on the
     decay of the weights by 'adamw', and changes nothing without these.
-
-    .. versionadded:: 0.1
 """
 
 ATTRIBUTES = """\
@@ -333,8 +278,6 @@ device_ : str
 module_ : torch.nn.Sequential, or torch.fx.GraphModule if there are several members
     The model as an ordinary torch module, in eval mode and on the CPU, with its own copy of the
     weights, made anew on each access. Its outputs are raw, before the output activation.
-
-    .. versionadded:: 0.1
 net_ : skorch.NeuralNet
     The model as a skorch net, with its own copy of the weights, made anew on each access. Its
     `predict`, `predict_proba` and `score` give the estimator's results, and `forward` and `infer`

@@ -281,10 +281,6 @@ class FittedNetwork(BaseEstimator):
         ------
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
-
-        Notes
-        -----
-        .. versionadded:: 0.1
         """
         check_is_fitted(self, "coefs_")
         import torch
@@ -335,10 +331,6 @@ class FittedNetwork(BaseEstimator):
         ValueError, TypeError
             If `fit` would refuse a parameter that is shown, or if the parameters describe no
             network.
-
-        Notes
-        -----
-        .. versionadded:: 0.1
 
         Examples
         --------
@@ -416,8 +408,6 @@ class FittedNetwork(BaseEstimator):
         The file does not hold `checkpoint_dir`, which is a place on this machine, a group object in
         `process_group`, the `callbacks_`, the state of an optimizer or a scheduler of torch, and
         the durations of epochs. Equal models are saved as equal bytes.
-
-        .. versionadded:: 0.1
         """
         from sknn._exports._saved import save
 
@@ -444,8 +434,6 @@ class FittedNetwork(BaseEstimator):
         -----
         Parameters that only this package has, and that do not affect predictions, are left out.
         docs/elsewhere.md lists them.
-
-        .. versionadded:: 0.1
 
         Examples
         --------

@@ -49,8 +49,6 @@ def from_sklearn(
     'FeedForwardClassifier'
     >>> bool(clf.score(X, y) > 0.9)
     True
-
-    .. versionadded:: 0.1
     """
     kinds = {MLPClassifier: FeedForwardClassifier, MLPRegressor: FeedForwardRegressor}
     return _sklearn_exchange.from_sklearn(mlp, kinds)

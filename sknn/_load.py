@@ -52,8 +52,6 @@ def load(path: str | os.PathLike) -> FeedForwardClassifier | FeedForwardRegresso
     ...     loaded = sknn.load(path)
     >>> bool((loaded.predict_proba(X) == clf.predict_proba(X)).all())
     True
-
-    .. versionadded:: 0.1
     """
     kinds = (FeedForwardClassifier, FeedForwardRegressor)
     return _saved.load(path, {kind._name_in_files: kind for kind in kinds})

@@ -69,10 +69,6 @@ class LossCurveDisplay:
     --------
     WeightsDisplay : A picture of the weights of the first layer.
 
-    Notes
-    -----
-    .. versionadded:: 0.1
-
     Examples
     --------
     >>> import matplotlib.pyplot as plt

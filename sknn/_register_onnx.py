@@ -28,8 +28,6 @@ def register_onnx() -> None:
     --------
     >>> import sknn
     >>> sknn.register_onnx()
-
-    .. versionadded:: 0.1
     """
     from sknn._exports._onnx import register
 

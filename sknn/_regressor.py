@@ -48,8 +48,6 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
     {parameters}
     huber_delta : float, default=1.0
         Distance at which 'huber' changes from squares to distances, in units of y.
-
-        .. versionadded:: 0.1
     quantile : float or list of float, default=0.5
         Level of 'quantile', in (0, 1). With an increasing list, `predict` returns a value for each
         level along a last axis: its shape is (n_samples, n_levels), or, if y has several columns,
@@ -58,16 +56,12 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         'quantile', `score` is the mean of the D2 pinball scores of the levels and targets. A
         metric of scikit-learn as `scoring` takes one prediction for each target, so that it is an
         error beside several levels.
-
-        .. versionadded:: 0.1
     target_scaling : 'standard' or None, default=None
         Whether the network learns targets without their mean and over their standard deviation,
         those of the first `fit` with its sample weights. Its last layer is scaled back when
         training ends, so that predictions, `coefs_` and everything made of them are in the units
         of y, while the losses that are recorded, `huber_delta` and `tol` are in standard
         deviations. It is for losses whose output activation is the identity.
-
-        .. versionadded:: 0.1
 
     Attributes
     ----------

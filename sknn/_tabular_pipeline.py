@@ -116,8 +116,6 @@ def tabular_pipeline(
     ['stays', 'leaves']
     >>> list(model.named_steps)
     ['vectorizer', 'imputer', 'scaler', 'network']
-
-    .. versionadded:: 0.1
     """
     network = _with_parameters(_estimator_of(estimator), parameters)
     try:

@@ -58,8 +58,6 @@ class WeightsDisplay:
     and to the colour-blind. A map with two dark ends, such as 'RdBu', shows only their sizes in
     grey.
 
-    .. versionadded:: 0.1
-
     Examples
     --------
     >>> import matplotlib.pyplot as plt

@@ -15,6 +15,10 @@ class TrainingWarning(UserWarning):
     The same facts are lines of :meth:`~sknn.FeedForwardClassifier.summary`. A filter silences the
     warnings: ``warnings.simplefilter("ignore", sknn.TrainingWarning)``.
 
+    See Also
+    --------
+    sklearn.exceptions.ConvergenceWarning : The warning of a training that has reached `max_iter`.
+
     Examples
     --------
     >>> import warnings

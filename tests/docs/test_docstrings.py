@@ -1,5 +1,7 @@
 """The docstrings of all public names pass numpydoc's checks."""
 
+import inspect
+import re
 import runpy
 from pathlib import Path
 
@@ -10,7 +12,11 @@ import sknn
 
 ROOT = Path(__file__).resolve().parents[2]
 public_api = runpy.run_path(str(ROOT / "docs" / "_ext" / "public_api.py"))
-NAMES = sorted(public_api["public_objects"](sknn))
+PUBLIC = public_api["public_objects"](sknn)
+NAMES = sorted(PUBLIC)
+
+# What was there from the beginning needs no note of its version.
+FIRST_RELEASE = (0, 2)
 
 # Checks of numpydoc that are left out, each with the reason. All others have to pass.
 LEFT_OUT = {
@@ -53,3 +59,10 @@ def test_a_check_that_is_left_out_would_find_something(code):
     # A check that finds nothing need not be left out.
     found = {code for name in NAMES for code, _ in validate(f"sknn.{name}")["errors"]}
     assert code in found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_docstring_names_no_version_before_the_first_release(name):
+    text = inspect.getdoc(PUBLIC[name])
+    noted = re.findall(r"version(?:added|changed):: (\d+)\.(\d+)", text)
+    assert all((int(major), int(minor)) > FIRST_RELEASE for major, minor in noted)
