@@ -12,6 +12,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "_ext"))
 
+import gallery_sources  # noqa: E402
+
 import sknn  # noqa: E402 (the import of the extensions' directory comes first)
 
 project = "sknn"
@@ -28,13 +30,15 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "sphinx_copybutton",
     "sphinx_design",
+    "benchmark_pictures",
     "gallery_sources",
     "mathml",
+    "parameters",
     "public_api",
     "repository_links",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_ext", "_examples", "_templates"]
+exclude_patterns = ["_build", "_ext", "_examples", "_panels", "_templates"]
 
 # References to nothing are warnings, and warnings are errors. What belongs to other packages has no
 # page here, and their inventories would have to be downloaded.
@@ -48,7 +52,8 @@ nitpick_ignore_regex = [
 
 # --- Markdown, with GitHub's names for the headings
 
-myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
+myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath", "substitution"]
+myst_substitutions = {"release": release}
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
 highlight_language = "text"  # what a block without a language is: commands, and what they print
@@ -69,12 +74,14 @@ sphinx_gallery_conf = {
     "examples_dirs": "_examples",  # made by gallery_sources
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"plot_",
+    "subsection_order": [f"_examples/{folder}" for folder in gallery_sources.SECTIONS],
     "within_subsection_order": "gallery_sources.place_of",
     "abort_on_example_error": True,
     "backreferences_dir": "auto_examples/backreferences",
     "doc_module": ("sknn",),
     "download_all_examples": False,
-    "image_scrapers": ("matplotlib",),
+    "image_scrapers": ("gallery_sources.scraper",),
+    "thumbnail_size": (480, 336),
     "image_srcset": ["2x"],
     "remove_config_comments": True,
     "show_memory": False,
@@ -93,16 +100,27 @@ html_copy_source = False
 html_show_sourcelink = False
 # No bar on the left where there is nothing to list, and where lines of code need the width.
 html_sidebars = dict.fromkeys(
-    ["index", "getting_started", "coming_from", "differences", "scripts", "auto_examples/*"], []
+    [
+        "index",
+        "getting_started",
+        "coming_from",
+        "differences",
+        "scripts",
+        "installation",
+        "auto_examples/**",
+    ],
+    [],
 )
 html_theme_options = {
     "logo": {"text": "sknn"},
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 6,
     "navbar_align": "left",
     "navigation_with_keys": False,
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],
 }
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+copybutton_selector = "div:not(.highlight-output) > div.highlight > pre"

@@ -11,6 +11,8 @@ import os
 import re
 from pathlib import Path
 
+from gallery_sources import section_of
+
 # Files outside docs/, and the pages that show them.
 PAGES = {
     "CHANGELOG.md": "changelog.md",
@@ -34,7 +36,7 @@ def page_of(path: str) -> str | None:
         return path.removeprefix("docs/")
     example = re.fullmatch(r"examples/(plot_\w+)\.py", path)
     if example:
-        return f"auto_examples/{example[1]}.rst"
+        return f"auto_examples/{section_of(example[1])}/{example[1]}.rst"
     return None
 
 

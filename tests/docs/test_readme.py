@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 code_blocks = runpy.run_path(str(ROOT / ".ci" / "readme_blocks.py"))["code_blocks"]
 
 # Folders of pages that the build of the site writes. Their contents are tested at the source.
-BUILT = {"_build", "_examples", "api", "auto_examples"}
+BUILT = {"_build", "_examples", "_panels", "_pictures", "api", "auto_examples"}
 PAGES = [
     ROOT / "README.md",
     *sorted(

@@ -1,7 +1,9 @@
 """The documentation's own code works: its links, reference pages, formulas and check of links."""
 
+import inspect
 import re
 import runpy
+import sys
 import types
 from pathlib import Path
 
@@ -11,9 +13,12 @@ import sknn
 
 ROOT = Path(__file__).resolve().parents[2]
 EXTENSIONS = ROOT / "docs" / "_ext"
+sys.path.insert(0, str(EXTENSIONS))  # where Sphinx finds them, and they each other
 links = types.SimpleNamespace(**runpy.run_path(str(EXTENSIONS / "repository_links.py")))
 public_api = types.SimpleNamespace(**runpy.run_path(str(EXTENSIONS / "public_api.py")))
 gallery = types.SimpleNamespace(**runpy.run_path(str(EXTENSIONS / "gallery_sources.py")))
+parameters = types.SimpleNamespace(**runpy.run_path(str(EXTENSIONS / "parameters.py")))
+pictures = types.SimpleNamespace(**runpy.run_path(str(EXTENSIONS / "benchmark_pictures.py")))
 mathml = types.SimpleNamespace(**runpy.run_path(str(EXTENSIONS / "mathml.py")))
 check_links = types.SimpleNamespace(**runpy.run_path(str(ROOT / ".ci" / "check_links.py")))
 
@@ -36,10 +41,15 @@ OTHERS = public_api.inherited(sknn.FeedForwardClassifier)
         (
             "docs/guide/a.md",
             "guide/a.md",
-            "../../examples/plot_b.py",
-            "../auto_examples/plot_b.rst",
+            "../../examples/plot_search.py",
+            "../auto_examples/start/plot_search.rst",
         ),
-        ("docs/a.md", "a.md", "../examples/plot_b.py", "auto_examples/plot_b.rst"),
+        (
+            "docs/a.md",
+            "a.md",
+            "../examples/plot_ensembles.py",
+            "auto_examples/training/plot_ensembles.rst",
+        ),
         ("docs/a.md", "a.md", "../examples/quickstart.py", "scripts.md#quickstartpy"),
         ("SECURITY.md", "security.md", "tests/test_security.py", "../tests/test_security.py"),
         ("docs/a.md", "a.md", "https://example.org/b.md", "https://example.org/b.md"),
@@ -91,6 +101,102 @@ def test_staged_examples_are_replaced_and_removed_with_their_sources(tmp_path):
     gallery.stage({"plot_b.py": "3\n"}, tmp_path / "examples")
     files = {path.name: path.read_text() for path in (tmp_path / "examples").iterdir()}
     assert files == {"plot_b.py": "3\n"}
+
+
+def test_every_example_is_in_one_section_of_the_gallery():
+    names = [name for section in gallery.SECTIONS.values() for name in section.names]
+    scripts = [path.name for path in (ROOT / "examples").glob("plot_*.py")]
+    assert sorted(names) == sorted(gallery.name_of(script) for script in scripts)
+    for folder, section in gallery.SECTIONS.items():
+        inside = [s for s in scripts if gallery.section_of(s) == folder]
+        assert tuple(map(gallery.name_of, sorted(inside, key=gallery.place_of))) == section.names
+
+
+def test_page_of_an_example_shows_its_picture_before_its_code():
+    code = ".. GENERATED FROM PYTHON SOURCE LINES 1-2\n\n"
+    picture = ".. image-sg:: /a.png\n   :alt: a\n   :class: b\n"
+    block = ".. code-block:: Python\n\n    1\n"
+    page = f"Title\n=====\n\n{code}The text.\n\n{code}{block}\n{picture}\n{code}The end.\n"
+    shown = gallery.pictures_first(page)
+    assert [shown.index(part) for part in ("The text.", picture, block, "The end.")] == sorted(
+        shown.index(part) for part in ("The text.", picture, block, "The end.")
+    )
+    assert shown.count(picture) == 1
+    assert gallery.pictures_first(page.replace(picture, "")) == page.replace(picture, "")
+
+
+ESTIMATORS = [sknn.FeedForwardClassifier, sknn.FeedForwardRegressor]
+
+
+def test_every_parameter_of_the_estimators_is_in_one_group():
+    names = [name for group in parameters.GROUPS.values() for name in group]
+    taken = {name for estimator in ESTIMATORS for name in inspect.signature(estimator).parameters}
+    assert sorted(names) == sorted(taken)
+
+
+def test_parameters_of_a_page_are_under_the_headings_of_their_groups():
+    lines = [
+        *("Text.", "", ":Parameters:", ""),
+        *("    **alpha** : float, default=1", "        The penalty.", "", "        More.", ""),
+        *("    **solver** : str, default='adam'", "        The solver.", ""),
+        *(":Attributes:", "", "    **loss_** : float", "        The loss."),
+    ]
+    shown = parameters.grouped(lines, "Network")
+    places = [
+        next(i for i, line in enumerate(shown) if part in line)
+        for part in (
+            *(":Parameters:", "<#network-optimization>", ".. rubric:: Optimization"),
+            *("**solver**", ".. rubric:: Regularization", "**alpha**", "More.", ":Attributes:"),
+        )
+    ]
+    assert places == sorted(places)
+    with pytest.raises(KeyError, match="no_such_parameter"):
+        parameters.grouped([":Parameters:", "    **no_such_parameter** : int", "        It."], "A")
+
+
+STEPS = """<!-- steps -->
+
+| network | batch | rows | solver | dtype | / scikit-learn |
+| --- | ---: | --- | --- | --- | ---: |
+| 4-5-3 | 100 | dense | adam | float32 | 0.25 |
+| 4-5-3 | 100 | dense | adam | float64 | 0.50~ |
+| 4-5-3 | 100 | dense | sgd | float32 | 0.75 |
+
+<!-- end steps -->
+"""
+TABLES = """<!-- tabular -->
+
+| data | what | sknn | / MLP | / trees |
+| --- | --- | ---: | ---: | ---: |
+| wine | error | 0.020 | 0.50 | - |
+| wine | log loss | 0.1 | 0.9 | 0.9 |
+| diamonds | RMSE | 1,234 | 0.75 | 1.25 |
+| geometric mean | error or RMSE | - | 0.61 | 1.25 |
+
+<!-- end tabular -->
+"""
+
+
+def test_pictures_have_the_numbers_of_the_benchmarks_tables():
+    assert pictures.steps(STEPS).groups == {"4-5-3": [0.25, 0.5]}
+    assert pictures.tables(TABLES).groups == {"wine": [0.5, None], "diamonds": [0.75, 1.25]}
+    pytest.importorskip("matplotlib")
+    for bars in (pictures.steps(STEPS), pictures.tables(TABLES)):
+        light, dark = (pictures.drawn(bars, theme) for theme in pictures.THEMES)
+        assert "<svg" in light and light != dark
+        assert light == pictures.drawn(bars, "light")
+
+
+def test_table_without_numbers_has_no_picture():
+    assert pictures.steps("<!-- steps -->\n\n<!-- end steps -->") is None
+    assert pictures.tables("No table.") is None
+
+
+def test_landing_page_says_what_the_picture_shows():
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert "Each network in the picture trains faster than with scikit-learn" in text
+    ratios = pictures.available()["steps"].groups.values()
+    assert max(max(of_network) for of_network in ratios) < 1
 
 
 @pytest.mark.parametrize(
