@@ -33,12 +33,13 @@ extensions = [
     "benchmark_pictures",
     "gallery_sources",
     "mathml",
+    "page_pictures",
     "parameters",
     "public_api",
     "repository_links",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_ext", "_examples", "_panels", "_templates"]
+exclude_patterns = ["_build", "_ext", "_examples", "_pictures", "_templates"]
 
 # References to nothing are warnings, and warnings are errors. What belongs to other packages has no
 # page here, and their inventories would have to be downloaded.

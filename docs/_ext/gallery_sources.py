@@ -47,6 +47,7 @@ SECTIONS = {
 }
 # Pictures that are wider than this, relative to their height, have several panels.
 WIDE = 1.8
+PANELS = "_pictures/panels"
 
 
 def name_of(filename: str) -> str:
@@ -144,7 +145,7 @@ def scraper(block, block_vars, gallery_conf):
 
 def panel_of(script: Path, gallery_conf) -> Path:
     """Return the file that holds the first panel of a script's picture."""
-    return Path(gallery_conf["src_dir"]) / "_panels" / f"{script.stem}.png"
+    return Path(gallery_conf["src_dir"]) / PANELS / f"{script.stem}.png"
 
 
 def _use_panels(app) -> None:
@@ -152,7 +153,7 @@ def _use_panels(app) -> None:
     from sphinx_gallery.utils import scale_image
 
     size = app.config.sphinx_gallery_conf["thumbnail_size"]
-    for panel in (Path(app.srcdir) / "_panels").glob("*.png"):
+    for panel in (Path(app.srcdir) / PANELS).glob("*.png"):
         for thumb in Path(app.srcdir).glob(f"auto_examples/*/images/thumb/*{panel.stem}_thumb.png"):
             scale_image(str(panel), str(thumb), *size)
 

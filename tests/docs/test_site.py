@@ -112,6 +112,19 @@ def test_every_example_is_in_one_section_of_the_gallery():
         assert tuple(map(gallery.name_of, sorted(inside, key=gallery.place_of))) == section.names
 
 
+def test_pictures_of_examples_in_pages_are_those_of_examples_that_are_there():
+    pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "guide").glob("*.md")]
+    shown = [
+        name
+        for page in pages
+        for name in re.findall(
+            r"^```{gallery-picture} (\S+)\n\S", page.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    ]
+    assert len(shown) > 10
+    assert {f"{name}.py" for name in shown} <= {p.name for p in (ROOT / "examples").glob("plot_*")}
+
+
 def test_page_of_an_example_shows_its_picture_before_its_code():
     code = ".. GENERATED FROM PYTHON SOURCE LINES 1-2\n\n"
     picture = ".. image-sg:: /a.png\n   :alt: a\n   :class: b\n"
