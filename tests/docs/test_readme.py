@@ -38,8 +38,6 @@ def name_of(page):
     return page.relative_to(ROOT).as_posix()
 
 
-# Pages whose blocks do not yet show what they print. They may have assertions.
-WITHOUT_OUTPUT = {"README"}
 # Code of this width fits beside both sidebars of the site.
 WIDTH = 80
 
@@ -88,8 +86,7 @@ def test_python_blocks_of_a_page_run_in_order_and_print_what_it_shows(page, monk
             program = compile("\n" * (line - 1) + code, str(page), "exec")
             with contextlib.redirect_stdout(io.StringIO()) as printed:
                 exec(program, namespace)  # noqa: S102 (our own pages)
-            if page.stem not in WITHOUT_OUTPUT:
-                assert is_shown_by(output, printed.getvalue()), (line, printed.getvalue())
+            assert is_shown_by(output, printed.getvalue()), (line, printed.getvalue())
 
 
 @pytest.mark.parametrize(
@@ -111,9 +108,7 @@ def test_output_that_is_shown_is_compared_by_its_text_and_its_numbers(shown, pri
     assert is_shown_by(shown, printed) == expected
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in WITH_PYTHON if page.stem not in WITHOUT_OUTPUT], ids=name_of
-)
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=name_of)
 def test_python_blocks_of_a_page_have_short_lines_and_no_assertions(page):
     for line, code, _ in blocks_with_output(page):
         assert max(map(len, code.splitlines())) <= WIDTH, line
