@@ -28,21 +28,16 @@ class _Picture(SphinxDirective):
 
     def figure(self, uri: str, link: str | None = None) -> list[nodes.Node]:
         """Return the picture with its caption, which leads to the page `link` if there is one."""
-        caption = " ".join(self.content)
-        image: nodes.Element = nodes.image(uri=uri, alt=caption)
+        text = " ".join(self.content)
+        caption = nodes.caption("", text)
         if link is not None:
-            link_to_page = addnodes.pending_xref(
-                "",
-                image,
-                refdomain="std",
-                reftype="doc",
-                reftarget=link,
-                refexplicit=True,
-                refdoc=self.env.docname,
+            page = {"reftarget": link, "refdoc": self.env.docname, "refexplicit": True}
+            inside = nodes.inline("", text)
+            caption = nodes.caption(
+                "", "", addnodes.pending_xref("", inside, refdomain="std", reftype="doc", **page)
             )
-            image = link_to_page
         self.env.note_dependency(str(ROOT / "docs" / uri.lstrip("/")))
-        return [nodes.figure("", image, nodes.caption("", caption))]
+        return [nodes.figure("", nodes.image(uri=uri, alt=text), caption)]
 
 
 class GalleryPicture(_Picture):
