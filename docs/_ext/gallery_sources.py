@@ -112,12 +112,8 @@ def pictures_first(page: str) -> str:
     """
     pictures = [match[0] for match in _PICTURE.finditer(page)]
     rest = _PICTURE.sub("", page)
-    top, mark, below = rest.partition(_FIRST_CODE)
-    intro, second_mark, code = below.partition(_FIRST_CODE)
-    if not (pictures and second_mark):
-        return page
-    shown = "\n".join(pictures)
-    return f"{top}{mark}{intro}{shown}\n\n{second_mark}{code}"
+    intro, mark, code = rest.partition(_FIRST_CODE)
+    return "\n".join([intro, *pictures, f"{mark}{code}"]) if pictures else page
 
 
 def _move_pictures(app, docname: str, source: list[str]) -> None:

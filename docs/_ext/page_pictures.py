@@ -1,6 +1,7 @@
 """Two directives for pictures in pages: that of an example, and what the page's own blocks draw.
 
-Both are left out of builds that do not run the gallery (``-D plot_gallery=0``).
+Printed tables get a class of their own, because their lines must not be broken on a phone.
+The pictures are left out of builds that do not run the gallery (``-D plot_gallery=0``).
 """
 
 from __future__ import annotations
@@ -84,8 +85,15 @@ class Drawn(_Picture):
         return self.figure(uri)
 
 
+def _mark_tables(app, doctree: nodes.document) -> None:
+    for block in doctree.findall(nodes.literal_block):
+        if block.get("language") == "output" and "-" * 20 in block.astext():
+            block["classes"].append("printed-table")
+
+
 def setup(app) -> dict[str, bool]:
-    """Add the directives."""
+    """Add the directives, and the class of printed tables."""
+    app.connect("doctree-read", _mark_tables)
     app.add_directive("gallery-picture", GalleryPicture)
     app.add_directive("drawn", Drawn)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -129,7 +129,7 @@ def test_page_of_an_example_shows_its_picture_before_its_code():
     code = ".. GENERATED FROM PYTHON SOURCE LINES 1-2\n\n"
     picture = ".. image-sg:: /a.png\n   :alt: a\n   :class: b\n"
     block = ".. code-block:: Python\n\n    1\n"
-    page = f"Title\n=====\n\n{code}The text.\n\n{code}{block}\n{picture}\n{code}The end.\n"
+    page = f"Title\n=====\n\nThe text.\n\n{code}{block}\n{picture}\n{code}The end.\n"
     shown = gallery.pictures_first(page)
     assert [shown.index(part) for part in ("The text.", picture, block, "The end.")] == sorted(
         shown.index(part) for part in ("The text.", picture, block, "The end.")
