@@ -26,7 +26,7 @@ class Section(NamedTuple):
 SECTIONS = {
     "start": Section(
         "From data to a model",
-        ("first_network", "classification", "regression", "search", "tables"),
+        ("first_network", "classification", "regression", "search", "tables", "churn"),
     ),
     "inside": Section(
         "What a network learns",

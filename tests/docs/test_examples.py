@@ -32,6 +32,7 @@ OF_FUNCTIONS = (
 )
 # Strings that each script prints, among other lines.
 SCRIPTS = {
+    "churn": ["of 3000 customers have left", "TrainingWarning", "watching the loss", "tuned"],
     "classification": ["Best parameters:", "alpha = ", "malignant"],
     "compare_models": ["support vector machine", "usual p"],
     "ensembles": ["members  log loss", "in the gap"],
@@ -66,7 +67,7 @@ def run(name: str) -> Run:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    needed = {"tensorboard": "tensorboard", "tables": "skrub"}
+    needed = {"tensorboard": "tensorboard", "tables": "skrub", "churn": "skrub"}
     if name in needed:
         pytest.importorskip(needed[name])
     pyplot.close("all")
@@ -291,3 +292,52 @@ def test_each_table_has_another_best_model_and_the_network_takes_longest():
     assert best == ["network", "trees", "linear"]
     seconds = {name: np.median(values) for name, values in names["seconds"].items()}
     assert seconds["network"] > seconds["trees"] > seconds["linear"]
+
+
+@pytest.mark.long
+def test_models_of_churn_are_level_and_far_from_the_truth():
+    scores = run("churn").names["scores"]
+    for metric, by_model in scores.items():
+        means = {name: of_folds.mean() for name, of_folds in by_model.items()}
+        truth = means.pop("truth")
+        gaps = np.abs(np.array(list(means.values())) - truth)
+        assert np.ptp(gaps) < np.ptp(by_model["network"]), metric
+        assert np.ptp(gaps) < gaps.min(), metric
+    names = run("churn").names
+    assert max(by_model.mean() for by_model in scores["log loss"].values()) < names["constant"]
+    assert names["default_trees"] > names["constant"]
+
+
+@pytest.mark.long
+def test_accuracy_stops_the_network_of_churn_at_once():
+    names = run("churn").names
+    best = {name: epoch for name, (epoch, _) in names["watched"].items()}
+    assert best["accuracy"] <= 2 < 10 < min(best["loss"], best["roc_auc"])
+    losses = {name: loss for name, (_, loss) in names["watched"].items()}
+    assert losses["accuracy"] > 1.3 * max(losses["loss"], losses["roc_auc"])
+    accuracies = names["routed"]["network"].validation_scores_
+    assert 0.92 < min(accuracies) < max(accuracies) < 0.95
+
+
+@pytest.mark.long
+def test_probabilities_of_churn_are_calibrated_unless_the_classes_are_balanced():
+    names = run("churn").names
+    share = names["y_train"].mean()
+    for name, predicted in names["out_of_fold"].items():
+        if name == "network, balanced":
+            assert predicted.mean() > 4 * share
+        else:
+            assert predicted.mean() == pytest.approx(share, rel=0.1)
+
+
+@pytest.mark.long
+def test_threshold_of_churn_matters_and_the_last_login_is_most_important():
+    names = run("churn").names
+    everyone, half, formula, tuned, truth = names["gains"].values()
+    assert everyone < 0 < half < 0.3 * tuned < tuned < formula < truth
+    assert 0.03 < names["tuned"].best_threshold_ < 0.15
+    means = dict(zip(names["X"].columns, names["importance"].importances_mean, strict=True))
+    assert max(means, key=means.get) == "last_login"
+    assert min(means, key=means.get) == "country"
+    assert sorted(means.values())[-2] == means["charge"]
+    assert names["by_login"]["average"][0, -1] > 3 * names["by_login"]["average"][0, 0]
