@@ -352,7 +352,7 @@ def test_feature_selection_by_importances_of_the_first_layer():
 
 # --- several levels of quantiles --------------------------------------------------------------
 
-# Each test is of a line in the table of docs/additions.md.
+# Each test is of a line in the table of docs/quantiles.md.
 LEVELS = [0.1, 0.5, 0.9]
 both_targets = pytest.mark.parametrize("target", ["one output", "two outputs"])
 
