@@ -13,16 +13,17 @@ import pytest
 import torch
 from conftest import TARGETS, case
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris
 from sklearn.ensemble import StackingClassifier, VotingClassifier, VotingRegressor
 from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
 import sknn
 from sknn import FeedForwardClassifier, FeedForwardRegressor
@@ -496,3 +497,49 @@ def test_weights_set_by_hand_are_converted(normalization):
     labels, p = run(model, X, options=PLAIN)
     np.testing.assert_array_equal(labels, model.predict(X))
     np.testing.assert_allclose(p, model.predict_proba(X), atol=1e-5)
+
+
+# --- steps that skl2onnx does not convert: the table of docs/streams.md -------------------------
+
+HOLES = np.array([[1.0, np.nan], [2.0, 3.0], [4.0, np.nan]], dtype=np.float32)
+
+
+def test_seconds_since_1970_are_rounded_to_two_minutes_as_floats():
+    assert np.spacing(np.float32(1.75e9)) == 128
+
+
+def test_function_is_not_converted():
+    with pytest.raises(RuntimeError, match="FunctionTransformer is not supported"):
+        run(FunctionTransformer(np.cos).fit(HOLES), HOLES)
+
+
+def test_transformed_target_is_not_converted():
+    X, y = TARGETS["one output"]
+    model = TransformedTargetRegressor(FeedForwardRegressor(max_iter=2)).fit(X, y)
+    with pytest.raises(skl2onnx.common.exceptions.MissingShapeCalculator):
+        run(model, X)
+
+
+def test_imputer_loses_its_indicator_and_the_network_fails():
+    imputer = SimpleImputer(add_indicator=True).fit(HOLES)
+    assert imputer.transform(HOLES).shape == (3, 3)
+    assert run(imputer, HOLES)[0].shape == (3, 2)
+    model = make_pipeline(imputer, FeedForwardRegressor(max_iter=2)).fit(HOLES, [1.0, 2.0, 3.0])
+    with pytest.raises(Exception, match="dimension"):
+        run(model, HOLES)
+
+
+def test_imputer_of_doubles_cannot_be_loaded():
+    with pytest.raises(Exception, match="implementation for Imputer"):
+        run(SimpleImputer().fit(HOLES), HOLES.astype(np.float64))
+
+
+def test_network_of_a_tabular_pipeline_is_converted_without_its_steps():
+    pytest.importorskip("skrub")
+    X, y = TARGETS["one output"]
+    model = sknn.tabular_pipeline("regressor", max_iter=4, random_state=0).fit(X, y)
+    with pytest.raises(skl2onnx.common.exceptions.MissingShapeCalculator, match="skrub"):
+        run(model, X)
+    prepared = model[:-1].transform(X).astype(np.float32)
+    (predicted,) = run(model["network"], prepared)
+    np.testing.assert_allclose(predicted.ravel(), model.predict(X), rtol=1e-3, atol=1e-3)
