@@ -30,7 +30,8 @@ WITH_PYTHON = [path for path in PAGES if code_blocks("python", path)]
 # The blocks of these pages take some seconds. Those of other pages run in the quick suite.
 LONG = {
     *("additions", "cluster", "coming_from", "elsewhere", "evaluation", "index", "losses"),
-    *("persistence", "pictures", "quantiles", "regularization", "streams", "tables", "troubleshooting"),
+    *("persistence", "pictures", "quantiles", "regularization", "streams", "tables"),
+    "troubleshooting",
 }
 
 
