@@ -233,7 +233,7 @@ plt.show()
 
 # %%
 # The star marks the end of the wave that was kept, the one with the lowest validation loss. The
-# dotted line shows the accuracy again: it stays between 93% and 94% whatever the loss does.
+# dotted line shows the accuracy again: it stays between 92% and 95%, whatever the loss does.
 #
 # Can the probabilities be taken at their word?
 # ---------------------------------------------
