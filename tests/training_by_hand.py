@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from conftest import TARGETS
+from conftest import TARGETS, torch_threads
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone, is_classifier
 from torch import nn
@@ -62,6 +62,7 @@ def linear_layers(module):
     return [layer for layer in module if isinstance(layer, nn.Linear)]
 
 
+@torch_threads(1)  # as the estimators do for networks of this size
 def trained_by_hand(
     estimator, X, y, optimizer, *, rates=None, max_norm=None, alpha=None, activation=nn.Tanh
 ):

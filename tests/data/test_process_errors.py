@@ -135,7 +135,17 @@ def fit_badly(rank, name):
     return attempt(model, lambda: model.fit(**arguments)), usable(2)
 
 
-@pytest.mark.parametrize("name", BAD)
+# Each of these errors is raised at a place where a quick case raises one too.
+LIKE_OTHERS = (
+    *("text in X", "flat X", "fractions as labels"),
+    *("NaN weights", "bad alpha", "bad solver"),
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] * (name in LIKE_OTHERS)) for name in BAD],
+)
 def test_error_in_one_process_before_training_ends_all(pair, name):
     (other, first), (own, second) = pair.run(fit_badly, name)
     fragment = BAD[name][-1]
@@ -332,7 +342,7 @@ def test_process_that_is_killed_ends_the_three_others(tmp_path):
     assert_ended(outcomes, 4)
 
 
-@pytest.mark.long  # It waits for the timeout. The quick test of this wait is that of Ctrl-C.
+@pytest.mark.long  # It waits for the timeout.
 def test_process_that_does_not_answer_ends_the_other_after_the_timeout(pair):
     outcomes = pair.outcomes(fit_until_signal, 2, "epochs", signal.SIGSTOP, without=[1])
     assert_ended(outcomes, 2)
@@ -359,8 +369,11 @@ def test_error_in_a_callback_ends_its_process_and_then_the_other(pair, error):
     assert_ended(pair.outcomes(fit_until_error, error, without=[1]), 2)
 
 
-def interrupted(rank, solver):
-    """Send Ctrl-C to process 1 after some sums, without ending it; return how each fit ends."""
+def interrupted(rank, solver, end=None):
+    """Send Ctrl-C to process 1 after some sums; return how each fit ends.
+
+    If `end` is a path, process 1 writes there how its fit ends, and then ends as a script does.
+    """
     X, y, _ = half(rank, 2, *data("multiclass"))
     model = estimator("multiclass", {"process_group": "world", "max_iter": 50, "solver": solver})
     if rank == 1:
@@ -370,6 +383,8 @@ def interrupted(rank, solver):
             nonlocal n_calls
             n_calls += 1
             if n_calls == 12:
+                # Where the tests are a shell's job in the background, the signal is ignored.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
                 signal.raise_signal(signal.SIGINT)
             return original(*args)
 
@@ -377,10 +392,23 @@ def interrupted(rank, solver):
     try:
         model.fit(X, y)
     except (KeyboardInterrupt, RuntimeError) as error:
-        return type(error).__name__, str(error), not hasattr(model, "coefs_")
+        outcome = type(error).__name__, str(error), not hasattr(model, "coefs_")
+        if rank == 1 and end is not None:
+            end.write_text(repr(outcome))
+            os._exit(1)
+        return outcome
 
 
-@pytest.mark.parametrize("solver", ["adam", pytest.param("lbfgs", marks=pytest.mark.long)])
+def test_ctrl_c_ends_a_process_and_then_the_other(pair, tmp_path):
+    ((kind, message, is_unchanged),) = pair.outcomes(
+        interrupted, "adam", tmp_path / "end", without=[1]
+    )
+    assert (tmp_path / "end").read_text() == repr(("KeyboardInterrupt", "", True))
+    assert kind == "RuntimeError" and "cannot go on" in message and is_unchanged
+
+
+@pytest.mark.long  # One fit waits for the timeout.
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_ctrl_c_in_one_process_propagates_and_the_other_waits_for_the_timeout(pair, solver):
     other, own = pair.outcomes(interrupted, solver)
     assert own == ("KeyboardInterrupt", "", True)

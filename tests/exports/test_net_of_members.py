@@ -8,13 +8,21 @@ import numpy as np
 import pytest
 import skorch
 import torch
-from conftest import TARGETS, case
+from conftest import TARGETS, case, torch_threads
 from sklearn.utils.fixes import parse_version
 from torch import nn
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Use one thread, as training does for small steps. A second one would only slow them down."""
+    with torch_threads(1):
+        yield
+
 
 NETWORKS = [
     {},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import sys
 import warnings
 from inspect import signature
@@ -18,9 +17,10 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 from sklearn.ensemble import StackingClassifier, VotingClassifier, VotingRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
@@ -131,8 +131,17 @@ def test_activations_are_all_eleven():
     assert len(ACTIVATIONS) == 11
 
 
-@pytest.mark.parametrize("values", [np.float32, pytest.param(np.float64, marks=pytest.mark.long)])
-def test_every_opset_predicts_the_same(values):
+OPSETS = range(LOWEST, skl2onnx.__max_supported_opset__ + 1)
+
+
+@pytest.mark.parametrize(
+    ("opsets", "values"),
+    [
+        ([LOWEST, OPSETS[-1], {"": 13, "ai.onnx.ml": 1}], np.float32),
+        pytest.param(OPSETS, np.float64, marks=pytest.mark.long),
+    ],
+)
+def test_every_opset_predicts_the_same(opsets, values):
     X, y = TARGETS["multiclass"]
     model = FeedForwardClassifier(
         hidden_layer_sizes=(6,) * len(ACTIVATIONS),
@@ -141,11 +150,11 @@ def test_every_opset_predicts_the_same(values):
         max_iter=5,
         random_state=0,
     ).fit(X, y)
-    for opset in range(LOWEST, skl2onnx.__max_supported_opset__ + 1):
+    for opset in opsets:
         assert_predicts_the_same(model, X.astype(values), target_opset=opset)
-    assert_predicts_the_same(model, X.astype(values), target_opset={"": 13, "ai.onnx.ml": 1})
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("values", [np.float32, np.float64])
 @pytest.mark.parametrize("normalization", ["layer", "batch"])
 def test_normalization_and_a_list_of_activations_predict_the_same(normalization, values):
@@ -163,6 +172,7 @@ def test_normalization_and_a_list_of_activations_predict_the_same(normalization,
     assert_predicts_the_same(model, X, target_opset=LOWEST)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("opset", [LOWEST, None])
 @pytest.mark.parametrize(
     ("target", "parameters"),
@@ -187,16 +197,16 @@ def test_every_output_of_a_regressor_predicts_the_same(target, parameters, opset
     assert_predicts_the_same(model, X.astype(np.float32), target_opset=opset)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("opset", [LOWEST, None])
 @pytest.mark.parametrize(
     ("target", "parameters"),
     [
         ("binary", {}),
         ("multiclass", {"normalization": "batch", "activation": ["gelu", "tanh"]}),
-        ("multiclass", {"normalization": "layer"}),
-        ("multilabel", {"normalization": "batch"}),
+        ("multilabel", {}),
         ("one output", {"normalization": "layer"}),
-        ("two outputs", {"normalization": "batch"}),
+        ("two outputs", {}),
         ("counts", {"loss": "poisson"}),
         ("one output", {"loss": "quantile", "quantile": [0.1, 0.5, 0.9], "max_iter": 1}),
         ("two outputs", {"loss": "quantile", "quantile": [0.1, 0.5, 0.9], "max_iter": 1}),
@@ -379,16 +389,16 @@ def test_grid_search_needs_no_registration(in_pipeline, n_members, options):
     np.testing.assert_array_equal(labels, search.predict(X))
 
 
-@pytest.mark.parametrize("n_members", [pytest.param(1, marks=pytest.mark.long), 3])
+@pytest.mark.parametrize("n_members", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_ensembles_after_registration_predict_the_same(n_members):
     X, y = TARGETS["multiclass"]
-    network = FeedForwardClassifier(max_iter=20, n_members=n_members, random_state=0)
-    members = [("ours", network), ("theirs", LogisticRegression())]
+    network = FeedForwardClassifier(10, max_iter=5, n_members=n_members, random_state=0)
+    members = [("ours", network), ("theirs", GaussianNB())]
     ensembles = [
         VotingClassifier(members, voting="soft", flatten_transform=False),
         VotingClassifier(members, voting="hard", flatten_transform=False),
         CalibratedClassifierCV(network, cv=2),
-        StackingClassifier(members, cv=2),
+        StackingClassifier(members, GaussianNB(), cv=2),
         OneVsRestClassifier(network),
     ]
     sknn.register_onnx()
@@ -464,25 +474,12 @@ def test_hooks_of_skl2onnx_are_found_and_not_listed(kind):
     assert "to_sklearn" in dir(model)
 
 
-def test_missing_skl2onnx_is_an_error_that_names_the_extra():
-    program = (
-        "import sys; sys.modules['skl2onnx'] = None\n"
-        "import sknn\n"
-        "for call in (sknn.register_onnx, sknn.FeedForwardClassifier().onnx_converter):\n"
-        "    try:\n"
-        "        call()\n"
-        "    except ImportError as error:\n"
-        "        assert 'sknn[onnx]' in str(error), error\n"
-        "    else:\n"
-        "        raise AssertionError\n"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
-
-
-@pytest.mark.long
-def test_importing_the_package_leaves_skl2onnx_alone():
-    program = "import sys, sknn; assert not {'skl2onnx', 'onnx'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", program], check=True)
+def test_missing_skl2onnx_is_an_error_that_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skl2onnx", None)
+    monkeypatch.delitem(sys.modules, "sknn._exports._onnx", raising=False)
+    for call in (sknn.register_onnx, FeedForwardClassifier().onnx_converter):
+        with pytest.raises(ImportError, match=r"sknn\[onnx\]"):
+            call()
 
 
 @pytest.mark.parametrize("normalization", [None, "batch", "layer"])

@@ -240,7 +240,7 @@ def test_arrays_are_read_by_the_library(tmp_path):
         assert_array_equal(arrays[f"intercepts_.{i}"], estimator.intercepts_[i])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_any_parameters_and_labels_are_kept(tmp_path, data):
     scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)

@@ -144,6 +144,7 @@ CHANGES = {
     "unused": (lambda d: d.update(attributes={}), "arrays are not used"),
     "value": (lambda d: d["parameters"].update(alpha=-1.0), "parameter 'alpha' cannot be -1.0"),
     "key": (lambda d: d.update(more=1), "has the keys"),
+    "kind": (lambda d: d["parameters"].update(alpha={"$complex": 1}), "a kind that is not known"),
     "request": (lambda d: d.update(requests={"fit": {"__init__": True}}), "no argument"),
     "key of a dict twice": (
         lambda d: d["parameters"].update(class_weight={"$dict": [["a", "a"], [1, 2]]}),
@@ -188,6 +189,22 @@ def test_header_with_escapes_is_refused(parts, tmp_path):
         sknn.load(tmp_path / "file")
 
 
+def test_strings_that_are_none_are_refused(tmp_path):
+    path = tmp_path / "file"
+    made_for("multiclass").fit(X_IRIS, np.array(["a", "bc", "d"])[SPECIES]).save(path)
+    document, header, body = taken_apart(path.read_bytes())
+    entry = header["classes_.0"]
+    start, stop = entry["data_offsets"]
+    no_characters = body[:start] + b"\xff" * (stop - start) + body[stop:]
+    path.write_bytes(put_together(document, header, no_characters))
+    with pytest.raises(ValueError, match="a number that is not a character"):
+        sknn.load(path)
+    header["classes_.0"] = {**entry, "shape": entry["shape"][::-1]}
+    path.write_bytes(put_together(document, header, body))
+    with pytest.raises(ValueError, match=r"an array of <U2 is stored as uint32 of \(2, 3\)"):
+        sknn.load(path)
+
+
 @pytest.mark.parametrize("pos", [-1, 625])
 def test_generator_that_stands_beyond_its_words_is_refused(pos, tmp_path):
     """With such a position, NumPy would read memory outside of the generator's state."""
@@ -230,13 +247,14 @@ def test_every_older_format_has_an_upgrade():
     assert set(_saved.UPGRADES) == set(range(1, _saved.FORMAT))
 
 
-def test_neither_torch_nor_skorch_is_imported(tmp_path):
+@pytest.mark.long  # The quick test is that of the memory of a process that loads files.
+def test_neither_torch_nor_skorch_nor_skl2onnx_is_imported(tmp_path):
     path = tmp_path / "file"
     made_for("multiclass").fit(X_IRIS, SPECIES).save(path)
     code = (
         "import sys, sknn\n"
         "sknn.load(sys.argv[1]).save(sys.argv[1])\n"
-        "assert not {'torch', 'skorch'} & set(sys.modules)\n"
+        "assert not {'torch', 'skorch', 'skl2onnx', 'onnx'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code, path], check=True, timeout=120)
 

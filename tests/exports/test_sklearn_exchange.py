@@ -33,7 +33,7 @@ PAIRS = {
     "one output": (FeedForwardRegressor, MLPRegressor),
     "two outputs": (FeedForwardRegressor, MLPRegressor),
 }
-SHARED = {"hidden_layer_sizes": (9, 5), "max_iter": 15, "random_state": 0}
+SHARED = {"hidden_layer_sizes": (9, 5), "max_iter": 8, "random_state": 0}
 SOLVERS = [
     {"solver": "adam", "beta_1": 0.8, "epsilon": 1e-6},
     {"solver": "sgd", "learning_rate_init": 0.01},
@@ -79,6 +79,7 @@ def fitted(target, **parameters):
 # --- to scikit-learn ------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 def test_scikit_learns_estimator_predicts_the_same(target, activation):
     ours, X, _ = fitted(target, activation=activation)
@@ -118,6 +119,7 @@ def test_it_is_the_estimator_that_scikit_learn_would_have_fitted(target):
             np.testing.assert_allclose(mine, value, rtol=1e-6, err_msg=name)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("parameters", SOLVERS, ids=case)
 @pytest.mark.parametrize("target", ["multiclass", "one output"])
 def test_partial_fit_goes_on_in_scikit_learn(target, parameters):
@@ -192,6 +194,7 @@ def test_feature_names_and_string_labels_are_kept():
     assert sknn.from_sklearn(theirs).feature_names_in_.tolist() == list("abcd")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_batch_normalization_becomes_part_of_the_weights(activation, dtype):

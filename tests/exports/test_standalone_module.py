@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from conftest import TARGETS, case
+from conftest import TARGETS, case, torch_threads
 from global_state import state_is_kept
 from sklearn.exceptions import NotFittedError
 from torch import nn
@@ -22,6 +22,13 @@ from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._network._activations import ACTIVATIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Use one thread, as training does for small steps. A second one would only slow them down."""
+    with torch_threads(1):
+        yield
 
 
 class Gated(nn.Module):
@@ -43,8 +50,14 @@ class OfTwoDimensions(nn.Module):
         return torch.tanh(x) if len(x.shape) == 2 else x
 
 
+# Since torch takes a second to export a network, the quick suite exports these only.
+EXPORTED = [
+    {"hidden_layer_sizes": (5,) * len(ACTIVATIONS), "activation": list(ACTIVATIONS)},
+    {"n_members": 2, "activation": OfTwoDimensions, "normalization": "layer"},
+    {"n_members": 3, "normalization": "batch", "dropout": [0.3, 0.2], "input_dropout": 0.1},
+]
 NETWORKS = [
-    *({"activation": name} for name in ACTIVATIONS),
+    *EXPORTED,
     {"hidden_layer_sizes": ()},
     {"normalization": "layer", "activation": "gelu"},
     {"normalization": "batch", "dropout": [0.3, 0.2], "input_dropout": 0.1},
@@ -52,8 +65,6 @@ NETWORKS = [
     {"activation": ["tanh", nn.PReLU], "dtype": "float32"},
     {"n_members": 3, "dtype": "float32"},
     {"n_members": 3, "hidden_layer_sizes": ()},
-    {"n_members": 2, "activation": OfTwoDimensions, "normalization": "layer"},
-    {"n_members": 3, "normalization": "batch", "dropout": [0.3, 0.2], "input_dropout": 0.1},
     {"n_members": 3, "activation": Gated, "dropout": 0.2},
 ]
 
@@ -65,7 +76,7 @@ def fitted(parameters):
     return model, torch.from_numpy(X).to(next(model.module_.parameters()).dtype)
 
 
-@pytest.fixture(params=NETWORKS, ids=case)
+@pytest.fixture(scope="module", params=NETWORKS, ids=case)
 def model_and_rows(request):
     return fitted(request.param)
 
@@ -232,10 +243,29 @@ def test_state_dict_fits_another_access(model_and_rows):
     assert torch.equal(other(rows), module(rows))
 
 
-@pytest.mark.parametrize("n_members", [pytest.param(1, marks=pytest.mark.long), 3])
+SAVED = {"normalization": "batch", "activation": "mish", "dropout": 0.1}
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_module_is_loaded_without_this_package(n_members, monkeypatch):
+    model, rows = fitted({**SAVED, "n_members": n_members})
+    module, file = model.module_, io.BytesIO()
+    torch.save(module, file)
+    pickled, file = pickle.dumps(module), io.BytesIO(file.getvalue())
+    with monkeypatch.context() as patch:
+        for name in list(sys.modules):
+            if name.startswith("sk"):  # scikit-learn, skorch and this package
+                patch.setitem(sys.modules, name, None)
+        loaded = pickle.loads(pickled), torch.load(file, weights_only=False)
+    for other in loaded:
+        assert not other.training
+        assert torch.equal(other(rows), module(rows))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("n_members", [1, 3])
 def test_saved_module_needs_torch_only(n_members):
-    parameters = {"normalization": "batch", "activation": "mish", "dropout": 0.1}
-    model, rows = fitted({**parameters, "n_members": n_members})
+    model, rows = fitted({**SAVED, "n_members": n_members})
     module, file = model.module_, io.BytesIO()
     kept = {"module": module, "pickle": pickle.dumps(module), "rows": rows, "raw": module(rows)}
     torch.save(kept, file)
@@ -261,6 +291,15 @@ def test_copy_of_a_module_of_several_members_is_its_own():
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    "model_and_rows",
+    [
+        *EXPORTED,
+        *(pytest.param(each, marks=pytest.mark.long) for each in NETWORKS[len(EXPORTED) :]),
+    ],
+    indirect=True,
+    ids=case,
+)
 def test_export_with_any_number_of_rows(model_and_rows):
     model, rows = model_and_rows
     module = model.module_
@@ -289,8 +328,7 @@ from sknn._network._activations import ACTIVATIONS
 X, y = load_iris(return_X_y=True)
 for sizes, parameters in (
     ((5,) * len(ACTIVATIONS), {"normalization": "layer", "activation": [*ACTIVATIONS]}),
-    ((7, 5), {"normalization": "batch", "activation": torch.nn.PReLU, "dropout": 0.2}),
-    ((7, 5), {"normalization": "batch", "dropout": 0.2, "n_members": 3}),
+    ((7, 5), {"normalization": "batch", "activation": torch.nn.PReLU, "n_members": 2}),
 ):
     model = FeedForwardClassifier(sizes, max_iter=5, random_state=0, **parameters).fit(X, y)
     module, rows = model.module_, torch.from_numpy(X)

@@ -169,15 +169,15 @@ def test_spoilt_bytes_are_refused(mutate, victims, loader):
     rng = np.random.RandomState(len(mutate.__name__))
     n = 0
     for data, _ in victims.values():
-        for _ in range(25):
+        for _ in range(15):
             spoilt = mutate(data, rng)
             if spoilt != data:
                 n += 1
                 assert loader.load(spoilt) is None
-    assert n > 120
+    assert n > 70
 
 
-@pytest.mark.parametrize("every", [29, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every", [29, pytest.param(3, marks=pytest.mark.long)])
 def test_every_flipped_bit_is_refused(every, victims, loader):
     data, _ = victims["lbfgs"]
     for place in range(0, 8 * len(data), every):
@@ -191,7 +191,7 @@ def test_every_flipped_bit_is_refused(every, victims, loader):
 def test_spoilt_bytes_with_the_right_checksum_are_refused_or_harmless(mutate, victims, loader):
     rng = np.random.RandomState(len(mutate.__name__))
     for data, y in victims.values():
-        for _ in range(10):
+        for _ in range(5):
             spoilt = mutate(data, rng)
             if len(spoilt) > PLACE + 64:
                 loader.use(sealed(spoilt), y)
@@ -241,7 +241,7 @@ def edited(document, path, value):
     return new
 
 
-def fuzz_the_document(victims, loader, n_values, every=1):
+def fuzz_the_document(victims, loader, n_values, every):
     rng = np.random.RandomState(1)
     for data, y in victims.values():
         document, header, body = taken_apart(data)
@@ -260,18 +260,15 @@ def fuzz_the_document(victims, loader, n_values, every=1):
             new = copy.deepcopy(document)
             del at(new, path[:-1])[path[-1]]
             loader.use(put_together(new, header, body), y, (path, "removed"))
-    assert loader.n_refused > 100
-    assert loader.n_loaded > 100
+    assert loader.n_refused > 100 / every
+    assert loader.n_loaded > 100 / every
 
 
-@pytest.mark.long
-def test_hostile_documents_are_refused_or_harmless(victims, loader):
-    fuzz_the_document(victims, loader, 2, every=4)
-
-
-@pytest.mark.long
-def test_hostile_documents_of_every_place_are_refused_or_harmless(victims, loader):
-    fuzz_the_document(victims, loader, 3)
+@pytest.mark.parametrize(
+    ("n_values", "every"), [(1, 50), pytest.param(2, 2, marks=pytest.mark.long)]
+)
+def test_hostile_documents_are_refused_or_harmless(n_values, every, victims, loader):
+    fuzz_the_document(victims, loader, n_values, every)
 
 
 # --- the arrays -------------------------------------------------------------------------------
@@ -279,12 +276,13 @@ def test_hostile_documents_of_every_place_are_refused_or_harmless(victims, loade
 DTYPES = ["BOOL", "U8", "I8", "F16", "BF16", "F32", "F64", "I64", "U32", "C64", "F8_E4M3", "Q7"]
 
 
-def test_hostile_arrays_are_refused_or_harmless(victims, loader):
+@pytest.mark.parametrize("every", [10, pytest.param(3, marks=pytest.mark.long)])
+def test_hostile_arrays_are_refused_or_harmless(every, victims, loader):
     rng = np.random.RandomState(2)
     for data, y in victims.values():
         document, header, body = taken_apart(data)
         names = list(header)
-        for name in names[rng.randint(3) :: 3]:
+        for name in names[rng.randint(every) :: every]:
             entry = header[name]
             start, stop = entry["data_offsets"]
             other = header[names[rng.randint(len(names))]]

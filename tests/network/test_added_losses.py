@@ -57,9 +57,23 @@ CASES = [
         for target in CLASSIFICATION
     ),
 ]
-every_loss = pytest.mark.parametrize(
+# Every loss and every kind of targets is among these pairs.
+QUICK = [
+    *(("one output", name) for name in ("absolute_error", "level", "gamma")),
+    *(("two outputs", name) for name in ("huber", "levels", "callable")),
+    *(("binary", "focal"), ("multiclass", "smoothed focal")),
+    *(("multilabel", "smoothed"), ("binary", "callable")),
+]
+each_loss = pytest.mark.parametrize(
     ("target", "parameters"),
-    [pytest.param(target, p, id=f"{target}-{name}") for target, name, p in CASES],
+    [pytest.param(t, p, id=f"{t}-{name}") for t, name, p in CASES if (t, name) in QUICK],
+)
+each_loss_and_target = pytest.mark.parametrize(
+    ("target", "parameters"),
+    [
+        pytest.param(t, p, id=f"{t}-{name}", marks=[pytest.mark.long] * ((t, name) not in QUICK))
+        for t, name, p in CASES
+    ],
 )
 
 
@@ -82,7 +96,9 @@ METRICS = {
 }
 
 
-@pytest.mark.parametrize("name", list(METRICS))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name == "gamma")) for name in METRICS]
+)
 def test_network_learns_its_own_metric_better_than_squares(name):
     parameters, metric = METRICS[name]
     rng = np.random.RandomState(0)
@@ -94,7 +110,7 @@ def test_network_learns_its_own_metric_better_than_squares(name):
         "learning_rate": "cosine",
         "learning_rate_init": 0.03,
         "batch_size": 50,
-        "max_iter": 100,
+        "max_iter": 50,
         "n_iter_no_change": np.inf,
     }
     squares, own = (
@@ -115,7 +131,7 @@ def test_constant_prediction_of_a_quantile_is_the_empirical_quantile(level):
         batch_size=301,
         learning_rate="cosine",
         learning_rate_init=0.1,
-        max_iter=600,
+        max_iter=300,
         n_iter_no_change=np.inf,
         random_state=0,
     ).fit(np.zeros((301, 1)), y)
@@ -145,7 +161,7 @@ def test_constant_prediction_of_a_loss_is_its_known_minimum(parameters, expected
         batch_size=5,
         learning_rate="cosine",
         learning_rate_init=0.5,
-        max_iter=1000,
+        max_iter=400,
         n_iter_no_change=np.inf,
         tol=0,
         random_state=0,
@@ -324,7 +340,7 @@ def test_levels_take_a_vector_or_a_column_of_targets(y_shape):
     assert other.score(X, y[:, None]) == model.score(X, y)
 
 
-@every_loss
+@each_loss_and_target
 def test_outputs_have_the_link_of_their_loss(target, parameters):
     X, y = TARGETS[target]
     model = network(target, **parameters).fit(X, y)
@@ -441,7 +457,7 @@ def test_quantile_changes_nothing_with_another_loss():
 # --- weights, solvers, precision, continued training ------------------------------------------
 
 
-@every_loss
+@each_loss_and_target
 def test_integer_weights_equal_repeated_rows(target, parameters):
     X, y = TARGETS[target]
     X, y = X[:150], y[:150]
@@ -459,7 +475,7 @@ def test_integer_weights_equal_repeated_rows(target, parameters):
 
 
 @pytest.mark.matrix
-@every_loss
+@each_loss
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 def test_loss_falls_with_every_solver(target, parameters, solver):
     X, y = TARGETS[target]
@@ -468,7 +484,7 @@ def test_loss_falls_with_every_solver(target, parameters, solver):
     assert last < first
 
 
-@every_loss
+@each_loss
 def test_partial_fit_is_one_epoch_of_fit(target, parameters):
     X, y = TARGETS[target]
     whole = network(target, max_iter=1, **parameters).fit(X, y)
@@ -480,7 +496,7 @@ def test_partial_fit_is_one_epoch_of_fit(target, parameters):
     assert part.loss_curve_[1] < part.loss_curve_[0]
 
 
-@every_loss
+@each_loss
 def test_warm_start_continues_from_the_weights(target, parameters):
     X, y = TARGETS[target]
     model = network(target, warm_start=True, solver="sgd", momentum=0, shuffle=False, **parameters)
@@ -493,7 +509,11 @@ def test_warm_start_continues_from_the_weights(target, parameters):
 
 @pytest.mark.parametrize(
     ("target", "parameters"),
-    [pytest.param(t, p, id=f"{t}-{name}") for t, name, p in CASES if name != "callable"],
+    [
+        pytest.param(t, p, id=f"{t}-{name}")
+        for t, name, p in CASES
+        if (t, name) in QUICK and name != "callable"
+    ],
 )
 def test_pickled_model_predicts_and_continues(target, parameters):
     X, y = TARGETS[target]
@@ -505,7 +525,7 @@ def test_pickled_model_predicts_and_continues(target, parameters):
 
 
 @pytest.mark.matrix
-@every_loss
+@each_loss
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_single_precision_is_near_double(target, parameters, solver):
     X, y = TARGETS[target]
@@ -521,7 +541,7 @@ def test_single_precision_is_near_double(target, parameters, solver):
     assert_allclose(actual, expected, rtol=2e-2, atol=2e-3)
 
 
-@every_loss
+@each_loss_and_target
 def test_early_stopping_watches_the_score_of_the_loss(target, parameters):
     X, y = TARGETS[target]
     held_out = {"X_val": X[::3], "y_val": y[::3]}
@@ -531,13 +551,13 @@ def test_early_stopping_watches_the_score_of_the_loss(target, parameters):
     assert len(split.validation_loss_curve_) == split.n_iter_
 
 
-@every_loss
+@each_loss
 def test_same_seed_gives_the_same_model(target, parameters):
     X, y = TARGETS[target]
     assert_bit_equal(*(network(target, **parameters).fit(X, y) for _ in range(2)))
 
 
-@every_loss
+@each_loss_and_target
 def test_net_has_the_loss_as_its_criterion(target, parameters):
     X, y = TARGETS[target]
     model = network(target, alpha=0, max_iter=1, **parameters).fit(X, y)

@@ -166,26 +166,26 @@ def test_short_array_without_the_feature_names_of_the_fit_warns():
         model.predict(X.to_numpy()[:1])
 
 
+@pytest.mark.matrix
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("target", TARGETS)
-def test_few_rows_have_the_outputs_of_many(target, dtype, monkeypatch):
+def test_few_rows_have_the_outputs_of_many(target, dtype, activation, monkeypatch):
     X, y = TARGETS[target]
     X = X.astype(dtype)
-    for activation in ACTIVATIONS:
-        cls = FeedForwardRegressor if y.dtype.kind == "f" else FeedForwardClassifier
-        model = cls(hidden_layer_sizes=(9, 7), activation=activation, max_iter=2, random_state=0)
-        model.fit(X, y)
-        names = ("predict", "predict_proba", "predict_log_proba")
-        methods = [getattr(model, name) for name in names if hasattr(model, name)]
-        few = [method(X[:20]) for method in methods]
-        with monkeypatch.context() as patch:
-            patch.setattr(_inference, "FEW_VALUES", 0)
-            many = [method(X[:20]) for method in methods]
-        for one, two in zip(few, many, strict=True):
-            assert one.dtype == two.dtype
-            assert one.shape == two.shape
-            assert one.flags.c_contiguous
-            np.testing.assert_allclose(one, two, rtol=1e-9 if dtype == np.float64 else 1e-4)
+    cls = FeedForwardRegressor if y.dtype.kind == "f" else FeedForwardClassifier
+    model = cls(hidden_layer_sizes=(9, 7), activation=activation, max_iter=2, random_state=0)
+    model.fit(X, y)
+    names = ("predict", "predict_proba", "predict_log_proba")
+    methods = [getattr(model, name) for name in names if hasattr(model, name)]
+    few = [method(X[:20]) for method in methods]
+    monkeypatch.setattr(_inference, "FEW_VALUES", 0)
+    many = [method(X[:20]) for method in methods]
+    for one, two in zip(few, many, strict=True):
+        assert one.dtype == two.dtype
+        assert one.shape == two.shape
+        assert one.flags.c_contiguous
+        np.testing.assert_allclose(one, two, rtol=1e-9 if dtype == np.float64 else 1e-4)
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 60])

@@ -86,8 +86,8 @@ def test_every_units_product_with_the_rows_has_a_deviation_of_one():
 
 def test_biases_of_a_layer_differ_and_have_the_spread_of_a_flat_mean_of_five():
     # With shares of a flat Dirichlet distribution, the sum of their squares is 1/3 in expectation.
-    _, (intercept, _) = from_data(rows(2000), (4, 5000, 1), (np.tanh,))
-    z_mean = from_data(rows(2000), (4, 5000, 1), (np.tanh,))[0][0].T @ rows(2000).mean(axis=0)
+    (coef, _), (intercept, _) = from_data(rows(2000), (4, 5000, 1), (np.tanh,))
+    z_mean = coef.T @ rows(2000).mean(axis=0)
     assert len(np.unique(intercept)) == 5000
     assert_allclose((intercept + z_mean).std(), math.sqrt(1 / 3), rtol=0.05)
 

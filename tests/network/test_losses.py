@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import TARGETS
+from conftest import TARGETS, torch_threads
 from sklearn.metrics import (
     mean_absolute_error,
     mean_gamma_deviance,
@@ -35,6 +35,13 @@ SMOOTHING = 0.2
 GAMMAS = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0)
 LEVELS = (0.1, 0.5, 0.9)
 DELTAS = (0.3, 1.0, 2.5)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Use one thread, as training does for small steps. A second one would only slow them down."""
+    with torch_threads(1):
+        yield
 
 
 def regression(name, huber_delta=1.0, quantile=(0.5,)):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from conftest import TARGETS, assert_bit_equal
+from conftest import TARGETS, assert_bit_equal, torch_threads
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
@@ -81,7 +81,8 @@ def test_torchs_products_learn_what_numpys_do(dtype, parameters, used, monkeypat
     expected = model.loss_curve_
     monkeypatch.setattr(_threads, "PARALLEL_FROM", 1.0)
     monkeypatch.setattr(_matrix_products, "NUMPY_UP_TO", 0)
-    model.fit(X, y)
+    with torch_threads(1):
+        model.fit(X, y)
     assert used == [NumPyProducts, TorchProducts]
     np.testing.assert_allclose(
         model.loss_curve_, expected, rtol=1e-5 if dtype == "float32" else 1e-12
@@ -158,7 +159,7 @@ def test_bfloat16_takes_sparse_rows(density):
     scores = []
     for rows in (X, X.toarray()):
         model = FeedForwardClassifier(
-            dtype="bfloat16", max_iter=50, learning_rate_init=0.01, batch_size=50, random_state=0
+            dtype="bfloat16", max_iter=20, learning_rate_init=0.01, batch_size=50, random_state=0
         )
         scores.append(model.fit(rows, y).loss_)
     assert scores[0] == pytest.approx(scores[1], rel=0.1)
@@ -198,6 +199,7 @@ def test_bfloat16_warns_where_the_processor_has_no_unit_for_it(has_unit, monkeyp
     assert any("slower than dtype='float32'" in str(w.message) for w in caught) is not has_unit
 
 
+@pytest.mark.long
 def test_bfloat16_scores_as_float32_on_digits():
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from conftest import torch_threads
 from numpy.testing import assert_allclose
 from torch import nn
 from torch.nn import functional as F
@@ -49,6 +50,7 @@ def made(**parameters):
     )
 
 
+@torch_threads(1)
 def trained_by_torch(model, X, y, optimizer):
     module = Scaled(initial(model, X, y))
     steps = optimizer(module.groups())

@@ -244,6 +244,7 @@ def test_closed_form_of_modules_equals_autograd(key, n_rows, name, products):
                 problem.parameters.storage[0].sub_(0.1 * expected)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("products", [NumPyProducts, TorchProducts])
 @pytest.mark.parametrize("n_rows", [1, 12])
 @pytest.mark.parametrize("kind", ["regression", "multiclass", "binary"])
@@ -263,25 +264,19 @@ def test_closed_form_of_a_loss_of_the_user_equals_autograd(kind, n_rows, product
         assert_steps_equal(name, activations, loss=loss, n_rows=n_rows, products=products)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", [ClosedFormStep, AutogradStep])
+@pytest.mark.parametrize("name", ["multiclass log_loss", "quantiles", "binary focal 2.0 smooth"])
 @pytest.mark.parametrize(
     "key", ["plain", "dropout", *(key for key in NETWORKS if "embedding" not in NETWORKS[key][1])]
 )
-def test_each_member_has_the_gradient_and_loss_that_it_has_alone(key, kind):
+def test_each_member_has_the_gradient_and_loss_that_it_has_alone(key, name, kind):
     activations, options = {
         "plain": (SMOOTH, {}),
         "dropout": (("relu", "tanh"), DROPPING["all"]),
         **NETWORKS,
     }[key]
-    for name in ("multiclass log_loss", "quantiles", "binary focal 2.0 smooth"):
-        assert_each_is_alone(make(kind, name, activations, **options))
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", list(CASES))
-def test_gradient_of_a_loss_equals_finite_differences(name):
-    problem, step, batch, _ = make(ClosedFormStep, name)
-    assert_gradient_is_that_of_finite_differences(problem, (step, batch))
+    assert_each_is_alone(make(kind, name, activations, **options))
 
 
 @pytest.mark.parametrize(
@@ -355,6 +350,7 @@ def test_sparse_rows_without_a_value_can_be_dropped():
 # The loss meter.
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("limit", ["MAX_BATCHES", "MAX_TERMS"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", ["binary log_loss smooth", "quantiles", "multiclass focal 2.0"])

@@ -94,7 +94,13 @@ SOLVERS = {
 }
 
 
-@pytest.fixture(params=list(SOLVERS))
+# The quick solvers have no state, a velocity, moments with a number, and states of single layers.
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.long] * (name in ("amsgrad", "Rprop", "ASGD")))
+        for name in SOLVERS
+    ]
+)
 def solver(request):
     return SOLVERS[request.param]
 

@@ -81,7 +81,7 @@ IN_CHILDREN = (
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("parent", ["nothing", "module", "tensor"])
+@pytest.mark.parametrize("parent", ["nothing", "module"])
 def test_child_of_a_parent_that_has_used_torchs_threads_works(parent):
     lines = programs.run(WORK + CHILDREN, parent, *IN_CHILDREN)
     assert lines == [f"{name} True" for name in IN_CHILDREN]
