@@ -25,7 +25,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
-from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn import FeedForwardClassifier, FeedForwardRegressor, TrainingWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -116,6 +116,7 @@ def test_early_stopping_with_a_data_frame_does_not_warn(target, solver):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", TrainingWarning)
         estimator.fit(frame, pd.DataFrame(y) if y.ndim == 2 else pd.Series(y))
         named = estimator.predict(frame)
     assert_array_equal(estimator.feature_names_in_, frame.columns)

@@ -17,6 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import FeatureUnion, make_pipeline
 
+from sknn import TrainingWarning
+
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 # --- sparse rows ------------------------------------------------------------------------------
@@ -112,6 +114,7 @@ def test_memory_layout_of_the_rows_does_not_matter(target, layout, parameters):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", TrainingWarning)
         actual = network(target, **parameters).fit(other, y)
         assert_array_equal(actual.predict(other), expected.predict(X))
     for coef, reference in zip(actual.coefs_, expected.coefs_, strict=True):
@@ -141,6 +144,7 @@ def test_memory_layout_of_targets_and_weights_does_not_matter(target, layout):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", TrainingWarning)
         actual = network(target, early_stopping=True).fit(
             X, laid_out(y), sample_weight=laid_out(weight)
         )
@@ -161,6 +165,7 @@ def test_read_only_memory_map_is_taken_without_a_warning(tmp_path, target, solve
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", TrainingWarning)
         actual = clone(net).fit(X_map, y_map, sample_weight=weight_map)
         assert_array_equal(actual.predict(X_map), expected.predict(X))
         if solver != "lbfgs":

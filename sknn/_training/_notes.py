@@ -171,7 +171,8 @@ def _squares(X: Any) -> tuple[np.ndarray, np.ndarray]:
         rows = rows.cpu().double().numpy()
     if scipy.sparse.issparse(rows):
         rows = rows.astype(np.float64)
-        return np.asarray(rows.multiply(rows).sum(axis=0)).ravel(), rows.getnnz(axis=0)
+        parts = (rows.multiply(rows), rows != 0)
+        return tuple(np.asarray(part.sum(axis=0)).ravel() for part in parts)
     rows = np.asarray(rows, np.float64)
     with np.errstate(over="ignore"):
         return np.einsum("ij,ij->j", rows, rows), np.count_nonzero(rows, axis=0)

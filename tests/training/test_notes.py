@@ -224,6 +224,7 @@ AS = {
     "array": lambda X: X,
     "float32": lambda X: X.astype(np.float32),
     "sparse": scipy.sparse.csr_matrix,
+    "sparse array": scipy.sparse.csr_array,
     "tensor": torch.from_numpy,
 }
 
