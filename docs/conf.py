@@ -1,7 +1,9 @@
-"""How Sphinx builds the site: ``python -m sphinx -W --keep-going -b html docs docs/_build/html``.
+"""How Sphinx builds the site.
 
-The site works without a network, also from a directory: no fonts, scripts or inventories come from
-elsewhere, and formulas are MathML. ``.ci/check_links.py`` holds the built pages to it.
+The command is ``python -m sphinx -W --keep-going -b html docs
+docs/_build/html``. The site works without a network, also from a directory: no
+fonts, scripts or inventories come from elsewhere, and formulas are MathML.
+``.ci/check_links.py`` holds the built pages to it.
 """
 
 from __future__ import annotations
@@ -41,8 +43,9 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "_ext", "_examples", "_pictures", "_templates"]
 
-# References to nothing are warnings, and warnings are errors. What belongs to other packages has no
-# page here, and their inventories would have to be downloaded.
+# References to nothing are warnings, and warnings are errors. What belongs to
+# other packages has no page here, and their inventories would have to be
+# downloaded.
 nitpicky = True
 nitpick_ignore_regex = [
     (
@@ -53,11 +56,17 @@ nitpick_ignore_regex = [
 
 # --- Markdown, with GitHub's names for the headings
 
-myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath", "substitution"]
+myst_enable_extensions = [
+    "amsmath",
+    "colon_fence",
+    "dollarmath",
+    "substitution",
+]
 myst_substitutions = {"release": release}
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
-highlight_language = "text"  # what a block without a language is: commands, and what they print
+# A block without a language holds commands, or what they print.
+highlight_language = "text"
 
 # --- The reference
 
@@ -75,7 +84,9 @@ sphinx_gallery_conf = {
     "examples_dirs": "_examples",  # made by gallery_sources
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"plot_",
-    "subsection_order": [f"_examples/{folder}" for folder in gallery_sources.SECTIONS],
+    "subsection_order": [
+        f"_examples/{folder}" for folder in gallery_sources.SECTIONS
+    ],
     "within_subsection_order": "gallery_sources.place_of",
     "abort_on_example_error": True,
     "backreferences_dir": "auto_examples/backreferences",
@@ -99,7 +110,8 @@ html_css_files = ["custom.css"]
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sourcelink = False
-# No bar on the left where there is nothing to list, and where lines of code need the width.
+# No bar on the left where there is nothing to list, and where lines of code
+# need the width.
 html_sidebars = dict.fromkeys(
     [
         "index",
