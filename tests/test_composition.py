@@ -63,7 +63,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.semi_supervised import SelfTrainingClassifier
 
-from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn import FeedForwardClassifier, FeedForwardRegressor, TrainingWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -237,6 +237,7 @@ def test_pipeline_that_hands_on_pandas_keeps_feature_names_without_a_warning(ear
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", TrainingWarning)
         model.fit(frame_of(X), y).predict(frame_of(X))
     assert_array_equal(model[-1].feature_names_in_, frame_of(X).columns)
 

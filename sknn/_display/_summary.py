@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from sknn._display._curves import best_epoch_of, curves_of, is_by_epochs
 from sknn._input import _parameter_checks
+from sknn._input._hints import explaining_values
 from sknn._network._architecture import PARAMETRIC
 
 UNKNOWN = "?"
@@ -139,7 +140,8 @@ def facts_of(estimator: BaseEstimator) -> Facts:
     now = estimator._snapshot()
     constraints = {name: now._parameter_constraints[name] for name in _PARAMETERS_SHOWN}
     given = {name: getattr(now, name) for name in _PARAMETERS_SHOWN}
-    validate_parameter_constraints(constraints, given, caller_name=type(estimator).__name__)
+    with explaining_values(estimator):
+        validate_parameter_constraints(constraints, given, caller_name=type(estimator).__name__)
     is_fitted = hasattr(now, "coefs_")
     if is_fitted:
         units = now._layer_units()

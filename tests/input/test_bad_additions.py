@@ -16,6 +16,8 @@ from sklearn.utils._param_validation import InvalidParameterError
 from skorch.callbacks import EpochTimer
 from torch.optim import lr_scheduler
 
+from sknn import TrainingWarning
+
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 LINEAR = {"hidden_layer_sizes": ()}
@@ -440,6 +442,7 @@ def test_nothing_is_wrong_with_good_additions():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", TrainingWarning)
         network(
             "multiclass",
             hidden_layer_sizes=(6, 5),

@@ -415,10 +415,11 @@ def test_fit_on_a_device_does_not_send_rows_that_are_there(monkeypatch):
             model = classifier(device="auto", dtype="float32").fit(data, y)
         assert model.device_ == "meta"
         assert X.size not in [send.n_values for send in accelerator.sends]
-        # Losses and weights are read for an array too. The additional read is the sum of the rows.
+        # Losses and weights are read for an array too. The additional reads are the sum of the rows
+        # and some of them, for the sizes of the columns.
         with Accelerator() as usual:
             classifier(device="auto", dtype="float32").fit(SINGLE, y)
-        assert len(accelerator.reads) == len(usual.reads) + 1
+        assert len(accelerator.reads) == len(usual.reads) + 2
 
 
 def test_validation_rows_on_a_device_are_used_there(monkeypatch):
@@ -448,7 +449,8 @@ def test_checkpoints_read_the_rows_once_to_name_the_file(monkeypatch, tmp_path):
         with Accelerator() as accelerator:
             classifier(device="auto", checkpoint_dir=tmp_path).fit(rows, y)
         n_reads.append(len(accelerator.reads))
-    assert n_reads[1] == n_reads[0] + 2  # These read the sum of the rows, and the rows.
+    # These read the sum of the rows, the rows, and some of them for the sizes of the columns.
+    assert n_reads[1] == n_reads[0] + 3
 
 
 def test_callbacks_that_see_batches_see_tensors_of_the_device(monkeypatch):
