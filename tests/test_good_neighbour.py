@@ -23,6 +23,8 @@ from neighbours import CONFIGURATIONS, KINDS, ours_for, pair
 from numpy.testing import assert_array_equal
 from training_by_hand import break_step
 
+from sknn import TrainingWarning
+
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 # --- global state -----------------------------------------------------------------------------
@@ -268,7 +270,7 @@ def test_no_warning_but_of_convergence(target, parameters):
     X, y = TARGETS[target]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warnings.simplefilter("ignore", sknn.TrainingWarning)
+        warnings.simplefilter("ignore", TrainingWarning)
         ours_for(target, **parameters).fit(X, y).predict(X)
     assert [w.category.__name__ for w in caught] == ["ConvergenceWarning"]
 

@@ -25,7 +25,7 @@ class TrainingWarning(UserWarning):
     >>> import numpy as np
     >>> from sknn import FeedForwardRegressor, TrainingWarning
     >>> X = np.random.RandomState(0).standard_normal((50, 2)) * [1, 1e6]
-    >>> reg = FeedForwardRegressor((5,), solver="lbfgs", random_state=0)
+    >>> reg = FeedForwardRegressor(solver="lbfgs", random_state=0)
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
     ...     reg = reg.fit(X, X[:, 0])
