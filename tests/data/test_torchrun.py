@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import socket
 import subprocess
@@ -14,9 +15,11 @@ import pytest
 from conftest import assert_bit_equal
 from joblib import Parallel, delayed
 from processes import Team
+from sklearn.datasets import load_digits
 from test_processes import data, estimator
 
 import sknn
+from sknn import FeedForwardClassifier
 from sknn._training._stopping import KeepFinishedEpoch
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "train_in_processes.py"
@@ -161,21 +164,33 @@ def ended(*commands, **environment):
     return "".join(output for output, _ in outputs)
 
 
-def models(folder):
-    files = [np.load(folder / f"{rank}.npz") for rank in (0, 1)]
-    return [[file[name] for name in file.files] for file in files]
+def trained_on_digits(rank, folder=None):
+    """Return the weights and losses that process `rank` of two learns from every second row."""
+    X, y = load_digits(return_X_y=True)
+    model = FeedForwardClassifier(
+        hidden_layer_sizes=20,
+        max_iter=12,
+        dropout=0.2,
+        random_state=0,
+        process_group="world",
+        verbose=rank == 0,
+        checkpoint_dir=folder,
+        checkpoint_every=3,
+    ).fit(X[rank::2] / 16, y[rank::2])
+    return [*model.coefs_, *model.intercepts_, np.array(model.loss_curve_)]
 
 
-SCRIPT = """
+SCRIPT = f"""
 import os, signal, sys, warnings
 import numpy as np
 from sklearn.datasets import load_digits
 from sknn import FeedForwardClassifier
 from sknn._training._stopping import KeepFinishedEpoch
 
+{inspect.getsource(trained_on_digits)}
 warnings.simplefilter("ignore")
 out, folder = sys.argv[1:]
-rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+rank = int(os.environ["RANK"])
 original = KeepFinishedEpoch.on_epoch_end
 
 def kill(rule, net, **kwargs):
@@ -183,43 +198,30 @@ def kill(rule, net, **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
     original(rule, net, **kwargs)
 
-if rank == 1 and folder:
+if rank == 1:
     KeepFinishedEpoch.on_epoch_end = kill
-
-X, y = load_digits(return_X_y=True)
-model = FeedForwardClassifier(
-    20, max_iter=12, dropout=0.2, random_state=0, process_group="world", verbose=rank == 0,
-    checkpoint_dir=folder or None, checkpoint_every=3,
-).fit(X[rank::size] / 16, y[rank::size])
-np.savez(f"{out}/{rank}.npz", *model.coefs_, *model.intercepts_, model.loss_curve_)
+np.savez(f"{{out}}/{{rank}}.npz", *trained_on_digits(rank, folder))
 """
 
 
 @pytest.mark.long
-def test_torchrun_starts_again_what_was_killed_and_training_goes_on(tmp_path):
+def test_torchrun_starts_again_what_was_killed_and_training_goes_on(pair, tmp_path):
     script, checkpoints = tmp_path / "script.py", tmp_path / "checkpoints"
     script.write_text(SCRIPT)
-    folders = [tmp_path / name for name in ("whole", "one agent", "two agents")]
-    for folder in folders:
-        folder.mkdir()
-
-    one = [*TORCHRUN, "--standalone", "--nproc-per-node=2", "--max-restarts=1", script]
-    ended([*one, folders[0], ""])
-    assert "Going on after iteration 6" in ended([*one, folders[1], checkpoints])
-    assert not list(checkpoints.iterdir())
-
     # Two agents run as they would on two machines.
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         endpoint = f"--rdzv-endpoint=127.0.0.1:{free.getsockname()[1]}"
     options = ["--nnodes=2", "--nproc-per-node=1", "--max-restarts=1", "--rdzv-backend=c10d"]
-    two = [*TORCHRUN, *options, endpoint, script, folders[2], checkpoints]
-    assert "Going on after iteration 6" in ended(two, two, TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1")
-
-    whole, _ = models(folders[0])
-    for model in (model for folder in folders for model in models(folder)):
-        for left, right in zip(model, whole, strict=True):
-            np.testing.assert_array_equal(left, right)
+    agent = [*TORCHRUN, *options, endpoint, script, tmp_path, checkpoints]
+    lines = ended(agent, agent, TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1")
+    assert "Going on after iteration 6" in lines
+    assert not list(checkpoints.iterdir())
+    whole, _ = pair.run(trained_on_digits)
+    for rank in (0, 1):
+        with np.load(tmp_path / f"{rank}.npz") as file:
+            for name, expected in zip(file.files, whole, strict=True):
+                np.testing.assert_array_equal(file[name], expected)
 
 
 @pytest.mark.long
