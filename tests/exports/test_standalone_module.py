@@ -263,9 +263,8 @@ def test_module_is_loaded_without_this_package(n_members, monkeypatch):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("n_members", [1, 3])
-def test_saved_module_needs_torch_only(n_members):
-    model, rows = fitted({**SAVED, "n_members": n_members})
+def test_saved_module_needs_torch_only():
+    model, rows = fitted({**SAVED, "n_members": 3})
     module, file = model.module_, io.BytesIO()
     kept = {"module": module, "pickle": pickle.dumps(module), "rows": rows, "raw": module(rows)}
     torch.save(kept, file)
