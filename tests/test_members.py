@@ -28,7 +28,7 @@ from skorch.callbacks import Callback, GradientNormClipping
 from torch import nn
 from torch.optim import lr_scheduler
 
-from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn import FeedForwardClassifier, FeedForwardRegressor, TrainingWarning
 from sknn._training._epoch import Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -448,6 +448,7 @@ def test_sparse_rows_give_the_model_of_dense_ones(parameters, dtype):
     rows = scipy.sparse.csr_matrix(X)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", TrainingWarning)
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "dtype='bfloat16' is slower")
         sparse, dense = (
