@@ -262,7 +262,8 @@ class Validation:
     @property
     def _other_scorer(self) -> str:
         estimator, such_as = self.estimator_now(), ","
-        if len(getattr(estimator, "classes_", ())) > 2:
+        is_named = isinstance(estimator.scoring, str)
+        if is_named and len(getattr(estimator, "classes_", ())) > 2:
             other = averaged_over_classes(estimator.scoring)
             such_as = f", such as {other!r}," if other else ","
         return f"The scorer is {self._name}: choose another one{such_as} or set scoring='loss'."
