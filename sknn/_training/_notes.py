@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Columns whose values differ in size by more than this factor are reported.
 MOST_RATIO = 1e3
-# Number of rows, spread evenly, that the sizes of the values are taken from.
+# Largest number of rows, spread evenly, that the sizes of the values are taken from.
 N_ROWS_LOOKED_AT = 1_000
 # A schedule is cut short if training ends before this share of its epochs.
 LEAST_SHARE = 0.9
@@ -166,7 +166,7 @@ def notes_of_columns(X: Any, processes: OneProcess) -> list[Note]:
 def _squares(X: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the sum of the squares and the number of values that are not zero, by column."""
     n_rows = X.shape[0]
-    rows = X[:: max(1, n_rows // N_ROWS_LOOKED_AT)]
+    rows = X[:: max(1, -(-n_rows // N_ROWS_LOOKED_AT))]
     if isinstance(rows, torch.Tensor):
         rows = rows.cpu().double().numpy()
     if scipy.sparse.issparse(rows):
