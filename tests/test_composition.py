@@ -617,7 +617,7 @@ def watching(**parameters):
     "meta",
     [
         lambda net: VotingClassifier([("net", net)]),
-        lambda net: BaggingClassifier(net, n_estimators=1, bootstrap=False),
+        lambda net: BaggingClassifier(net, n_estimators=1, bootstrap=False, random_state=0),
     ],
     ids=["voting", "bagging"],
 )
@@ -722,8 +722,8 @@ class OnHeldRows(FeedForwardClassifier):
     [
         lambda net: VotingClassifier([("net", net)]),
         lambda net: StackingClassifier([("net", net)], cv=2),
-        lambda net: BaggingClassifier(net, n_estimators=1),
-        lambda net: AdaBoostClassifier(net, n_estimators=1),
+        lambda net: BaggingClassifier(net, n_estimators=1, random_state=0),
+        lambda net: AdaBoostClassifier(net, n_estimators=1, random_state=0),
         lambda net: GridSearchCV(net, {"alpha": [0.1]}, cv=2),
     ],
     ids=["voting", "stacking", "bagging", "boosting", "grid search"],

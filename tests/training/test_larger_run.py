@@ -90,7 +90,7 @@ RUNS = {
     "validation_curve": lambda net: validation_curve(
         net, X, y, param_name="alpha", param_range=[1e-4, 1.0], cv=2
     ),
-    "BaggingRegressor": lambda net: BaggingRegressor(net, 3).fit(X, y),
+    "BaggingRegressor": lambda net: BaggingRegressor(net, 3, random_state=0).fit(X, y),
     "VotingRegressor": lambda net: VotingRegressor([("a", net), ("b", net)]).fit(X, y),
     "StackingRegressor": lambda net: StackingRegressor([("a", net), ("b", net)]).fit(X, y),
     "MultiOutputRegressor": lambda net: MultiOutputRegressor(net).fit(X, np.c_[y, y]),
