@@ -1,7 +1,7 @@
-"""Draw the landing page's pictures from the tables of the benchmarks' page.
+"""Draw pictures of the tables on the benchmarks' page, so that both show the same numbers.
 
-The directive ``benchmark-pictures`` shows each picture whose table has numbers: one for light pages
-and one for dark ones. So a picture cannot say anything else than its table.
+The directive ``benchmark-pictures`` shows the pictures that it names, if their tables have numbers:
+one for light pages and one for dark ones.
 """
 
 from __future__ import annotations
@@ -86,7 +86,62 @@ def tables(text: str) -> Bars | None:
     return Bars(title, description, groups, tuple(peers.values())) if groups else None
 
 
-PICTURES = {"steps": steps, "tables": tables}
+# The features that a picture shows. The others cost less, or as much as one of these.
+FEATURES = (
+    *("sample_weight", "label_smoothing", "focal", "loss of your own", "dropout", "max_grad_norm"),
+    *("cosine", "torch.optim.Adam", "leaky_relu", "elu", "gelu", "mish", "modules of your own"),
+    *("layer normalization", "batch normalization"),
+)
+
+
+def features(text: str) -> Bars | None:
+    """Return the picture of the cost of features, or None without measurements."""
+    columns = {"64-100-10": "float32", "64-100-10, float64": "float64"}
+    groups = {
+        row["feature"]: [number(row[column]) for column in columns]
+        for row in rows_of("features", text)
+        if row["feature"] in FEATURES
+    }
+    title = "Time of a training step of 64-100-10 (plain step = 1)"
+    description = (
+        f"Bars of the time of a training step with one of {len(groups)} features as a multiple of "
+        "that of a plain step, in float32 and float64"
+    )
+    return Bars(title, description, groups, tuple(columns.values())) if groups else None
+
+
+def members(text: str) -> Bars | None:
+    """Return the picture of the time of an ensemble, or None without measurements."""
+    groups: dict[str, list[float | None]] = {}
+    for row in rows_of("members", text):
+        if row["members"] == "8":
+            groups.setdefault(row["network"], []).append(number(row["/ turns"]))
+    title = "Time of n_members=8 (eight fits in turn = 1)"
+    description = (
+        "Bars of the time of a fit of eight members as a share of that of eight fits, for "
+        f"{len(groups)} networks in float32 and float64"
+    )
+    return Bars(title, description, groups, ("float32", "float64")) if groups else None
+
+
+def processes(text: str) -> Bars | None:
+    """Return the picture of the time of a step in two processes, or None without measurements."""
+    groups = {row["network"]: [number(row["/ 1 process"])] for row in rows_of("processes", text)}
+    title = "Time of a training step in two processes"
+    description = (
+        "Bars of the time of a training step in two processes as a multiple of that in one, for "
+        f"{len(groups)} networks"
+    )
+    return Bars(title, description, groups, ("one process = 1",)) if groups else None
+
+
+PICTURES = {
+    "steps": steps,
+    "tables": tables,
+    "features": features,
+    "members": members,
+    "processes": processes,
+}
 
 
 def drawn(bars: Bars, theme: str) -> str:
@@ -105,10 +160,12 @@ def drawn(bars: Bars, theme: str) -> str:
         figure = Figure(figsize=(5, height), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.subplots()
-        for i, (name, colour) in enumerate(zip(bars.series, colours, strict=True)):
+        share = 0.74 / len(bars.series)  # of the height of a group, for one bar and its margin
+        for i, (name, colour) in enumerate(zip(bars.series, colours, strict=False)):
             found = [(j, r[i]) for j, r in enumerate(bars.groups.values()) if r[i] is not None]
-            places = [j + 0.37 * (i - 0.5) for j, _ in found]
-            drawn_bars = axes.barh(places, [r for _, r in found], 0.35, color=colour, label=name)
+            places = [j + share * (i - (len(bars.series) - 1) / 2) for j, _ in found]
+            lengths = [r for _, r in found]
+            drawn_bars = axes.barh(places, lengths, 0.95 * share, color=colour, label=name)
             axes.bar_label(drawn_bars, fmt="%.2f", padding=2, color=ink, fontsize=7)
         axes.axvline(1, color=ink, linewidth=1, linestyle="--")
         axes.set_yticks(range(len(bars.groups)), bars.groups)
@@ -123,16 +180,22 @@ def drawn(bars: Bars, theme: str) -> str:
 
 
 class BenchmarkPictures(SphinxDirective):
-    """Show the pictures that the tables have numbers for."""
+    """Show the pictures that the arguments name and the tables have numbers for."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(str(README))
         box = nodes.container(classes=["benchmark-pictures"])
-        for name, bars in available().items():
-            for theme in THEMES:
+        found = available()
+        for name in self.arguments[0].split():
+            if name not in PICTURES:
+                raise self.error(f"There is no picture {name!r}, only {', '.join(PICTURES)}.")
+            for theme in THEMES if name in found else ():
                 box += nodes.image(
                     uri=f"/{FOLDER}/{name}-{theme}.svg",
-                    alt=bars.description,
+                    alt=found[name].description,
                     classes=[f"only-{theme}"],
                 )
         return [box]

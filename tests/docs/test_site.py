@@ -190,11 +190,43 @@ TABLES = """<!-- tabular -->
 """
 
 
+FEATURES = """<!-- features -->
+
+| feature | 4-5-3 | 64-100-10 | 64-100-10, float64 |
+| --- | ---: | ---: | ---: |
+| nothing | 1.00 | 1.01 | 1.02 |
+| dropout | 1.1 | 1.2~ | 1.3 |
+
+<!-- end features -->
+"""
+MEMBERS = """<!-- members -->
+
+| network | dtype | members | / turns |
+| --- | --- | ---: | ---: |
+| 4-5-3 | float32 | 2 | 0.9 |
+| 4-5-3 | float32 | 8 | 0.3 |
+| 4-5-3 | float64 | 8 | 0.4 |
+
+<!-- end members -->
+"""
+PROCESSES = """<!-- processes -->
+
+| network | 2 processes | / 1 process |
+| --- | ---: | ---: |
+| 4-5-3 | 30 | 1.5 |
+
+<!-- end processes -->
+"""
+
+
 def test_pictures_have_the_numbers_of_the_benchmarks_tables():
     assert pictures.steps(STEPS).groups == {"4-5-3": [0.25, 0.5]}
     assert pictures.tables(TABLES).groups == {"wine": [0.5, None], "diamonds": [0.75, 1.25]}
+    assert pictures.features(FEATURES).groups == {"dropout": [1.2, 1.3]}
+    assert pictures.members(MEMBERS).groups == {"4-5-3": [0.3, 0.4]}
+    assert pictures.processes(PROCESSES).groups == {"4-5-3": [1.5]}
     pytest.importorskip("matplotlib")
-    for bars in (pictures.steps(STEPS), pictures.tables(TABLES)):
+    for bars in (pictures.steps(STEPS), pictures.processes(PROCESSES)):
         light, dark = (pictures.drawn(bars, theme) for theme in pictures.THEMES)
         assert "<svg" in light and light != dark
         assert light == pictures.drawn(bars, "light")
@@ -202,7 +234,25 @@ def test_pictures_have_the_numbers_of_the_benchmarks_tables():
 
 def test_table_without_numbers_has_no_picture():
     assert pictures.steps("<!-- steps -->\n\n<!-- end steps -->") is None
-    assert pictures.tables("No table.") is None
+    for picture in pictures.PICTURES.values():
+        assert picture("No table.") is None
+
+
+def test_pages_show_pictures_of_tables_that_have_numbers():
+    named = [
+        name
+        for page in (ROOT / "docs").rglob("*.md")
+        for names in re.findall(
+            r"^```{benchmark-pictures} (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE
+        )
+        for name in names.split()
+    ]
+    assert sorted(named) == sorted(pictures.available())
+
+
+def test_features_of_the_picture_are_those_of_the_table():
+    found = pictures.available()["features"].groups
+    assert set(found) == set(pictures.FEATURES)
 
 
 def test_landing_page_says_what_the_picture_shows():
