@@ -2,24 +2,26 @@
 Churn: from a messy table to a decision
 =======================================
 
-Which customers are about to leave, and to whom is an offer worth its price? The table has dates,
-categories, missing values, and a rare class: about 6% of the customers leave. This example goes the
-whole way from the table to the decision:
+Which customers are about to leave, and which of them should receive an offer? The table contains
+dates, categories, missing values, and a rare class: about 6% of the customers leave. This example
+covers all steps from the table to the decision:
 
-- it compares a network with boosted trees and a linear model by cross-validation;
-- it shows why the accuracy misleads early stopping if a class is rare, and what to watch instead;
-- it passes validation data through the steps of the pipeline;
-- it checks the probabilities, and chooses the threshold by the money that it earns;
-- it asks which columns matter, and how.
+- It compares a network with boosted trees and a linear model by cross-validation.
+- It shows why the accuracy is a poor score for early stopping if a class is rare, and which scores
+  to use instead.
+- It passes validation data through the steps of the pipeline.
+- It checks whether the probabilities are calibrated, and chooses the decision threshold that earns
+  the most money.
+- It measures how important each column is, and how the predictions depend on it.
 
-Expect no clear winner. The means of the three models are closer to each other than the folds of one
-model, and all of them are far from the best possible score, because the 177 customers who left are
-few to learn from. Expect the threshold to matter more than the model: at the usual threshold of
-0.5, hardly any customer gets an offer.
+Expect no clear winner. The mean scores of the three models differ less than the scores of one model
+in different folds. All of them are far from the best possible score, because the training set
+contains only 177 customers who left. Expect the threshold to matter more than the model: with the
+usual threshold of 0.5, hardly any customer receives an offer.
 
-scikit-learn has no data about churn, so the script makes them up. This has an advantage: the true
-probabilities are known, and with them the best score that a model could have. It also has a limit:
-the ranking of the models holds for this table only.
+scikit-learn has no dataset about churn, so the script generates one. The advantage is that the true
+probabilities are known, and therefore also the best score that a model can reach. The disadvantage
+is that the ranking of the models is only valid for this table.
 
 Run it with ``python examples/plot_churn.py``. It needs matplotlib and skrub, and takes about a
 minute.
@@ -55,16 +57,16 @@ plt.style.use("seaborn-v0_8-colorblind")
 # The table
 # ---------
 # Each row describes a customer on the first of January. The target says whether the customer has
-# left by the end of March. Customers leave more often if they have not logged in for a while, if
-# they pay more than is usual for their plan (unless it is the premium plan), or if they are new and
-# had to ask for help. In their first year, a contract keeps most of them. A fifth of the ages and
-# some of the countries are missing.
+# left by the end of March. Customers are more likely to leave if they have not logged in for a
+# while, if they pay more than is usual for their plan (except for the premium plan), or if they are
+# new and had to ask for help. During their first year, a contract keeps most of them from leaving.
+# A fifth of the ages and some of the countries are missing.
 
 TODAY = pd.Timestamp("2026-01-01")
 
 
 def make_customers(n_rows, random_state=0):
-    """Return the table, whether each customer left, and the true probability of it."""
+    """Return the table, whether each customer left, and the true probability of leaving."""
     rng = np.random.default_rng(random_state)
     days = rng.integers(30, 2500, n_rows)
     silent = np.minimum(rng.exponential(25, n_rows).astype(int), days)
@@ -108,17 +110,19 @@ print(X_train.head(4))
 print(f"{y_train.sum()} of {len(y_train)} customers have left: {y_train.mean():.1%}")
 
 # %%
-# All rows describe the same day, so a random split is right, stratified because churn is rare. With
-# tables of several months, train on the earlier months and test on the last one. A date then needs
-# a meaning that stays the same from month to month: pass the days since the last login, not its
-# date.
+# All rows describe the same day, so they can be split at random. The split is stratified because
+# churn is rare. If your table covers several months, train on the earlier months and test on the
+# last one. In this case, replace the dates by values that mean the same in every month: the number
+# of days since the last login instead of its date.
 #
-# Three models in the same folds
-# ------------------------------
-# All of them take the table as it is. ``tabular_pipeline`` prepares it for the network and for the
-# logistic regression, and skrub's pipeline for the trees. Three settings of the network save time:
-# by default, it has four members, smaller batches and more epochs. The trees are small and learn
-# slowly. With their defaults they overfit so few customers, as the last printed line shows.
+# Comparison of three models
+# --------------------------
+# All three models accept the table without preprocessing. ``tabular_pipeline`` prepares it for the
+# network and for the logistic regression, and skrub's pipeline prepares it for the trees. Three
+# settings of the network save time: the defaults are four members, smaller batches and more epochs.
+# The trees are small and have a low learning rate. With their default parameters, they overfit on
+# so few customers: the last two printed lines show that their log loss is higher than that of a
+# constant prediction.
 
 
 def network(**parameters):
@@ -137,8 +141,8 @@ folds = list(StratifiedKFold(3, shuffle=True, random_state=0).split(X_train, y_t
 
 
 def predicted_in_folds(model):
-    """Return the probability of churn of each customer, by a model that has not seen them."""
-    with threadpool_limits(1):  # on tables this small several threads mostly wait for each other
+    """Return cross-validated predictions of the probability that each customer leaves."""
+    with threadpool_limits(1):  # on small tables, several threads mostly wait for each other
         predictions = cross_val_predict(model, X_train, y_train, cv=folds, method="predict_proba")
     return predictions[:, 1]
 
@@ -182,16 +186,17 @@ for axis, (metric, by_model) in zip(axes, scores.items(), strict=True):
 plt.show()
 
 # %%
-# Each point is a fold, and each line a mean. The models cannot be told apart: the folds of one
-# model lie further apart than the means of different models. All of them have found something,
-# because they are better than a constant, and none comes near to the truth.
+# Each point is the score in one fold, and each line is a mean. These scores do not show that one
+# model is better than another, because the scores of one model in different folds differ more than
+# the means of the models. All three models are better than a constant prediction, but none of them
+# comes close to the true probabilities.
 #
 # Early stopping and the rare class
 # ---------------------------------
-# ``early_stopping=True`` watches the accuracy by default, as in scikit-learn. If 6% of the
-# customers leave, a network that predicts nothing but "stays" has an accuracy of 94% from the
-# first epoch on. No later epoch can improve much on it, so training ends at once. ``fit`` issues a
-# :class:`~sknn.TrainingWarning` about it.
+# By default, ``early_stopping=True`` monitors the accuracy, as in scikit-learn. If 6% of the
+# customers leave, a network that predicts "stays" for everyone has an accuracy of 94% from the
+# first epoch on. Later epochs can hardly improve on this, so training stops too early. In this
+# case, ``fit`` issues a :class:`~sknn.TrainingWarning`.
 
 watched = {}
 for scoring in (None, "roc_auc", "loss"):
@@ -208,15 +213,17 @@ for scoring, (best, loss) in watched.items():
     print(f"watching the {scoring:8s}  best epoch {best:2d}, log loss on the test rows {loss:.3f}")
 
 # %%
-# The loss and the area under the ROC curve see the order and the size of the probabilities, so the
-# network goes on learning. ``tabular_pipeline`` always watches the loss, at the ends of its four
-# waves of the learning rate.
+# The area under the ROC curve depends on the order of the predicted probabilities, and the loss on
+# their values. Both improve while the accuracy stays constant, so training continues.
+# ``tabular_pipeline`` always monitors the loss, at the ends of the four waves of its learning-rate
+# schedule.
 #
-# Validation data of your own
-# ---------------------------
-# To choose the validation rows yourself, pass them to ``fit``. They have to go through the same
-# steps as the training rows: dates and words are of no use to the network. scikit-learn's metadata
-# routing does this if ``transform_input`` names them, and if the network requests them.
+# Your own validation data
+# ------------------------
+# To choose the validation rows yourself, pass them to ``fit``. They have to be transformed by the
+# same steps as the training rows, because the network cannot process dates and strings.
+# scikit-learn's metadata routing does this if the ``transform_input`` parameter of the pipeline
+# lists them and the network requests them.
 
 rows = train_test_split(X_train, y_train, test_size=600, stratify=y_train, random_state=0)
 X_fit, X_val, y_fit, y_val = rows
@@ -232,14 +239,15 @@ display.figure_.suptitle("Validation rows that went through the pipeline")
 plt.show()
 
 # %%
-# The star marks the end of the wave that was kept, the one with the lowest validation loss. The
-# dotted line shows the accuracy again: it stays between 92% and 95%, whatever the loss does.
+# The star marks the end of the wave with the lowest validation loss, whose weights were kept. The
+# dotted line is the validation accuracy. It stays between 92% and 95%, no matter how the loss
+# changes.
 #
-# Can the probabilities be taken at their word?
-# ---------------------------------------------
-# Of the customers who get a probability of 10%, one in ten should leave. The predictions are those
-# of the folds. ``class_weight="balanced"`` is a popular remedy for rare classes, so the picture
-# also shows a network that was trained with it.
+# Calibration of the probabilities
+# --------------------------------
+# Among the customers with a predicted probability of 10%, one in ten should leave. The plot uses
+# the cross-validated predictions from above. ``class_weight="balanced"`` is a popular remedy for
+# rare classes, so the plot also shows a network that was trained with it.
 
 out_of_fold["network, balanced"] = predicted_in_folds(network(class_weight="balanced"))
 figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
@@ -256,20 +264,19 @@ plt.show()
 
 # %%
 # The mean probabilities of the three models are close to the share of customers who left. The
-# highest probabilities are a little too high. With balanced weights, the network learns from a
-# table in which half of the customers leave, and its probabilities are those of such a table: five
-# times too high.
+# highest probabilities are slightly too high. With balanced class weights, the network is trained
+# as if half of the customers left, and on average, its probabilities are five times too high.
 #
 # The threshold
 # -------------
-# An offer costs 10, and keeps a customer who is worth 100. So it pays if the customer leaves with a
-# probability of more than 10 / 100. This formula needs calibrated probabilities.
-# ``TunedThresholdClassifierCV`` does without them: it takes the threshold with the highest gain in
-# the folds, and then fits the pipeline to all training rows.
+# An offer costs 10, and keeps a customer who is worth 100. It therefore pays off if the customer
+# would otherwise leave with a probability of more than 10 / 100. This formula requires calibrated
+# probabilities. ``TunedThresholdClassifierCV`` does not require them: it selects the threshold with
+# the highest gain in cross-validation, and then fits the pipeline on all training rows.
 
 
 def gain(left, offered):
-    """Return what the offers earn, per 1,000 customers."""
+    """Return the gain from the offers per 1,000 customers."""
     return 1000 * np.mean(100 * (left & offered) - 10 * offered)
 
 
@@ -303,17 +310,18 @@ axis.legend()
 plt.show()
 
 # %%
-# The curves have broad tops, and the threshold that is best in the folds is best by chance among
-# many that are nearly as good. If the probabilities are calibrated, take the formula: it earns more
-# here than the tuned threshold.
+# The curves have broad maxima. Many thresholds are nearly as good as the best one, and it is a
+# matter of chance which of them is the best in cross-validation. If the probabilities are
+# calibrated, use the formula: here it earns more than the tuned threshold.
 #
 # What the network has learned
 # ----------------------------
-# Permutation importance works on the columns of the table, before any preparation: it shuffles one
-# of them in the test rows, and reports by how much the log loss rises. Partial dependence shows the
-# mean probability as a function of a column. Three kinds of columns need care in scikit-learn:
-# numbers with missing values (pass the rows that have one), integers (make them floats), and dates
-# (pass ``custom_values`` to ``partial_dependence``, as the display cannot draw them).
+# Permutation importance is computed on the original columns of the table: it shuffles one column of
+# the test rows at a time, and measures by how much the log loss increases. Partial dependence shows
+# the mean predicted probability as a function of a column. In scikit-learn, three kinds of columns
+# need special treatment: for numbers with missing values, pass only the rows without missing
+# values; convert integers to floats; and for dates, pass ``custom_values`` to
+# ``partial_dependence``, because the display cannot plot them.
 
 importance = permutation_importance(
     final, X_test, y_test, scoring="neg_log_loss", n_repeats=3, random_state=0
@@ -353,15 +361,16 @@ for axis, column in ((charge, "charge"), (tickets, "tickets"), (age, "age"), (pl
 plt.show()
 
 # %%
-# The order is right: in the formula of the data, the last login and the charge matter most, and the
-# country least. The curve of the last login has kinks that are not in the data. The network gets
-# the weekday and the month of each date, which mean nothing here, and finds patterns in them by
-# chance. Days since the last login would leave it no such choice.
+# The order of the columns is correct: in the formula that generated the data, the last login and
+# the charge matter most, and the country matters least. The curve for the last login has kinks that
+# are not in this formula. The network receives the weekday and the month of each date, which have
+# no influence here, and learns patterns in them that are due to chance. To avoid this, replace the
+# date by the number of days since the last login.
 
 # %%
-# The verdict for this table: take the linear model or the small trees. They are as good as the
-# network, are fitted in a fraction of the time, and the linear model is the easiest to explain.
-# There are too few customers who left for the network to use its advantage, which is to learn
-# smooth functions of several columns. Try it again when there are more of them. Whichever model you
-# choose, watch the loss rather than the accuracy, do without balanced weights if you need
-# probabilities, and choose the threshold by what a mistake costs.
+# The conclusion for this table is to use the linear model or the small trees. They are as good as
+# the network and are fitted in a fraction of the time, and the linear model is the easiest to
+# explain. The advantage of the network is that it can learn smooth functions of several columns,
+# but this requires more examples of customers who left. Try it again when you have them. Whichever
+# model you choose, monitor the loss rather than the accuracy, do not use balanced class weights if
+# you need probabilities, and choose the threshold according to the costs of mistakes.
