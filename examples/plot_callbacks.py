@@ -67,7 +67,7 @@ def cells(random_state=0):
 # %%
 # A custom callback
 # -----------------
-# skorch passes its net to the callback. The torch module is in `module_`.
+# skorch passes its net to the callback. The torch module is the attribute `module_` of this net.
 
 
 class WeightDistance(Callback):

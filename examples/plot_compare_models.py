@@ -7,9 +7,9 @@ one score per model and split. Because the training sets of any two splits overl
 not independent. The usual paired t-test assumes that they are, and therefore reports significant
 differences too often. The corrected resampled t-test [1]_ takes the overlap into account.
 
-Expect the network to be more accurate than the logistic regression on handwritten digits. The usual
-test finds this difference clearly significant. The corrected test shows that ten splits of such a
-small dataset are not enough evidence.
+Expect the network to be more accurate than the logistic regression on handwritten digits. According
+to the usual test, this difference is clearly significant. According to the corrected test, ten
+splits of such a small dataset are not enough evidence.
 
 Run it with ``python examples/plot_compare_models.py``. It needs matplotlib and takes about ten
 seconds.
@@ -119,6 +119,7 @@ plt.show()
 
 # %%
 # According to the usual test, the network is better than the logistic regression, even with the
-# Bonferroni correction. The corrected test, which is the one to trust, does not confirm this: all
-# of its p-values are larger. To tell these models apart, you need more samples, not more splits of
-# the same samples.
+# Bonferroni correction. The corrected test, which is more reliable, does not confirm this: all of
+# its p-values are larger than those of the usual test, and the p-value for the logistic regression
+# exceeds 0.05 / 4. To tell these models apart, you need more samples, not more splits of the same
+# samples.

@@ -6,15 +6,15 @@ How deep can a network be before it stops learning, and how does this depend on 
 on normalization? This example trains networks with 32 units per hidden layer for 15 epochs on
 handwritten digits. With one or two hidden layers, nearly every activation works as well as the
 default, ReLU. In a deep network, each layer multiplies the signal by a factor in the forward pass,
-and the gradient in the backward pass. If these factors are far from one, the signal and the
-gradient vanish.
+and the gradient by a factor in the backward pass. If these factors are far from one, the signal and
+the gradient vanish.
 
 Expect the logistic function, whose slope is at most 1/4, to fail first: with eight layers it learns
-nothing, and its accuracy of 10% is that of random guessing. ReLU works up to about eight layers,
-and 'gelu', 'selu' and 'tanh' work nearly up to 16. With ``normalization="batch"``, which rescales
-each unit to mean 0 and variance 1, even a network with 16 logistic layers learns. Both kinds of
-normalization make a network with eight ReLU layers learn faster: 7 epochs are enough to learn what
-otherwise takes 10.
+nothing, and its accuracy of 10% is that of random guessing. ReLU works with up to about eight
+layers, and 'gelu', 'selu' and 'tanh' with up to almost 16 layers. With ``normalization="batch"``,
+which rescales each unit to mean 0 and variance 1, even a network with 16 logistic layers learns.
+With both kinds of normalization, a network with eight ReLU layers learns faster: 7 epochs are
+enough to learn what takes 10 epochs otherwise.
 
 Batch normalization computes the mean and the variance of each batch. The 1198 training samples of
 this example are split into eleven batches of 100 and one of 98. With 1003 samples, the last batch

@@ -3,17 +3,17 @@ Size and spread of an ensemble
 ==============================
 
 How much does averaging several networks improve the predictions, and does the spread of the
-networks show where they are uncertain? ``n_members`` trains several networks at once on the same
-batches. This example extracts the members from a single fit, so that it can evaluate ensembles of
-all sizes.
+networks show where the predictions are uncertain? ``n_members`` trains several networks at once on
+the same batches. This example extracts the members from a single fit, so that it can evaluate
+ensembles of different sizes.
 
 Expect the log loss on the test set to decrease with every member. The first members help most: two
 or three members give about half of the improvement of 20. On average the log loss cannot increase,
 because the loss of the mean prediction is at most the mean loss of the members. There is no such
 rule for the accuracy, which can go up or down.
 
-For a curve with a gap in the training data, expect the members to agree where there is training
-data, and to diverge in the gap and beyond both ends.
+The second part fits a curve whose training data has a gap. Expect the members to agree where there
+is training data, and to diverge in the gap and beyond both ends.
 
 Run it with ``python examples/plot_ensembles.py``. It needs matplotlib and takes some seconds.
 """
@@ -131,6 +131,6 @@ right.legend(ncols=2)
 plt.show()
 
 # %%
-# A few members give most of the improvement of many. The members diverge where there is no training
-# data. Do not use their spread as an error bar, because it does not include the noise of the
-# targets.
+# A few members give most of the improvement that 20 members give. The members diverge where there
+# is no training data. Do not use their spread as an error bar, because it does not include the
+# noise of the targets.

@@ -86,11 +86,11 @@ def as_good_as_published(losses, accuracy):
 # epoch 20. If the points are used as they are, only 55 of the seeds 0 to 99 reach the published
 # losses at all five epochs (54% of 1000 seeds). The reason is the initialization of the ReLU units.
 # Their kinks lie near the origin, and all points lie on one side of it. As a result, a third of the
-# units is dead, and another third has no kink among the points. Therefore the points are centred
-# here, but not scaled, which reduces the share of such units to 3%. With centred points, 85 of the
-# seeds 0 to 99 reach the published losses (87% of 1000). The median loss is 0.6 times the published
-# one at epoch 20 and 0.06 times the published one at epoch 100. Seed 0, which is printed below, is
-# better than the median.
+# units are dead (they output zero for all points), and another third have no kink among the points.
+# Therefore the points are centred here, but not scaled, which reduces the share of such units to
+# 3%. With centred points, 85 of the seeds 0 to 99 reach the published losses (87% of 1000). The
+# median loss is 0.6 times the published one at epoch 20 and 0.06 times the published one at epoch
+# 100. Seed 0, which is printed below, is better than the median.
 
 
 def many_seeds(centre=True, n_seeds=100):
@@ -184,7 +184,7 @@ def evaluate_regressor(random_state=0):
 # other half is the validation set. :meth:`~sknn.FeedForwardClassifier.partial_fit` trains one epoch
 # per call, so the validation loss can be computed after each epoch. The training loss keeps
 # decreasing, but the validation loss starts to increase after about 20 epochs. From then on, the
-# network learns these patients by heart and no longer learns about diabetes.
+# network memorizes the patients of the training set, which does not help to predict the others.
 
 
 def overfit(random_state=0, n_epochs=100):

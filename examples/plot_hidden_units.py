@@ -85,8 +85,8 @@ for name in networks:
     print(f"{name:<18s}{likeness[name]:25.2f}{of_blank[name]:25.1e}{accuracy[name]:15.3f}")
 
 # %%
-# The images
-# ----------
+# Plotting the weights
+# --------------------
 # The colour scale of each network is symmetric and extends to its largest weight.
 
 figure, axes = plt.subplots(2, 2, figsize=(10, 7.5), layout="constrained")
@@ -96,5 +96,5 @@ for axis, (name, network) in zip(axes.flat, networks.items(), strict=True):
 plt.show()
 
 # %%
-# Training turns the noise into patterns, which are smoother with a stronger penalty. The weights of
-# the blank pixels do not change without a penalty, and vanish with one.
+# Training turns the noise into patterns, which are smoother with a stronger penalty. Without a
+# penalty, the weights of the blank pixels do not change. With a penalty, they vanish.

@@ -93,8 +93,8 @@ for epoch in (0, best, len(training_loss) - 1):
     print(f"{epoch + 1:5d}{training_loss[epoch]:15.3f}{validation_loss[epoch]:17.3f}")
 
 # %%
-# Three plots of overfitting
-# --------------------------
+# Plotting the results
+# --------------------
 
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
 options = {"score_name": "accuracy", "std_display_style": "fill_between"}
@@ -118,5 +118,5 @@ right.axvline(best + 1, color="0.6", linestyle=":")
 plt.show()
 
 # %%
-# Each of the three methods narrows the gap. More samples are the best method if you can get them:
+# Each of the three methods narrows the gap. Adding samples is the best method if you can get more:
 # the validation accuracy in the left plot is still increasing at its end.

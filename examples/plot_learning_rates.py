@@ -2,10 +2,11 @@
 Learning rate schedules, warm-up and gradient clipping
 ======================================================
 
-Should the learning rate be high or low? A constant learning rate is a compromise. With a high one,
-the loss decreases fast and then fluctuates around the minimum. With a low one, the network comes
-close to the minimum but needs a long time. A schedule combines the advantages of both. This example
-trains networks on handwritten digits for 20 epochs, with Adam and batches of 32 samples:
+Should the learning rate be high or low? A constant learning rate is a compromise. With a high
+learning rate, the loss decreases fast and then fluctuates around the minimum. With a low learning
+rate, the network comes close to the minimum but needs a long time. A schedule combines the
+advantages of both. This example trains networks on handwritten digits for 20 epochs, with Adam and
+batches of 32 samples:
 
 - ``learning_rate="cosine"`` decreases the learning rate from `learning_rate_init` to 0 over
   `max_iter` epochs.
@@ -16,8 +17,8 @@ trains networks on handwritten digits for 20 epochs, with Adam and batches of 32
 Expect the schedules to perform best at a learning rate at which the loss fluctuates without a
 schedule. Their final loss is slightly below that of the best constant learning rate. The warm-up
 matters most if the learning rate is too high. With a schedule, try a *higher* learning rate. At a
-low one, a schedule ends with a higher loss than the constant learning rate, because it makes the
-small steps even smaller. A schedule only reaches its end if all `max_iter` epochs are run, which
+low learning rate, a schedule ends with a higher loss than no schedule, because it makes the small
+steps even smaller. A schedule only reaches its end if all `max_iter` epochs are run, which
 ``n_iter_no_change=np.inf`` ensures.
 
 The last plot shows ``solver="sgd"`` with a learning rate that is far too high. Without clipping,

@@ -12,8 +12,9 @@ Expect the accuracy to increase with the number of samples that were read. At th
 than the accuracy of a linear model, and higher than the accuracy of a network that learns from the
 original digits without copies.
 
-Run it with ``python examples/plot_out_of_core.py``. It needs matplotlib and takes some seconds. See
-``train_from_disk.py`` and ``stream_parquet.py`` for more samples, other kinds of files, and speed.
+Run it with ``python examples/plot_out_of_core.py``. It needs matplotlib and takes some seconds. The
+examples ``train_from_disk.py`` and ``stream_parquet.py`` use larger files and another file format,
+and measure the speed.
 """
 
 import tempfile
@@ -116,5 +117,6 @@ axes.legend(loc="lower right")
 plt.show()
 
 # %%
-# The first pieces improve the accuracy most. The later pieces bring the network above the one that
-# has only seen the original digits, so it is worth reading more samples from the file.
+# The first pieces improve the accuracy most. With the later pieces, the network becomes more
+# accurate than the one that was only trained on the original digits, so it is worth reading more
+# samples from the file.

@@ -5,20 +5,21 @@ Prediction intervals with the quantile loss
 How can a network predict intervals instead of single values? With ``loss="quantile"`` and a list of
 levels, a :class:`~sknn.FeedForwardRegressor` predicts one column per level. For the level 0.9, it
 predicts the value that is not exceeded by 90% of the targets. The interval between the columns for
-0.1 and 0.9 therefore contains 80% of the targets. It is wide where the noise is large, whereas the
-error of an ordinary regression is a single number for all samples.
+0.1 and 0.9 therefore contains 80% of the targets. It is wide where the noise is large. The error of
+an ordinary regression, in contrast, is a single number for all samples.
 
 This example uses two datasets. The first is a curve whose noise increases from left to right, so
-that the true quantiles are known. The second is the progression of diabetes in 442 patients. Each
-patient is predicted by a network that was fitted without this patient (five-fold cross-validation).
+that the true quantiles are known. The second is the progression of diabetes in 442 patients. The
+prediction for each patient comes from a network that was fitted without this patient (five-fold
+cross-validation).
 
 Expect the intervals to follow the true quantiles, and the columns never to cross. The *coverage*,
 that is, the share of targets at or below a column, should equal the level up to random
 fluctuations. Its standard error is ``sqrt(level * (1 - level) / n)`` for n targets, which is about
-0.02 for the patients. The training set is also a random sample, which adds about 0.01 for the 2000
-samples of the curve. Because there are few patients to learn from, their intervals are slightly too
-narrow. The intervals would be even narrower without the penalty and with more epochs, and for more
-extreme levels such as 0.05.
+0.02 for the patients. The training set is a random sample, too. For the curve with its 2000
+training samples, this adds an error of about 0.01. Because there are few patients to learn from,
+their intervals are slightly too narrow. They would be even narrower without the penalty and with
+more epochs, and for more extreme levels such as 0.05.
 
 Run it with ``python examples/plot_quantile_bands.py``. To save the figure instead of showing it,
 add the name of an image file. The example needs matplotlib.

@@ -2,10 +2,11 @@
 Regression from end to end
 ==========================
 
-How well does a network predict the progression of diabetes within a year, and what do its errors
-show? A pipeline prepares the columns according to their type,
+How well does a network predict the progression of diabetes within a year, and how do its errors
+depend on the predicted value? A pipeline prepares the columns according to their type,
 :class:`~sklearn.compose.TransformedTargetRegressor` scales the target, and a grid search tunes the
-penalty. Each of the 442 patients is predicted by a network that was fitted without this patient.
+penalty. The prediction for each of the 442 patients comes from a network that was fitted without
+this patient.
 
 Expect the network to be as good as ridge regression, with an R2 of about 0.5, because the
 relationships in this dataset are mostly linear. Without scaling of the target, the network is
@@ -53,8 +54,8 @@ columns = ColumnTransformer(
 # %%
 # Model
 # -----
-# The initial weights are small, so the outputs start near zero. A target of about 150 is then many
-# steps of the learning rate away. ``TransformedTargetRegressor`` scales the target for training and
+# The initial weights are small, so the outputs start near zero. It would therefore take many steps
+# to reach a target of about 150. ``TransformedTargetRegressor`` scales the target for training and
 # scales the predictions back. It contains the grid search, so the penalty is chosen separately for
 # each training set of the cross-validation.
 

@@ -12,7 +12,7 @@ absolute error beyond it.
 Expect all three losses to perform equally well if all targets are correct, with a mean absolute
 error of about 45 on the test set. With the squared error, the error increases with every further
 wrong target, and it more than doubles if 5% of the targets are wrong. With the other two losses,
-the error does not change until a considerable share of the targets is wrong.
+the error hardly changes until a considerable share of the targets is wrong.
 
 Scale the targets by their median and quartiles, which are also robust to outliers. The mean and the
 standard deviation are not. `huber_delta` is then in units of about one standard deviation.

@@ -4,8 +4,8 @@ Numerical equality with scikit-learn's networks
 
 With the same data, parameters and seed, does :class:`~sknn.FeedForwardClassifier` learn the same
 network as :class:`~sklearn.neural_network.MLPClassifier`? Both start from the same weights and
-process the samples in the same order. They only differ in the order in which numbers are added,
-that is, by rounding errors. This example measures the difference after each epoch.
+process the samples in the same order. They only add numbers in a different order, which causes
+different rounding errors. This example measures the difference after each epoch.
 
 Expect differences of the size of rounding errors: below 1e-12 in float64 after 50 epochs of Adam or
 stochastic gradient descent, and below 1e-4 in float32. With L-BFGS, differences grow faster,

@@ -2,9 +2,10 @@
 Grid search and randomized search
 =================================
 
-How wide and how deep should a network be, how strong should the penalty be, and how many fits does
-it take to find out? A grid search shows how two parameters interact. A randomized search draws each
-parameter from its own distribution, so that a third parameter does not need additional fits.
+How wide and how deep should a network be, how strong should the penalty be, and how many fits do
+you need to choose these values? A grid search shows how two parameters interact. A randomized
+search draws each parameter from its own distribution, so you can add a third parameter without
+additional fits.
 
 Expect four hidden units to be too few for handwritten digits, and a wide range of `alpha` to
 perform equally well until the penalty becomes too strong. The randomized search comes close to the

@@ -130,8 +130,8 @@ axes[-1].set(title="seconds per fit")
 plt.show()
 
 # %%
-# You have to try the models on your own table. Start with a linear model, which takes almost no
-# time and sets the score that the others have to beat. Then try trees with their default
-# parameters, which take less than a second. The network is worth its time if its advantage is
-# larger than the differences between the splits. The page on tables in the user guide explains when
-# to prefer which model, and the benchmarks use larger tables.
+# None of the three models is the best for all tables, so compare them on your own table. Start with
+# a linear model, which takes almost no time and sets the score that the others have to beat. Then
+# try trees with their default parameters, which take less than a second. The network is worth its
+# time if its advantage is larger than the differences between the splits. The page on tables in the
+# user guide explains when to prefer which model, and the benchmarks use larger tables.

@@ -49,7 +49,7 @@ X_train, X_valid, y_train, y_valid = train_test_split(
 # -----------------
 # The following callback is derived from skorch's callback. Every ten epochs, it also writes a
 # histogram of the weights of the first layer. skorch passes its net to the callback, and the torch
-# module is in `module_`.
+# module is the attribute `module_` of this net.
 
 
 class WithWeights(TensorBoard):
@@ -125,5 +125,5 @@ right.legend(title="learning rate", loc="lower right")
 plt.show()
 
 # %%
-# The good learning rate gives the lowest validation loss. With the low one, the network has not
-# converged yet, and with the high one, the loss fluctuates.
+# The good learning rate gives the lowest validation loss. With the low learning rate, the network
+# has not converged yet, and with the high learning rate, the loss fluctuates.

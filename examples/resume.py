@@ -3,11 +3,11 @@ Resuming a training that was killed
 ===================================
 
 With ``checkpoint_dir`` set, `fit` saves checkpoints of the running training. This example starts a
-training in a separate process, kills the process as soon as there is a checkpoint, and calls the
-same `fit` again: a second time in a process that is killed, and then until the end. Expect the
-model to be bit-identical to that of an uninterrupted training, although dropout, the order of the
-samples and the split for early stopping all depend on random numbers. Also expect the directory to
-be empty at the end.
+training in a separate process and kills the process as soon as there is a checkpoint. It does this
+a second time, with a process that resumes from the checkpoint. Finally, it calls the same `fit`
+once more and lets it run to the end. Expect the model to be bit-identical to that of an
+uninterrupted training, although dropout, the order of the samples and the split for early stopping
+all depend on random numbers. Also expect the directory to be empty at the end.
 
 Run it with ``python examples/resume.py``. It takes a few seconds.
 """

@@ -55,8 +55,8 @@ def connected(scheduler=None):
 
 def make_search(n_epochs, device):
     """Return a grid search over eight networks with four folds."""
-    # The number of epochs is fixed on purpose. joblib sends the filter to the workers with the
-    # fits.
+    # The number of epochs is fixed on purpose. joblib sends this warning filter to the workers
+    # together with the fits.
     warnings.simplefilter("ignore", ConvergenceWarning)
     network = FeedForwardClassifier(max_iter=n_epochs, device=device, random_state=0)
     grid = {

@@ -1,9 +1,9 @@
 """Learn from two million rows of a Parquet file, one row group at a time.
 
-The rows are synthetic taxi rides with the distance, the time, the rain, and the duration in
-minutes. Rides take longer in the rush hours of working days and in rain, and the duration has
-random noise. Because the formula is known, the best possible score is known as well: it is the
-score of the expected duration.
+The rows are synthetic taxi rides. The columns are the distance, the hour, the weekday, the rain,
+and the duration in minutes. Rides take longer in the rush hours of working days and in rain, and
+the duration has random noise. Because the formula is known, the best possible score is known as
+well: it is the score of the expected duration.
 
 The script writes the file one row group at a time. It then makes several passes over the file, with
 one call of `partial_fit` per row group. The last tenth of the row groups is held-out data. With
@@ -11,9 +11,9 @@ one call of `partial_fit` per row group. The last tenth of the row groups is hel
 `partial_fit`, so `max_iter` has to be the total number of calls.
 
 Run it with ``python examples/stream_parquet.py``. It takes some seconds and needs pyarrow.
-``--rows`` sets the number of rows, and ``--folder`` keeps the file. Expect a score close to the
-best possible one. The memory should grow by one or two row groups, regardless of the number of row
-groups in the file.
+``--rows`` sets the number of rows, and ``--folder`` sets a folder in which the file is kept. Expect
+a score close to the best possible one. The memory should only grow by the size of one or two row
+groups, regardless of the number of row groups in the file.
 """
 
 import argparse
@@ -144,7 +144,7 @@ def run(path, groups, n_passes):
     """Train on the first nine tenths of the row groups and evaluate on the last tenth."""
     n_held_out = len(groups) // 10
     learned, held_out = groups[:-n_held_out], groups[-n_held_out:]
-    learn(path, learned[:1], 1)  # load everything that is loaded late before the measurement
+    learn(path, learned[:1], 1)  # load everything that is loaded lazily, before the measurement
     memory, start = [anonymous_megabytes()], time.perf_counter()
     network, scaler, minutes = learn(
         path, learned, n_passes, lambda: memory.append(anonymous_megabytes())

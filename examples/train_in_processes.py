@@ -3,10 +3,10 @@ Training one network in several processes
 =========================================
 
 With ``process_group="world"``, every process calls `fit` with its own part of the data, and all
-processes get the network that a single process would learn from all data. In this example, the
-processes have parts of the digits of unequal size. They train one network together, and the first
-process then trains the same network on all data by itself. Expect the two networks to differ only
-by rounding errors.
+processes get the network that a single process would learn from the complete data. In this example,
+each process has a part of the digits, and the parts differ in size. The processes train one network
+together. The first process then trains the same network by itself on the complete data. Expect the
+two networks to differ only by rounding errors.
 
 Start it with ``torchrun --nproc-per-node=2 examples/train_in_processes.py``, with as many processes
 as you like. docs/processes.md explains how to use several machines. Without torchrun, as in
@@ -46,7 +46,7 @@ def rows_of(rank, size):
 # Training
 # --------
 #
-# All processes run the same line. Only the `random_state` of the first process is used, and `fit`
+# All processes run the same code. Only the `random_state` of the first process is used, and `fit`
 # only prints in this process.
 
 
