@@ -26,12 +26,10 @@ add the name of an image file. The example needs matplotlib.
 """
 
 import sys
-import warnings
 
 import numpy as np
 from scipy.stats import norm
 from sklearn.datasets import load_diabetes
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -75,10 +73,7 @@ def fit_curve(n_rows=2000, random_state=0):
         n_iter_no_change=np.inf,
         random_state=random_state,
     )
-    with warnings.catch_warnings():
-        # The number of epochs is fixed; the cosine schedule ends with the last one.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return network.fit(X, y)
+    return network.fit(X, y)
 
 
 # %%
@@ -105,14 +100,12 @@ def predict_diabetes(random_state=0):
         n_iter_no_change=np.inf,
         random_state=random_state,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        predicted = cross_val_predict(
-            make_pipeline(StandardScaler(), network),
-            X,
-            y,
-            cv=KFold(5, shuffle=True, random_state=random_state),
-        )
+    predicted = cross_val_predict(
+        make_pipeline(StandardScaler(), network),
+        X,
+        y,
+        cv=KFold(5, shuffle=True, random_state=random_state),
+    )
     return y, predicted
 
 
