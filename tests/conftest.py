@@ -47,19 +47,27 @@ def _values(item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark cases of a `matrix` as long, except a few that have every value of each parameter."""
+    """Mark cases of a `matrix` as long, except a few.
+
+    These have every value of each parameter, unless the mark allows fewer cases than that takes.
+    """
     matrices = defaultdict(list)
     for item in items:
-        if item.get_closest_marker("matrix") and not item.get_closest_marker("long"):
-            matrices[item.parent.nodeid, item.originalname].append((item, _values(item)))
-    for cases in matrices.values():
-        missing, seen = set().union(*(values for _, values in cases)), Counter()
-        while missing:
+        if (mark := item.get_closest_marker("matrix")) and not item.get_closest_marker("long"):
+            key = item.parent.nodeid, item.originalname, *mark.args
+            matrices[key].append((item, _values(item)))
+    for (_, _, *most), cases in matrices.items():
+        left = most[0] if most else len(cases)
+        # Of the cases of one list, which are often sorted by their subject, every so many.
+        stride = -(-len(cases) // left) if len(cases[0][1]) == 1 else 1
+        missing, seen = set().union(*(values for _, values in cases[::stride])), Counter()
+        while missing and left:
             # Of cases with as many new values, one whose other values have been seen least.
             new = [(len(v & missing), -sum(seen[each] for each in v)) for _, v in cases]
             _, values = cases.pop(new.index(max(new)))
             missing -= values
             seen.update(values)
+            left -= 1
         for item, _ in cases:
             item.add_marker(pytest.mark.long)
 

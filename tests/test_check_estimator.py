@@ -16,7 +16,7 @@ from sknn import FeedForwardClassifier, FeedForwardRegressor, PeriodicEmbedding
 
 THEIRS = {FeedForwardClassifier: MLPClassifier, FeedForwardRegressor: MLPRegressor}
 # A small network that learns fast enough for the checks of accuracy.
-SMALL = {"hidden_layer_sizes": (20,), "learning_rate_init": 0.01, "max_iter": 60}
+SMALL = {"hidden_layer_sizes": (20,), "learning_rate_init": 0.02, "max_iter": 30}
 # Other activations and depths run the same code: `test_parity.py` has them all.
 VARIANTS = [
     {"solver": "sgd"},
@@ -114,6 +114,7 @@ def test_common_check_of_a_variant_passes_where_scikit_learns_class_does(estimat
         pytest.skip("scikit-learn's own class fails this check with these parameters")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("estimator_class", list(THEIRS))
 def test_predictions_in_any_order_are_equal_to_rounding(estimator_class, dtype):

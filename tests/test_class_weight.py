@@ -69,7 +69,7 @@ def no_training(monkeypatch):
 # --- the same as weights of rows --------------------------------------------------------------
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(8)
 @pytest.mark.parametrize("solver", list(SOLVERS))
 @pytest.mark.parametrize(("target", "class_weight"), CASES, ids=str)
 @pytest.mark.parametrize("weighted", [False, True], ids=["alone", "with sample_weight"])
@@ -218,7 +218,7 @@ def test_warm_start_weighs_by_class_again(target):
 # --- partial_fit ------------------------------------------------------------------------------
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(5)
 @pytest.mark.parametrize("solver", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize(
     ("target", "class_weight"),

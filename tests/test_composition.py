@@ -133,6 +133,7 @@ def test_randomized_search_draws_parameters():
     assert search.fit(X, y).best_score_ > 0
 
 
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize("target", list(TARGETS))
 def test_cross_val_score_equals_that_of_scikit_learns_mlp(target):
     X, y = TARGETS[target]
@@ -271,6 +272,7 @@ def test_ada_boost_regressor_equals_that_of_scikit_learns_mlp():
     )
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize("voting", ["soft", "hard"])
 def test_voting_classifier_equals_that_of_scikit_learns_mlp(voting):
     assert_equals_scikit_learns(

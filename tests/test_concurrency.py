@@ -183,6 +183,7 @@ def fitted(parameters, seed):
     return FeedForwardClassifier(**{**SMALL, **parameters, "random_state": seed}).fit(X, SPECIES)
 
 
+@pytest.mark.matrix(6)
 @pytest.mark.parametrize("case", FITS)
 def test_two_fits_in_threads_equal_two_in_turn(case, frequent_switches, capsys):
     in_turn = [fitted(FITS[case], seed) for seed in range(2)]

@@ -51,7 +51,7 @@ def fit_interrupted(estimator, X, y):
     return estimator
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("n_epochs", [1, 2, 3])
 @pytest.mark.parametrize("parameters", INTERRUPTED, ids=str)
 @pytest.mark.parametrize("target", ["multiclass", "one output"])
@@ -80,7 +80,7 @@ RULES = [
 ]
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(12)
 @pytest.mark.parametrize(
     ("where", "parameters"),
     [

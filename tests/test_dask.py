@@ -198,6 +198,7 @@ def test_loss_of_your_own_travels_with_the_fits(client, one_thread):
     assert_array_equal(there, cross_val_score(model, X, y))
 
 
+@pytest.mark.long
 def test_search_run_again_takes_finished_fits_from_their_files(client, tmp_path):
     X, y = TARGETS["multiclass"]
     search = GridSearchCV(network("multiclass"), {"alpha": [0.1, 1]}, cv=2, refit=False)

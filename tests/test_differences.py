@@ -25,6 +25,7 @@ def test_partial_fit_does_not_exist_with_lbfgs(estimator):
     assert hasattr(MLPRegressor(solver="lbfgs"), "partial_fit")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("target", ["binary", "multiclass", "multilabel"])
 def test_logarithms_of_probabilities_are_finite_where_scikit_learns_are_not(target, dtype):

@@ -227,6 +227,7 @@ VERBOSE = [
 ]
 
 
+@pytest.mark.matrix(6)
 @pytest.mark.parametrize(("target", "parameters"), VERBOSE, ids=str)
 def test_verbose_prints_scikit_learns_lines(capsys, target, parameters):
     X, y = TARGETS[target]
@@ -250,6 +251,7 @@ def test_verbose_partial_fit_and_warm_start_print_scikit_learns_lines(capsys, ta
     assert printed[1] == printed[0]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
 @pytest.mark.parametrize("target", list(KINDS))
 def test_nothing_is_printed_unless_asked(capfd, target, parameters):
@@ -264,6 +266,7 @@ def test_nothing_is_printed_unless_asked(capfd, target, parameters):
     assert captured.err == ""
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
 @pytest.mark.parametrize("target", ["multiclass", "one output"])
 def test_no_warning_but_of_convergence(target, parameters):
@@ -275,6 +278,7 @@ def test_no_warning_but_of_convergence(target, parameters):
     assert [w.category.__name__ for w in caught] == ["ConvergenceWarning"]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("target", ["multiclass", "one output"])
 def test_convergence_warning_is_in_scikit_learns_words(target, solver):
@@ -312,7 +316,7 @@ def in_threads(*functions):
     return results
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 def test_fits_in_two_threads_equal_fits_in_turn(solver, n_threads):
     jobs = [("multiclass", 1), ("one output", 2), ("binary", 3), ("multiclass", 4)]
@@ -357,6 +361,7 @@ def test_fit_in_a_thread_leaves_gradients_enabled_elsewhere():
 # --- the model --------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
 @pytest.mark.parametrize("target", list(KINDS))
 def test_predict_writes_no_attribute(target, parameters):
@@ -385,6 +390,7 @@ def test_predict_writes_no_attribute(target, parameters):
     assert repr(fitted_state(estimator)) == state
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
 @pytest.mark.parametrize("target", list(KINDS))
 def test_fitted_attributes_hold_no_torch_object(target, parameters):
@@ -416,6 +422,7 @@ def test_fitted_attributes_hold_no_torch_object(target, parameters):
     assert n_arrays >= 4
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=str)
 @pytest.mark.parametrize("target", ["multiclass", "one output"])
 def test_pickle_names_no_torch_class(target, parameters):

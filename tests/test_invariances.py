@@ -253,6 +253,7 @@ def compare_fits(draws, problem, contain, chosen, assert_alike=assert_same_weigh
             assert_array_equal(getattr(one, method)(given_rows), expected)
 
 
+@pytest.mark.long
 @given(st.data())
 def test_rows_in_any_dense_container_learn_the_bit_equal_model(draws):
     _, problem = whole_numbers(draws)
@@ -260,6 +261,7 @@ def test_rows_in_any_dense_container_learn_the_bit_equal_model(draws):
     compare_fits(draws, problem, contain, draws.draw(plain_parameters(problem)))
 
 
+@pytest.mark.long
 @given(st.data())
 def test_boolean_rows_learn_the_bit_equal_model(draws):
     rng, problem = whole_numbers(draws)
@@ -278,6 +280,7 @@ def test_boolean_rows_learn_the_bit_equal_model(draws):
     compare_fits(draws, problem, contain, draws.draw(plain_parameters(problem)))
 
 
+@pytest.mark.long
 @given(st.data())
 def test_float32_rows_with_dtype_float64_learn_the_bit_equal_model(draws):
     # Every float32 is exactly a float64, so nothing is rounded.
@@ -293,6 +296,7 @@ def assert_close_weights(one, two):
         assert_allclose(left, right, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.long
 @given(st.data())
 def test_sparse_rows_learn_the_model_of_dense_ones_to_rounding(draws):
     rng, problem = whole_numbers(draws)
@@ -318,6 +322,7 @@ def test_sparse_rows_learn_the_model_of_dense_ones_to_rounding(draws):
     compare_fits(draws, problem, sparse, chosen, assert_close_weights)
 
 
+@pytest.mark.long
 @given(st.data())
 def test_targets_and_weights_in_any_container_learn_the_bit_equal_model(draws):
     _, problem = whole_numbers(draws)
@@ -419,6 +424,7 @@ def test_prediction_of_a_row_does_not_depend_on_the_rows_around_it(draws):
     assert_allclose(getattr(model, output)(shuffled), whole[order], **tolerance)
 
 
+@pytest.mark.long
 @given(st.data())
 def test_pickle_of_a_fitted_estimator_is_bit_equal_and_goes_on_alike(draws):
     problem, model = fitted(draws)
@@ -435,6 +441,7 @@ def test_pickle_of_a_fitted_estimator_is_bit_equal_and_goes_on_alike(draws):
             assert_bit_equal(one, two)
 
 
+@pytest.mark.long
 @given(st.data())
 def test_parameters_go_round_through_clone_set_params_and_repr(draws):
     problem = draws.draw(data())

@@ -218,6 +218,7 @@ def test_unit_weights_equal_no_weights(target, solver, early_stopping):
             assert_allclose(weighted.validation_scores_, plain.validation_scores_, rtol=1e-10)
 
 
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("target", list(TARGETS))
 def test_unit_weights_equal_no_weights_in_partial_fit(target, solver):
@@ -269,6 +270,7 @@ def test_predictions_of_a_flat_target_are_flat_in_meta_regressors(make, solver, 
     assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-6)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("target", ["binary", "multiclass"])
 @pytest.mark.parametrize(
     "make",
@@ -336,6 +338,7 @@ def test_copy_before_fit_learns_the_same_model(duplicate, solver, target):
     assert_bit_equal(copied.fit(X, y), estimator.fit(X, y))
 
 
+@pytest.mark.matrix(6)
 @pytest.mark.parametrize("target", list(TARGETS))
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_clone_of_a_fitted_model_is_unfitted(solver, target):
@@ -406,7 +409,7 @@ def test_warm_start_of_a_pickled_model_goes_on_as_if_never_pickled(target, solve
     assert_bit_equal(copied.fit(X, y), estimator.fit(X, y))
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize(("target", "max_iter"), [("multiclass", 20), ("one output", 200)])
 def test_pickle_is_no_larger_than_scikit_learns(target, max_iter, solver):

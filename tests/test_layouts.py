@@ -98,7 +98,7 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(8)
 @pytest.mark.parametrize("layout", list(LAYOUTS))
 @pytest.mark.parametrize("target", ["binary", "one output"])
 @pytest.mark.parametrize(
@@ -121,6 +121,7 @@ def test_memory_layout_of_the_rows_does_not_matter(target, layout, parameters):
         assert_array_equal(coef, reference)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("layout", ["reversed", "strided", "read only", "series", "list"])
 @pytest.mark.parametrize("target", ["binary", "one output"])
 def test_memory_layout_of_targets_and_weights_does_not_matter(target, layout):
@@ -151,6 +152,7 @@ def test_memory_layout_of_targets_and_weights_does_not_matter(target, layout):
     assert_array_equal(actual.coefs_[0], expected.coefs_[0])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("target", ["multiclass", "one output", "two outputs", "multilabel"])
@@ -238,6 +240,7 @@ def test_two_labels_of_any_type_equal_scikit_learn(dtype):
     assert_array_equal(ours.predict(X), theirs.predict(X))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", ["booleans", "sparse", "lists", "frame", "floats"])
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_multilabel_targets_of_any_kind_equal_scikit_learn(kind, early_stopping):

@@ -131,6 +131,7 @@ PLANTED = [
 ]
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize("planted", PLANTED, ids=["three faults", "two faults"])
 def test_planted_failures_are_told_and_end_with_one(planted, monkeypatch, capsys):
     for fault in planted:

@@ -155,6 +155,7 @@ def test_first_member_is_the_model_of_one_network_without_and_with_weights(key):
         assert_first_is(ours.fit(X, y, weight), one.fit(X, y, weight), **tolerance)
 
 
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize("key", ["adam", "dropout", "batch", "torch, by element", "float32"])
 def test_first_member_is_that_of_one_network_in_calls_of_partial_fit(key):
     target, parameters = FITS[key]
@@ -221,6 +222,7 @@ def test_seed_decides_all_members(random_state):
     assert is_same == (random_state is not None)
 
 
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize("key", ["adam", "levels", "layer", "no hidden layer", "focal"])
 def test_each_member_learns_as_one_network_does_and_the_loss_is_the_mean_of_theirs(key):
     target, parameters = FITS[key]
@@ -257,6 +259,7 @@ def test_loss_is_the_mean_of_the_losses_with_the_penalty_by_hand():
 # --- predictions ------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix(8)
 @pytest.mark.parametrize("key", list(FITS))
 def test_predictions_are_the_mean_of_those_of_the_members(key):
     target, parameters = FITS[key]
@@ -439,6 +442,7 @@ def test_memory_map_gives_the_bit_equal_model(tmp_path):
     assert_array_equal(models[1].predict_proba(rows), models[0].predict_proba(X))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("parameters", [{}, {"normalization": "batch"}, {"early_stopping": True}])
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
 def test_sparse_rows_give_the_model_of_dense_ones(parameters, dtype):
@@ -483,6 +487,7 @@ def rows_and_validation(target):
     return X[train], y[train], X[held], y[held]
 
 
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize("key", ["adam", "levels", "batch", "penalty", "bfloat16", "dropout"])
 def test_scores_are_those_of_the_averaged_outputs(key):
     target, parameters = FITS[key]
@@ -532,6 +537,7 @@ def test_scorer_of_the_user_sees_the_ensemble():
 # --- copies, starts and errors ----------------------------------------------------------------
 
 
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize("key", ["adam", "dropout", "batch", "torch, by element", "bfloat16"])
 def test_equal_fits_are_bit_equal_and_pickles_and_clones_go_on_alike(key):
     target, parameters = FITS[key]
@@ -827,6 +833,7 @@ def test_eight_members_have_a_lower_loss_than_one_on_26_classes():
     assert eight < 0.85 * one  # about 0.7
 
 
+@pytest.mark.long
 def test_eight_members_have_a_lower_error_than_one_on_diabetes():
     X, y = load_diabetes(return_X_y=True)
     one, eight = losses_of_one_and_eight(

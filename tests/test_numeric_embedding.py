@@ -185,6 +185,7 @@ def test_every_parameter_is_trained(parts):
             assert (values != before[name]).any(), name
 
 
+@pytest.mark.long
 def test_embedding_learns_what_a_plain_network_of_the_same_size_does_not():
     rows = RNG.uniform(-1, 1, (400, 1))
     y = np.sign(np.sin(20 * rows[:, 0]))
@@ -453,7 +454,7 @@ def test_gradient_is_clipped_for_each_member_and_for_what_they_share():
 # --- ways out ---------------------------------------------------------------------------------
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize(
     ("target", "n_members"),
     [("binary", 3), ("multiclass", 1), ("multilabel", 3), ("one output", 1), ("two outputs", 3)],
@@ -472,6 +473,7 @@ def test_module_and_net_predict_the_same(target, n_members, parts):
             assert_allclose(link(module(rows)).numpy(), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.long
 def test_module_is_made_of_torch_alone(tmp_path):
     modules = []
     for part, n_members in itertools.product(PARTS, (1, 3)):
@@ -509,7 +511,7 @@ def test_module_has_the_parameters_under_their_names(fitted):
     assert {name for name, _ in module.named_buffers()} == {"embedding.columns"}
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize(
     ("target", "dtype", "n_members"),
     [

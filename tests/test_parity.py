@@ -122,6 +122,7 @@ def test_fit_equals_scikit_learn_for_each_activation(target, activation):
     assert_same_fit(target, activation=activation, hidden_layer_sizes=(15, 10))
 
 
+@pytest.mark.matrix(9)
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -150,6 +151,7 @@ def test_fit_equals_scikit_learn_for_each_parameter_of_adam(parameters):
     assert_same_fit("multiclass", **parameters)
 
 
+@pytest.mark.matrix(6)
 @pytest.mark.parametrize("nesterovs_momentum", [False, True])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("learning_rate", ["constant", "invscaling", "adaptive"])
@@ -221,7 +223,7 @@ def test_second_fit_equals_scikit_learn(solver, warm_start, early_stopping):
         assert_same_model(theirs.fit(X, y), ours.fit(X, y), X)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -342,7 +344,7 @@ def test_weights_set_by_hand_predict_as_in_scikit_learn(target):
     assert_same_outputs(theirs, full, target)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("target", TARGETS)
 def test_weights_set_by_hand_are_trained_as_in_scikit_learn(target, solver):
@@ -368,6 +370,7 @@ def test_weights_set_by_hand_are_trained_as_in_scikit_learn(target, solver):
         assert_same_outputs(theirs, model, target)
 
 
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("target", ["binary", "multiclass", "multilabel", "two outputs"])
 def test_warm_start_begins_with_weights_set_by_hand(target, solver):
@@ -430,6 +433,7 @@ def test_weights_set_by_hand_may_be_lists_or_float32(make, tmp_path):
         assert_allclose(prediction, expected.predict(X), rtol=rtol, atol=rtol)
 
 
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize("target", TARGETS)
 def test_weights_set_by_hand_go_everywhere(target, tmp_path):
     X, y = TARGETS[target]

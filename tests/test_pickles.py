@@ -81,7 +81,7 @@ def joblib_size(estimator):
     return len(file.getvalue())
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(5)
 @pytest.mark.parametrize("parameters", SHARED, ids=str)
 @pytest.mark.parametrize("target", ["multiclass", "multilabel", "two outputs"])
 def test_files_are_no_larger_than_scikit_learns(target, parameters):
@@ -178,7 +178,7 @@ def test_pipelines_and_searches_are_kept(by):
         assert_array_equal(same.predict_proba(X), model.predict_proba(X))
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("offset", [8, 16, 24, 40])
 def test_predictions_do_not_depend_on_where_memory_begins(dtype, offset):
@@ -210,6 +210,7 @@ def test_predictions_do_not_depend_on_where_memory_begins(dtype, offset):
             assert_array_equal(other.predict(elsewhere(X)), expected)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("normalization", [None, "layer"])
 def test_predictions_of_members_do_not_depend_on_the_layout_of_their_weights(dtype, normalization):
@@ -300,7 +301,7 @@ def all_bytes(estimator, path):
     return files
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(7)
 @pytest.mark.parametrize("frame", [False, True])
 @pytest.mark.parametrize("name", FITS)
 def test_equal_fits_have_equal_bytes(name, frame, tmp_path):

@@ -346,7 +346,7 @@ def new(kind):
 @pytest.mark.parametrize("name", list(INVALID))
 @pytest.mark.parametrize("is_fitted", [False, True], ids=["new", "fitted"])
 @given(st.data())
-@settings(max_examples=max(5, settings().max_examples // 10))  # There are 94 cases.
+@settings(max_examples=max(3, settings().max_examples // 10))  # There are 94 cases.
 def test_invalid_value_raises_an_error_that_names_the_parameter(name, is_fitted, draws):
     kind = FeedForwardRegressor if name in OF_REGRESSOR else FeedForwardClassifier
     if name not in OF_CLASSIFIER and draws.draw(st.booleans()):

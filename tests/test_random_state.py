@@ -31,7 +31,7 @@ STREAMS = [
 ]
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("parameters", STREAMS, ids=str)
 @pytest.mark.parametrize("target", list(KINDS))
 def test_no_random_state_draws_from_numpys_global_generator_as_scikit_learn(target, parameters):
@@ -47,7 +47,7 @@ def test_no_random_state_draws_from_numpys_global_generator_as_scikit_learn(targ
     assert left[0] == left[1]
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("parameters", STREAMS, ids=str)
 @pytest.mark.parametrize("target", list(KINDS))
 def test_random_state_object_is_advanced_as_scikit_learn_advances_it(target, parameters):

@@ -57,6 +57,7 @@ def run_to_the_optimum(monkeypatch):
     monkeypatch.setattr(scipy.optimize, "minimize", patient)
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize(("target", "alpha"), [("binary", 0.1), ("multiclass", 10.0)])
 def test_classifier_without_hidden_layer_is_logistic_regression(target, alpha):
     X, y = TARGETS[target]
@@ -86,6 +87,7 @@ def test_regressor_without_hidden_layer_is_ridge(alpha, weighted):
     assert_allclose(ours.coefs_[0].ravel(), theirs.coef_, atol=1e-4)
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize("alpha", [0.0, 0.05])
 def test_poisson_regressor_without_hidden_layer_is_the_generalized_linear_model(alpha):
     X, y = TARGETS["counts"]
@@ -95,6 +97,7 @@ def test_poisson_regressor_without_hidden_layer_is_the_generalized_linear_model(
     assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-4)
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize(("alpha", "weighted"), [(0.0, False), (0.05, True)])
 def test_gamma_regressor_without_hidden_layer_is_the_generalized_linear_model(alpha, weighted):
     X, y = TARGETS["one output"]
@@ -182,7 +185,7 @@ def test_absolute_error_without_hidden_layer_nears_the_linear_program(weighted):
     assert_near_the_least_pinball_loss(X, y, ours.predict(X), 0.5, weight)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("delta", [0.05, 0.4, 100.0])
 @pytest.mark.parametrize("alpha", [1e-2, 5.0])
@@ -208,6 +211,7 @@ def test_huber_without_hidden_layer_is_the_minimum_that_scipy_finds(alpha, delta
     assert_allclose(ours.predict(X), X @ best.x[:-1] + best.x[-1], atol=1e-4)
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 5.0}, {0: 0.2, 1: 3}], ids=str)
 def test_class_weight_without_hidden_layer_is_that_of_logistic_regression(class_weight):
     X, y = TARGETS["binary"]
@@ -216,6 +220,7 @@ def test_class_weight_without_hidden_layer_is_that_of_logistic_regression(class_
     assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-5)
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize("target", ["binary", "multiclass"])
 def test_label_smoothing_without_hidden_layer_is_logistic_regression_on_weighted_copies(target):
     # A row with the smoothed label y (1 - e) + e / K counts as K rows, one of each label, with the
@@ -230,6 +235,7 @@ def test_label_smoothing_without_hidden_layer_is_logistic_regression_on_weighted
     assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-4)
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize("gamma", [0.0, 1.0, 2.5])
 def test_focal_loss_without_hidden_layer_is_the_minimum_that_scipy_finds(gamma):
     X, y = TARGETS["binary"]

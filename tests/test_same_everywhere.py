@@ -352,12 +352,14 @@ def pickled(estimator):
     return pickle.loads(pickle.dumps(estimator))
 
 
+@pytest.mark.matrix(9)
 @each_run
 def test_copies_of_an_estimator_give_the_same_results(name, target):
     copied = clone(pickled(new(name, target)))
     assert_as_usual(name, target, results(copied, *data(target)))
 
 
+@pytest.mark.matrix(9)
 @pytest.mark.parametrize(
     ("name", "target"), [run for run in EACH if has_partial_fit(new(*run.values))]
 )
@@ -375,6 +377,7 @@ def test_partial_fits_go_on_from_a_pickle_as_if_never_saved(name, target):
     assert_array_equal(saved.predict(X), straight.predict(X))
 
 
+@pytest.mark.matrix(9)
 @each_run
 def test_warm_starts_go_on_from_a_pickle_as_if_never_saved(name, target):
     X, y = data(target)
@@ -386,6 +389,7 @@ def test_warm_starts_go_on_from_a_pickle_as_if_never_saved(name, target):
     assert_array_equal(saved.predict(X), straight.predict(X))
 
 
+@pytest.mark.matrix(9)
 @each_run
 def test_fit_in_another_thread_gives_the_same_results(name, target):
     made = []

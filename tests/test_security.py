@@ -49,8 +49,8 @@ OF_EXAMPLES = {
 
 def violations(source):
     """Return the names of the forbidden things that a module uses."""
-    tree, found, names = ast.parse(source), set(), {}
-    for node in ast.walk(tree):
+    nodes, found, names = list(ast.walk(ast.parse(source))), set(), {}
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 top = alias.name.split(".")[0]
@@ -81,8 +81,8 @@ def violations(source):
             or given.get("allow_pickle", False) is not False
         )
 
-    calls = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    for node in ast.walk(tree):
+    calls = {id(node.func): node for node in nodes if isinstance(node, ast.Call)}
+    for node in nodes:
         name = dotted(node)
         if name is None:
             continue
@@ -90,7 +90,7 @@ def violations(source):
             found.add(name)
         if name == "torch.load" or name in ALLOW_PICKLE_AFTER:
             found |= {name} if may_unpickle(name, calls.get(id(node))) else set()
-    for node in ast.walk(tree):
+    for node in nodes:
         # Nothing may change the environment, neither by item nor by a method of dicts.
         if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
             found |= {dotted(node.value)} & {"os.environ"}
@@ -265,11 +265,13 @@ def fits(tmp_path_factory):
     return cwd, seen_in(LIBRARIES + FITS, cwd / "checkpoints", cwd)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", ["import", "lbfgs", "sgd", "adam", "adamw", "classifier"])
 def test_nothing_is_written_sent_or_started(fits, part):
     assert fits[1][part] == [[], []]
 
 
+@pytest.mark.long
 def test_checkpoints_are_written_to_their_directory_alone(fits):
     cwd, parts = fits
     acts, changed = parts["checkpoints"]

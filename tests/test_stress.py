@@ -201,6 +201,7 @@ def test_targets_of_any_scale_train_or_tell_what_to_do(loss, solver, dtype, scal
     fit_or_advice(reg, X, y)
 
 
+@pytest.mark.matrix(8)
 @pytest.mark.parametrize("weight", [1e-300, 1e-30, 1e30, 1e300])
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -493,6 +494,7 @@ def test_one_row_trains(solver, normalization):
             assert_sound(model, X[:1])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("normalization", [None, "layer", "batch"])
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_batches_of_one_train(solver, normalization):
@@ -508,7 +510,7 @@ def test_batches_of_one_train(solver, normalization):
             assert_sound(model.fit(X, LABELS["multiclass"]), X)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(6)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
 def test_fifty_layers_train_or_tell_what_to_do(activation, dtype):

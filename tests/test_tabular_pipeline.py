@@ -175,6 +175,7 @@ def test_without_skrub_the_error_names_the_extra(monkeypatch):
 # Tables
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize("kind", ["classifier", "regressor"])
 def test_frame_of_every_kind_of_column_is_learned_from(kind):
     # Enough epochs to learn the label, which is a function of one or two of the columns.
@@ -184,6 +185,7 @@ def test_frame_of_every_kind_of_column_is_learned_from(kind):
     assert model[:-1].transform(FRAME).dtype == np.float32
 
 
+@pytest.mark.matrix(6)
 @pytest.mark.parametrize("column", list(FRAME))
 def test_frame_of_one_column_is_learned_from(column):
     frame = FRAME[[column]]
@@ -257,11 +259,13 @@ CHANGES = {
 }
 
 
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("change", CHANGES)
 def test_column_that_has_changed_is_predicted_from(fitted, change):
     assert_probabilities(fitted.predict_proba(FRAME.assign(**CHANGES[change])), N)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("column", ["category", "string"])
 @pytest.mark.parametrize("values", ["new", 7, None])
 def test_category_that_is_unseen_is_no_category(fitted, column, values):
@@ -278,6 +282,7 @@ def test_category_that_is_unseen_is_no_category(fitted, column, values):
     assert ((rows[:, own] > 0).sum(axis=1) == int(is_known)).all()
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize(
     "change", ["categories as strings", "numbers as strings", "dates as strings"]
 )
@@ -386,6 +391,7 @@ def test_html_shows_the_steps():
         assert re.search(rf"\b{name}\b", html)
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize(
     "make",
     [

@@ -63,6 +63,7 @@ def assert_close(actual, expected, tolerance=1e-10):
     assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max())
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("loss", list(LOSSES))
 @pytest.mark.parametrize("y", [ONE, TWO], ids=["one target", "two targets"])

@@ -114,7 +114,7 @@ def test_calls_in_a_row_equal_scikit_learn(target, solver, warm_start, calls):
         assert_same(ours, theirs, X)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("calls", CALLS, ids="-".join)
 @pytest.mark.parametrize("warm_start", [False, True])
 @pytest.mark.parametrize("target", ["multilabel", "two outputs", "counts"])
@@ -128,7 +128,7 @@ def test_calls_in_a_row_on_several_outputs_equal_scikit_learn(target, warm_start
         assert_same(ours, theirs, X)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("calls", CALLS, ids="-".join)
 @pytest.mark.parametrize("warm_start", [False, True])
 def test_calls_in_a_row_with_one_random_state_object_equal_scikit_learn(warm_start, calls):
@@ -351,6 +351,7 @@ def test_replaced_intercepts_of_a_wrong_shape_raise(call, intercept):
 # --- parameters that change between calls -----------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("sizes", [(13,), (12, 3), (), 5])
 @pytest.mark.parametrize("call", ["fit", "partial_fit"])
 @pytest.mark.parametrize("target", ["multiclass", "one output"])
@@ -379,7 +380,7 @@ def test_changed_number_of_outputs_raises_and_leaves_the_model(call):
     assert estimator.n_outputs_ == 2
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(8)
 @pytest.mark.parametrize(
     ("parameters", "changes"),
     [
@@ -417,6 +418,7 @@ def test_parameter_changed_before_partial_fit_acts_as_in_scikit_learn(
         assert_same(ours, theirs, X)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "changes",
     [{"learning_rate_init": 0.05}, {"solver": "sgd"}, {"alpha": 5.0}, {"activation": "tanh"}],
@@ -505,6 +507,7 @@ def test_partial_fit_with_lbfgs_does_not_exist():
 # --- precision --------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("call", ["fit", "partial_fit"])
 @pytest.mark.parametrize(("first", "second"), [("f4", "f8"), ("f8", "f4")])
 @pytest.mark.parametrize("target", ["multiclass", "one output"])

@@ -216,6 +216,7 @@ def test_norm_takes_the_place_of_the_limit(model):
     assert display.images_[0].norm is norm
 
 
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize(("n_units", "rotation"), [(8, 0), (60, 0), (200, 90)])
 def test_many_numbers_of_units_are_turned_and_do_not_overlap(n_units, rotation):
     model = fitted(hidden_layer_sizes=(2 * n_units,))

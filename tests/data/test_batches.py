@@ -31,6 +31,7 @@ def rows(request):
     return X if request.param == "dense" else scipy.sparse.csr_matrix(X)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("chunk_bytes", [1, 5_000, 10**6])
 @pytest.mark.parametrize("batch_size", [1, 10, 46])
 def test_batches_come_in_scikit_learns_shuffled_order(rows, batch_size, chunk_bytes, monkeypatch):

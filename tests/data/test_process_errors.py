@@ -142,6 +142,7 @@ LIKE_OTHERS = (
 )
 
 
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[pytest.mark.long] * (name in LIKE_OTHERS)) for name in BAD],
@@ -229,6 +230,7 @@ def fit_differently(rank, name):
     return attempt(model, lambda: model.fit(**arguments)), usable(2)
 
 
+@pytest.mark.matrix(5)
 @pytest.mark.parametrize("name", [*DIFFERENT, *UNUSABLE])
 def test_what_does_not_go_together_is_the_same_error_in_all(pair, name):
     (own, first), (other, second) = pair.run(fit_differently, name)
@@ -364,6 +366,7 @@ def fit_until_error(rank, error):
     return "no error"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("error", [ValueError("of mine")], ids=repr)
 def test_error_in_a_callback_ends_its_process_and_then_the_other(pair, error):
     assert_ended(pair.outcomes(fit_until_error, error, without=[1]), 2)

@@ -128,7 +128,7 @@ def test_model_of_several_processes_is_that_of_one(team, kind, solver):
     assert_model_of_one_process(team, kind, {"solver": solver, "alpha": 0.1} | loss)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(7)
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "two outputs"])
 @pytest.mark.parametrize(
     ("option", "early_stopping", "solver"),
@@ -157,6 +157,7 @@ def test_ways_to_fit(team, kind, option, early_stopping, solver):
     assert_model_of_one_process(team, kind, parameters, *options, sizes=UNEVEN[team.size])
 
 
+@pytest.mark.matrix(7)
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -417,6 +418,7 @@ def slower(optimizer):
     return torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.7)
 
 
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize(
     "parameters",
     [

@@ -193,6 +193,7 @@ KINDS = {
 }
 
 
+@pytest.mark.matrix(3)
 @pytest.mark.filterwarnings("ignore:Got `batch_size` less than 1 or larger")
 @pytest.mark.parametrize("kind", KINDS)
 def test_chunks_of_any_kind_learn_the_model_of_arrays(kind, tmp_path):
@@ -298,6 +299,7 @@ def test_memory_does_not_grow_with_the_number_of_chunks():
 EXAMPLE = str(Path(__file__).resolve().parents[2] / "examples" / "stream_parquet.py")
 
 
+@pytest.mark.long
 def test_example_comes_near_the_best_score(tmp_path, capsys):
     runpy.run_path(EXAMPLE)["main"](["--rows", "50000", "--passes", "3", "--folder", str(tmp_path)])
     assert (tmp_path / "rides.parquet").exists()

@@ -83,7 +83,9 @@ def cut_off(rank, parameters, folder, epochs, sizes=(75, 75)):
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"dropout": 0.4, "input_dropout": 0.1, "early_stopping": True},
+        pytest.param(
+            {"dropout": 0.4, "input_dropout": 0.1, "early_stopping": True}, marks=pytest.mark.long
+        ),
         pytest.param(
             {"normalization": "batch", "solver": "sgd", "learning_rate": "adaptive"},
             marks=pytest.mark.long,

@@ -223,6 +223,7 @@ def test_weights_of_other_shapes_do_not_hinder_the_diagram():
     assert "<summary>Network</summary>" in text
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "parameters",
     [

@@ -51,6 +51,7 @@ class TwoParameters(torch.nn.Module):
         return x * self.b + self.a.mean() * self.c[0]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("normalization", [None, "layer", "batch"])
 @pytest.mark.parametrize("activation", ["relu", ["gelu", TwoParameters], torch.nn.PReLU])

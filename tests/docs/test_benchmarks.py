@@ -180,6 +180,7 @@ def test_features_are_measured_with_every_network_that_can_have_them(monkeypatch
         assert row[regressor] == (ratio if is_measured else None)
 
 
+@pytest.mark.matrix(11)
 @pytest.mark.parametrize("name", features.FEATURES)
 def test_feature_of_the_benchmark_is_switched_on(name, monkeypatch, one_thread):
     made = []
@@ -279,7 +280,7 @@ def test_tables_are_measured_with_every_model():
     assert torch.get_num_threads() == threads
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize("density", [1.0, 0.05])
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("sizes", [(20, 30, 3), (20, 30, 2), (20, 30, 1)])

@@ -29,10 +29,9 @@ PAGES = [
 WITH_PYTHON = [path for path in PAGES if code_blocks("python", path)]
 # The blocks of these pages take some seconds. Those of other pages run in the quick suite.
 LONG = {
-    *("additions", "cluster", "coming_from", "elsewhere", "evaluation", "index", "losses"),
-    "long_searches",
-    *("persistence", "pictures", "quantiles", "regularization", "streams", "tables"),
-    "troubleshooting",
+    *("additions", "cluster", "coming_from", "elsewhere", "evaluation", "getting_started"),
+    *("index", "losses", "long_searches", "persistence", "pictures", "quantiles"),
+    *("regularization", "solvers", "streams", "tables", "troubleshooting"),
 }
 
 

@@ -219,6 +219,7 @@ PROCESSES = """<!-- processes -->
 """
 
 
+@pytest.mark.long
 def test_pictures_have_the_numbers_of_the_benchmarks_tables():
     assert pictures.steps(STEPS).groups == {"4-5-3": [0.25, 0.5]}
     assert pictures.tables(TABLES).groups == {"wine": [0.5, None], "diamonds": [0.75, 1.25]}

@@ -98,7 +98,7 @@ REAL = {
 }
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize("values", [np.float32, np.float64])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", REAL)
@@ -110,7 +110,7 @@ def test_pipeline_on_real_data_predicts_the_same(name, dtype, values):
     assert_predicts_the_same(model, X.astype(values))
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(6)
 @pytest.mark.parametrize("opset", [LOWEST, None])
 @pytest.mark.parametrize("values", [np.float32, np.float64])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -172,7 +172,7 @@ def test_normalization_and_a_list_of_activations_predict_the_same(normalization,
     assert_predicts_the_same(model, X, target_opset=LOWEST)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(6)
 @pytest.mark.parametrize("opset", [LOWEST, None])
 @pytest.mark.parametrize(
     ("target", "parameters"),
@@ -197,7 +197,7 @@ def test_every_output_of_a_regressor_predicts_the_same(target, parameters, opset
     assert_predicts_the_same(model, X.astype(np.float32), target_opset=opset)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("opset", [LOWEST, None])
 @pytest.mark.parametrize(
     ("target", "parameters"),
@@ -267,6 +267,7 @@ LABELS = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("labels", LABELS.values(), ids=list(LABELS))
 @pytest.mark.parametrize("options", [None, PLAIN], ids=case)
 def test_labels_of_every_kind_come_back(labels, options):
@@ -374,6 +375,7 @@ def test_integer_rows():
     assert_predicts_the_same(model, X)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("options", [None, PLAIN], ids=case)
 @pytest.mark.parametrize(("in_pipeline", "n_members"), [(False, 1), (True, 1), (True, 3)])
 def test_grid_search_needs_no_registration(in_pipeline, n_members, options):

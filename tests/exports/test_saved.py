@@ -57,7 +57,7 @@ def assert_same(loaded, estimator):
         assert plain(loaded.get_params()[name]) == plain(value), name
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(8)
 @pytest.mark.parametrize("parameters", CONFIGURATIONS, ids=case)
 @pytest.mark.parametrize("target", TARGETS)
 def test_everything_is_kept_and_training_goes_on(target, parameters, again):
@@ -98,6 +98,7 @@ LABELS = {
 }
 
 
+@pytest.mark.matrix(6)
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
 def test_labels_keep_their_dtype(labels, again):
     estimator = made_for("multiclass").fit(X_IRIS, labels[SPECIES])
@@ -140,7 +141,7 @@ PARAMETERS = [
 ]
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(7)
 @pytest.mark.parametrize("parameters", PARAMETERS, ids=case)
 @pytest.mark.parametrize("kind", [FeedForwardClassifier, FeedForwardRegressor])
 def test_unfitted_estimator_keeps_its_parameters(kind, parameters, again):
@@ -175,6 +176,7 @@ def test_generator_goes_on_from_where_it_was(again):
     assert_array_equal(loaded.random_state.normal(size=700), generator.normal(size=700))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("quantile", [0.3, [0.1, 0.5, 0.9], (0.2, 0.4), np.array([0.2, 0.3])])
 @pytest.mark.parametrize("target", ["one output", "two outputs"])
 def test_quantiles_are_kept(target, quantile, again):

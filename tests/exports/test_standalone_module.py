@@ -50,14 +50,10 @@ class OfTwoDimensions(nn.Module):
         return torch.tanh(x) if len(x.shape) == 2 else x
 
 
-# Since torch takes a second to export a network, the quick suite exports these only.
-EXPORTED = [
-    {"hidden_layer_sizes": (5,) * len(ACTIVATIONS), "activation": list(ACTIVATIONS)},
-    {"n_members": 2, "activation": OfTwoDimensions, "normalization": "layer"},
-    {"n_members": 3, "normalization": "batch", "dropout": [0.3, 0.2], "input_dropout": 0.1},
-]
 NETWORKS = [
-    *EXPORTED,
+    {"n_members": 2, "activation": OfTwoDimensions, "normalization": "layer"},
+    {"hidden_layer_sizes": (5,) * len(ACTIVATIONS), "activation": list(ACTIVATIONS)},
+    {"n_members": 3, "normalization": "batch", "dropout": [0.3, 0.2], "input_dropout": 0.1},
     {"hidden_layer_sizes": ()},
     {"normalization": "layer", "activation": "gelu"},
     {"normalization": "batch", "dropout": [0.3, 0.2], "input_dropout": 0.1},
@@ -81,6 +77,7 @@ def model_and_rows(request):
     return fitted(request.param)
 
 
+@pytest.mark.matrix(6)
 def test_raw_outputs_are_those_of_the_model(model_and_rows):
     model, rows = model_and_rows
     module = model.module_
@@ -93,6 +90,7 @@ def test_raw_outputs_are_those_of_the_model(model_and_rows):
     np.testing.assert_allclose(torch.softmax(raw, 1).detach().numpy(), expected, rtol=tolerance)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("target", ["one output", "two outputs", "binary", "multilabel"])
 def test_raw_outputs_of_other_targets(target, n_members):
@@ -289,16 +287,8 @@ def test_copy_of_a_module_of_several_members_is_its_own():
     assert not torch.equal(copied(rows), module(rows))
 
 
+@pytest.mark.matrix(1)  # Torch takes a second to export a network.
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-@pytest.mark.parametrize(
-    "model_and_rows",
-    [
-        *EXPORTED,
-        *(pytest.param(each, marks=pytest.mark.long) for each in NETWORKS[len(EXPORTED) :]),
-    ],
-    indirect=True,
-    ids=case,
-)
 def test_export_with_any_number_of_rows(model_and_rows):
     model, rows = model_and_rows
     module = model.module_
@@ -308,6 +298,7 @@ def test_export_with_any_number_of_rows(model_and_rows):
         assert torch.equal(exported(rows[:n_rows]), module(rows[:n_rows]))
 
 
+@pytest.mark.matrix(4)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_trace_with_any_number_of_rows(model_and_rows):
     model, rows = model_and_rows

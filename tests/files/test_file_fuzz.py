@@ -187,6 +187,7 @@ def test_every_flipped_bit_is_refused(every, victims, loader):
             sknn.load(loader.path)
 
 
+@pytest.mark.matrix(5)
 @pytest.mark.parametrize("mutate", MUTATIONS)
 def test_spoilt_bytes_with_the_right_checksum_are_refused_or_harmless(mutate, victims, loader):
     rng = np.random.RandomState(len(mutate.__name__))

@@ -208,6 +208,7 @@ assert not {"torch", "skorch", "skl2onnx", "onnx"} & set(sys.modules)
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from Linux's /proc")
 @pytest.mark.parametrize(
     "names",

@@ -36,7 +36,7 @@ STOCHASTIC_ONLY = [
 ]
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(10)
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize(("name", "value"), STOCHASTIC_ONLY, ids=case)
 def test_stochastic_addition_with_lbfgs_raises(name, value, early_stopping):
@@ -50,6 +50,7 @@ def test_stochastic_addition_with_lbfgs_raises(name, value, early_stopping):
         network(target, **parameters).fit(*TARGETS[target])  # Another solver accepts the parameter.
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "part", [nn.Dropout, nn.AlphaDropout, nn.RReLU, partial(nn.BatchNorm1d, 8)], ids=case
 )

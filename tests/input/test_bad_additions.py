@@ -65,6 +65,7 @@ def test_list_with_an_unknown_activation_raises(activation):
         assert name in message
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "activation",
     [

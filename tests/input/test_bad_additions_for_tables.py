@@ -24,6 +24,7 @@ def squared(raw, y):
 # --- an embedding -----------------------------------------------------------------------------
 
 
+@pytest.mark.matrix(8)
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -73,7 +73,7 @@ def test_bad_rows_raise_scikit_learns_error(target, kind, solver, no_training):
         fail(ours, "partial_fit", X, y, error=type(caught.value), **classes_for(target))
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(12)
 @pytest.mark.parametrize("kind", list(BAD_ROWS))
 @pytest.mark.parametrize("target", list(KINDS))
 def test_bad_rows_leave_a_fitted_model(target, kind):
@@ -85,7 +85,7 @@ def test_bad_rows_leave_a_fitted_model(target, kind):
         fail(estimator, "predict", BAD_ROWS[kind](X), error=(ValueError, TypeError))
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(11)
 @pytest.mark.parametrize("kind", [kind for kind in BAD_ROWS if kind != "one row too few"])
 @pytest.mark.parametrize("target", list(KINDS))
 def test_bad_rows_in_predict_raise_scikit_learns_error(target, kind):
@@ -178,6 +178,7 @@ def test_bad_targets_raise_scikit_learns_error(target, spoil, early_stopping, no
     assert message == str(caught.value).replace(type(theirs).__name__, type(ours).__name__)
 
 
+@pytest.mark.matrix(12)
 @pytest.mark.parametrize(("target", "spoil"), list(bad_targets()))
 def test_bad_targets_leave_a_fitted_model(target, spoil):
     X, y = TARGETS[target]

@@ -158,7 +158,7 @@ BAD_TARGETS = {
 }
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(21)
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize(
     ("target", "kind"), [(target, kind) for target, table in BAD_TARGETS.items() for kind in table]

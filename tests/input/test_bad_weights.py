@@ -27,6 +27,7 @@ BAD_WEIGHTS = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("kind", list(BAD_WEIGHTS))
 @pytest.mark.parametrize("target", list(KINDS))
@@ -53,6 +54,7 @@ def test_bad_weights_raise_scikit_learns_error(target, kind, solver, no_training
         )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", list(BAD_WEIGHTS))
 @pytest.mark.parametrize("target", list(KINDS))
 def test_bad_weights_leave_a_fitted_model(target, kind):

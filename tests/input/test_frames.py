@@ -96,6 +96,7 @@ def assert_like_the_array(frame, array):
     return model
 
 
+@pytest.mark.matrix(7)
 @pytest.mark.parametrize("kind", FRAMES)
 def test_frame_gives_the_model_of_the_array(kind):
     model = assert_like_the_array(*FRAMES[kind])
@@ -159,6 +160,7 @@ SERIES = {
 }
 
 
+@pytest.mark.matrix(5)
 @pytest.mark.filterwarnings("ignore:A column-vector y was passed")
 @pytest.mark.parametrize("kind", SERIES)
 def test_labels_of_text_are_those_of_the_array(kind):

@@ -299,6 +299,7 @@ def test_four_gigabytes_on_disk_take_less_than_half_a_gigabyte_of_memory(tmp_pat
     print(f"{kind}: {growth / 1e6:.0f} MB")
 
 
+@pytest.mark.long
 def test_example_learns_from_the_file_what_it_learns_from_the_array(capsys):
     main = runpy.run_path(str(EXAMPLE))["main"]
     model, in_memory = main(["--rows", "20000"])

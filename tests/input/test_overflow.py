@@ -95,6 +95,7 @@ def test_diverging_fit_raises_scikit_learns_words_and_advice(dtype, solver, scal
         assert np.isfinite(ours.fit(X, y).coefs_[0]).all()
 
 
+@pytest.mark.matrix(8)
 @overflowing
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("solver", ["sgd", "adam"])

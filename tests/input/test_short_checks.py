@@ -76,6 +76,7 @@ def spoiled(position, value, of=X):
     return array
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("cls", [FeedForwardClassifier, FeedForwardRegressor])
 @pytest.mark.parametrize(
     "rows, targets",

@@ -88,7 +88,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 # --- rows on the CPU ------------------------------------------------------------------------------
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(7)
 @each_kind
 @pytest.mark.parametrize("parameters", [{}, {"dtype": "float32"}, {"solver": "lbfgs"}], ids=case)
 def test_fit_of_a_tensor_gives_the_model_of_the_array(kind, parameters):
@@ -366,7 +366,7 @@ def kept(monkeypatch):
     return keep
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(9)
 @each_kind
 @pytest.mark.parametrize(
     "parameters",

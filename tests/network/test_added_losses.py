@@ -287,6 +287,7 @@ def test_predictions_are_those_of_the_fit_whatever_is_set_afterwards():
     assert_array_equal(model.predict(X), expected)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("target", ["one output", "two outputs"])
 @pytest.mark.parametrize("n_hidden", [0, 2])
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
@@ -474,7 +475,7 @@ def test_integer_weights_equal_repeated_rows(target, parameters):
     assert weighted.loss_ == pytest.approx(repeated.loss_, rel=1e-9)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(6)
 @each_loss
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 def test_loss_falls_with_every_solver(target, parameters, solver):
@@ -484,6 +485,7 @@ def test_loss_falls_with_every_solver(target, parameters, solver):
     assert last < first
 
 
+@pytest.mark.matrix(5)
 @each_loss
 def test_partial_fit_is_one_epoch_of_fit(target, parameters):
     X, y = TARGETS[target]
@@ -496,6 +498,7 @@ def test_partial_fit_is_one_epoch_of_fit(target, parameters):
     assert part.loss_curve_[1] < part.loss_curve_[0]
 
 
+@pytest.mark.matrix(5)
 @each_loss
 def test_warm_start_continues_from_the_weights(target, parameters):
     X, y = TARGETS[target]
@@ -507,6 +510,7 @@ def test_warm_start_continues_from_the_weights(target, parameters):
     assert_same_weights(model, whole.set_params(max_iter=4).fit(X, y))
 
 
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize(
     ("target", "parameters"),
     [
@@ -524,7 +528,7 @@ def test_pickled_model_predicts_and_continues(target, parameters):
     assert_bit_equal(copy.partial_fit(X, y), model.partial_fit(X, y))
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(5)
 @each_loss
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_single_precision_is_near_double(target, parameters, solver):
@@ -541,6 +545,7 @@ def test_single_precision_is_near_double(target, parameters, solver):
     assert_allclose(actual, expected, rtol=2e-2, atol=2e-3)
 
 
+@pytest.mark.matrix(6)
 @each_loss_and_target
 def test_early_stopping_watches_the_score_of_the_loss(target, parameters):
     X, y = TARGETS[target]
@@ -554,12 +559,14 @@ def test_early_stopping_watches_the_score_of_the_loss(target, parameters):
     assert len(split.validation_loss_curve_) == split.n_iter_
 
 
+@pytest.mark.matrix(3)
 @each_loss
 def test_same_seed_gives_the_same_model(target, parameters):
     X, y = TARGETS[target]
     assert_bit_equal(*(network(target, **parameters).fit(X, y) for _ in range(2)))
 
 
+@pytest.mark.matrix(6)
 @each_loss_and_target
 def test_net_has_the_loss_as_its_criterion(target, parameters):
     X, y = TARGETS[target]

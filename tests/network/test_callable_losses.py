@@ -89,7 +89,7 @@ SAME_FORMULA = {
 }
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(9)
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("name", list(SAME_FORMULA))
@@ -149,6 +149,7 @@ def test_callable_sees_labels_as_they_are_on_validation_rows():
     assert model.validation_loss_curve_ == pytest.approx([expected], rel=1e-10)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("target", [*CLASSIFICATION, "one output"])
 @pytest.mark.parametrize("variant", [{"normalization": "batch"}, {"dropout": 0.3}], ids=str)
 def test_callable_goes_with_what_else_autograd_does(target, variant):

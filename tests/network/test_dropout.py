@@ -37,6 +37,7 @@ def test_share_dropped_is_the_rate_within_binomial_error(rate):
     assert abs(n_dropped - n * rate) < 4 * np.sqrt(n * rate * (1 - rate))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("rate", RATES)
 def test_values_kept_are_divided_by_exactly_one_minus_the_rounded_rate(rate, dtype):

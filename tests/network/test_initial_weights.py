@@ -157,6 +157,7 @@ def started(X, y=SPECIES, **parameters):
     return initial(FeedForwardClassifier(**layers | DATA | parameters), X, y)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("activation", ["relu", "parametric_selu", torch.nn.Softsign])
 @pytest.mark.parametrize("normalization", [None, "layer", "batch"])
 def test_every_layer_gets_its_real_inputs(activation, normalization):

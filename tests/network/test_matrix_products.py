@@ -113,6 +113,7 @@ def test_bfloat16_learns_as_float32_does(activation, solver, name, used):
     np.testing.assert_allclose(curves[1], curves[0], rtol=0.05)
 
 
+@pytest.mark.matrix(7)
 @pytest.mark.parametrize(
     "parameters",
     [

@@ -116,7 +116,7 @@ def make_steps(key, products=NumPyProducts, name="multiclass log_loss", weighted
     return made
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(9)
 @pytest.mark.parametrize("products", [NumPyProducts, TorchProducts])
 @pytest.mark.parametrize("name", ["squared_error", "multiclass log_loss"])
 @pytest.mark.parametrize("n_rows", [1, 2, 12])
@@ -143,6 +143,7 @@ def test_gradient_is_that_of_finite_differences(key):
     assert_gradient_is_that_of_finite_differences(problem, (step, batch))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize(
     "parameters",
@@ -180,6 +181,7 @@ def in_place_rows_of_cubes(raw, y):
     return distance.sum(1).mul_(raw.softmax(1).amax(1))
 
 
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("products", [NumPyProducts, TorchProducts])
 @pytest.mark.parametrize("n_rows", [1, 12])
 @pytest.mark.parametrize("key", ["layer", "PReLU", "plain"])

@@ -68,6 +68,7 @@ def assert_follows(solver, parameters, theirs, vector):
         np.testing.assert_allclose(parameters.storage[0].numpy(), vector, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize("epsilon", [1e-8, 1e-2])
 @pytest.mark.parametrize(("beta_1", "beta_2"), [(0.9, 0.999), (0.0, 0.5), (0.5, 0.0)])
 def test_adam_equals_scikit_learns(beta_1, beta_2, epsilon):
@@ -277,6 +278,7 @@ def test_training_by_adamw_equals_torchs_without_penalty(target, dtype, tol):
     assert {a.dtype for a in (*model.coefs_, *model.intercepts_)} == {np.dtype(dtype)}
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("target", list(TARGETS)[:5])
 def test_adamw_without_decay_is_adam_bit_by_bit(target, shuffle):
@@ -422,6 +424,7 @@ def test_clipped_norm_includes_the_penalty():
         assert np.linalg.norm(np.concatenate(moved)) == pytest.approx(0.01 * 0.1, rel=1e-9)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", list(BY_HAND), ids=str)
 @pytest.mark.parametrize("target", list(DATA))
 def test_norm_that_is_never_reached_changes_nothing(target, solver):

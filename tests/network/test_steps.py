@@ -229,12 +229,14 @@ def test_dropout_draws_anew_for_each_batch_of_whatever_size(products):
     assert len(set(values)) == 6
 
 
+@pytest.mark.matrix(9)
 @pytest.mark.parametrize("name", SOME_CASES)
 def test_gradient_of_a_loss_equals_finite_differences(name):
     problem = make_problem(name)
     assert_gradient_is_that_of_finite_differences(problem, closed_form_step(problem))
 
 
+@pytest.mark.matrix(6)
 @pytest.mark.parametrize("activations", [*((name,) * 2 for name in ACTIVATIONS)], ids="-".join)
 def test_gradient_of_activations_equals_finite_differences(activations):
     problem = make_problem("multiclass log_loss", activations)

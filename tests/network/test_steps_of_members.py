@@ -180,7 +180,7 @@ def assert_steps_equal(*arguments, n_steps=1, **options):
 # The gradient.
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(20)
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", list(CASES))
 @pytest.mark.parametrize("products", [NumPyProducts, TorchProducts])
@@ -219,7 +219,7 @@ def test_closed_form_of_dropout_equals_autograd_with_the_same_masks(
         assert_steps_equal(name, activations, products=products, n_steps=3, **options)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(8)
 @pytest.mark.parametrize("products", [NumPyProducts, TorchProducts])
 @pytest.mark.parametrize("name", ["squared_error", "multiclass log_loss"])
 @pytest.mark.parametrize("n_rows", [1, 2, 12])

@@ -105,7 +105,7 @@ def solver(request):
     return SOLVERS[request.param]
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(8)
 @pytest.mark.parametrize("target", list(DATA))
 @pytest.mark.parametrize("optimizer", [*ELEMENTWISE, *BY_SHAPE], ids=lambda o: o.__name__)
 def test_training_equals_one_by_hand(target, optimizer):
@@ -115,6 +115,7 @@ def test_training_equals_one_by_hand(target, optimizer):
     assert_trained_alike(estimator.fit(X, y), by_hand)
 
 
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize(
     ("optimizer", "options"),
     [
@@ -245,6 +246,7 @@ def test_partial_fits_are_the_epochs_of_one_fit(target, solver):
     assert_same_weights(parts, whole)
 
 
+@pytest.mark.matrix(3)
 def test_fit_and_partial_fit_continue_as_if_never_pickled(solver):
     X, y = DATA["multiclass"]
     model = network("multiclass", solver=solver).fit(X, y)
@@ -313,6 +315,7 @@ def test_interrupt_goes_back_to_the_last_finished_epoch(monkeypatch, solver, n_e
             assert_same_weights(model.partial_fit(X, y), finished.partial_fit(X, y))
 
 
+@pytest.mark.matrix(2)
 def test_interrupt_of_partial_fit_keeps_model_and_state(monkeypatch, solver):
     X, y = DATA["multiclass"]
     model = network("multiclass", solver=solver).fit(X, y)
@@ -353,6 +356,7 @@ def test_clone_trains_alike(solver):
     assert_bit_equal(copy.fit(X, y), model.fit(X, y))
 
 
+@pytest.mark.long
 def test_grid_search_over_solvers_equals_scores_one_by_one():
     X, y = DATA["multiclass"]
     solvers = ["adam", torch.optim.RMSprop, SOLVERS["momentum"], NormalizedSGD]
@@ -394,6 +398,7 @@ UNUSABLE = {
 }
 
 
+@pytest.mark.matrix(18)
 @pytest.mark.parametrize(
     ("name", "method"),
     [

@@ -52,6 +52,7 @@ def test_there_are_files_of_every_kind_for_this_release():
 
 
 # A warning about another version is an error too, since the files hold no object of scikit-learn.
+@pytest.mark.matrix(28)
 @pytest.mark.filterwarnings("error")
 @pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("file", FILES, ids=str)

@@ -64,6 +64,7 @@ def test_accelerator_runs_the_tests_of_this_file(kind):
     assert classifier(kind, max_iter=1).fit(X, y).device_ == kind
 
 
+@pytest.mark.matrix(6)
 @each_device
 @pytest.mark.parametrize(
     "parameters",
@@ -226,6 +227,7 @@ def test_auto_device_is_never_mps_for_float64(monkeypatch):
         resolve_device("mps", torch.float64, 0.0)
 
 
+@pytest.mark.long
 def test_example_and_page_state_the_limit_of_auto(capsys):
     example = runpy.run_path(str(ROOT / "examples" / "choose_device.py"))
     assert example["ENOUGH"] == ACCELERATE_FROM
@@ -293,7 +295,7 @@ def traffic(monkeypatch):
     return of_an_epoch
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(9)
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(
     "parameters",
@@ -330,6 +332,7 @@ def test_epoch_reads_the_loss_and_sends_the_order_without_waiting(parameters, we
     assert not any(send.is_waited_for for send in sends)
 
 
+@pytest.mark.matrix(6)
 @pytest.mark.parametrize(
     ("target", "parameters"),
     [
@@ -520,9 +523,14 @@ def left(monkeypatch):
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"early_stopping": True, "normalization": "batch", "n_members": 3, "dropout": 0.1},
+        pytest.param(
+            {"early_stopping": True, "normalization": "batch", "n_members": 3, "dropout": 0.1},
+            marks=pytest.mark.long,
+        ),
         {"solver": "lbfgs", "callbacks": []},
-        {"solver": torch.optim.Adam, "learning_rate": "cosine"},
+        pytest.param(
+            {"solver": torch.optim.Adam, "learning_rate": "cosine"}, marks=pytest.mark.long
+        ),
     ],
     ids=case,
 )

@@ -85,6 +85,7 @@ def test_child_of_a_parent_that_has_used_torchs_threads_works():
     assert lines == [f"{name} True" for name in IN_CHILDREN]
 
 
+@pytest.mark.long
 def test_child_fits_and_predicts_what_its_parent_does():
     assert programs.run(WORK + CHILDREN, "tensor", "fit", "predict") == ["fit True", "predict True"]
 

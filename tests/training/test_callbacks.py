@@ -235,7 +235,7 @@ LOOKED_AT = [
 ]
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(6)
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("callback", [Look, LookAtBatches])
 @pytest.mark.parametrize("parameters", LOOKED_AT, ids=case)

@@ -52,7 +52,7 @@ def estimator_for(target, *callbacks, **parameters):
 # --- scores -----------------------------------------------------------------------------------
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("is_sparse", [False, True], ids=["dense", "sparse"])
 @pytest.mark.parametrize("on_train", [False, True], ids=["validation", "training"])
 @pytest.mark.parametrize(
@@ -143,6 +143,7 @@ def overfitting():
     return X, y, {"X_val": X_val, "y_val": np.random.RandomState(0).permutation(y_val)}
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("load_best", [False, True])
 @pytest.mark.parametrize("solver", ["adam", "sgd", torch.optim.Adam, OfLayers])
 def test_checkpoint_saves_and_loads_the_best_epoch(tmp_path, solver, load_best):

@@ -172,7 +172,7 @@ def test_resumed_fit_is_bit_equal(case, tmp_path):
     assert_goes_on(lambda: classifier(tmp_path, **CASES[case]), tmp_path, X_IRIS, SPECIES)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_resumed_fit_is_bit_equal_for_every_target(target, early_stopping, tmp_path):
@@ -181,6 +181,7 @@ def test_resumed_fit_is_bit_equal_for_every_target(target, early_stopping, tmp_p
     assert_goes_on(make, tmp_path, *TARGETS[target])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("weights", [False, True])
 def test_resumed_fit_is_bit_equal_with_validation_rows_of_ones_own(
@@ -196,6 +197,7 @@ def test_resumed_fit_is_bit_equal_with_validation_rows_of_ones_own(
     assert len(resumed.validation_scores_) == len(resumed.loss_curve_) == 24
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize("density", [0.02, 0.5])
 def test_resumed_fit_is_bit_equal_for_sparse_rows(density, tmp_path):
     rows = scipy.sparse.random(200, 50, density, "csr", random_state=0)

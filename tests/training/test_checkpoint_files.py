@@ -293,6 +293,7 @@ def test_deep_content_is_left_aside(killed, tmp_path):
     assert "RecursionError" in warning
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize("name", ["exp_avg", "exp_avg_sq", "step"])
 def test_hostile_state_of_an_optimizer_of_torch_is_left_aside(name, tmp_path):
     # torch's fused kernels would write one value per parameter into the smaller array.

@@ -19,6 +19,7 @@ import sknn
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
+@pytest.mark.long
 def test_another_process_goes_on(tmp_path, capsys):
     out = run(
         """

@@ -170,6 +170,7 @@ class Full:
         return getattr(self.file, name)
 
 
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize("share", [0, 0.001, 0.01, 0.1, 0.5, 0.9, 0.999])
 def test_failed_save_warns_once_and_keeps_the_file_before(share, tmp_path, monkeypatch):
     whole = classifier(tmp_path).fit(X_IRIS, SPECIES)

@@ -103,6 +103,7 @@ def with_warnings(fit):
     return fitted, [str(w.message) for w in caught]
 
 
+@pytest.mark.matrix(5)
 @pytest.mark.parametrize("case", FITS)
 def test_finished_fit_is_taken_from_its_file(case, tmp_path):
     make = partial(classifier, tmp_path, **FITS[case])
@@ -226,6 +227,7 @@ def test_search_run_again_fits_only_the_best_candidate(tmp_path):
     assert files(tmp_path) == left
 
 
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("error", [Killed, KeyboardInterrupt])
 @pytest.mark.parametrize("n_epochs", [3, 8, 13, 30, 47, 48, 53])
 def test_search_that_was_cut_off_goes_on(n_epochs, error, tmp_path):
@@ -259,6 +261,7 @@ def test_pipelines_prepare_again_what_was_finished_but_train_nothing(tmp_path):
         assert_bit_equal(left[-1], right[-1])
 
 
+@pytest.mark.long
 def test_candidates_folds_seeds_and_rows_have_files_of_their_own(tmp_path):
     def n_new(call):
         before = set(files(tmp_path))
@@ -361,6 +364,7 @@ search("new")
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL and process groups")
 @pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_search_whose_processes_were_killed_goes_on(n_jobs, tmp_path):

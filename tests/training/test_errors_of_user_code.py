@@ -102,6 +102,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.matrix(10)
 @pytest.mark.parametrize(
     ("parameters", "message"), BROKEN, ids=[f"{list(p)[0]}-{i}" for i, (p, _) in enumerate(BROKEN)]
 )
@@ -115,6 +116,7 @@ def test_error_names_the_parameter_keeps_its_cause_and_changes_nothing(parameter
     assert repr(fitted_state(clf)) == repr(before)
 
 
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize("event", ["on_epoch_end", "on_batch_end", "on_train_begin"])
 def test_exception_that_a_callback_raises_for_the_caller_passes(event):
     error = Pruned("epoch 1")

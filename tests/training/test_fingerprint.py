@@ -85,6 +85,7 @@ def test_other_data_have_another_name(tmp_path):
     assert len(set(names)) == len(names) == 1 + len(OTHER_DATA)
 
 
+@pytest.mark.matrix(8)
 @pytest.mark.parametrize("what", OTHER_DATA)
 def test_other_data_never_pick_the_file_up(what, tmp_path):
     kill(classifier(tmp_path), 9, X_IRIS, SPECIES)
@@ -209,6 +210,7 @@ def test_every_parameter_counts_but_for_four(tmp_path):
     assert len(set(names)) == 4
 
 
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize(
     "changes",
     [{"alpha": 0.5}, {"max_iter": 30}, {"dropout": 0.1}, {"random_state": 4}, {"loss": "focal"}],

@@ -232,7 +232,7 @@ def methods_of(case):
     return ["fit", "predict"] if lacks else ["fit", "partial_fit", "predict"]
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize("error", [Signalled, KeyboardInterrupt])
 @pytest.mark.parametrize("case", ["adam", "early stopping", "module"])
 def test_exception_at_any_line_loses_nothing_but_the_call(case, error, request, capfd):

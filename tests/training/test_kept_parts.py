@@ -175,6 +175,7 @@ def made(monkeypatch):
     return calls
 
 
+@pytest.mark.matrix(8)
 @pytest.mark.filterwarnings("ignore:partial_fit was called more than:UserWarning")
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_kept_memory_changes_no_model(scenario, monkeypatch):

@@ -98,6 +98,7 @@ RUNS = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("run", RUNS)
 def test_ctrl_c_ends_the_run(run, solver, ctrl_c):
@@ -233,6 +234,7 @@ for run in runs.split():
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="needs process groups")
 @pytest.mark.parametrize(
     ("to", "runs"),

@@ -339,6 +339,7 @@ def test_poisson_needs_targets_of_mean_one_and_says_so():
     assert d2_tweedie_score(y / y.mean(), model.predict(X), power=1) > 0.1
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize("seed", range(5))
 def test_gamma_with_early_stopping_learns_targets_of_any_size(seed):
     X, y = amounts()

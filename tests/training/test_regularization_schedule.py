@@ -48,6 +48,7 @@ def seen(monkeypatch):
     return found
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("learning_rate", ["constant", "coslog"])
 @pytest.mark.parametrize("solver", ["adam", "sgd", torch.optim.SGD])
@@ -71,6 +72,7 @@ def test_strength_of_dropout_in_calls_of_partial_fit(seen):
     assert_allclose(seen, strengths(), atol=1e-15)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_rate_of_the_factors_is_the_strength_times_the_rate(n_members, dtype):

@@ -53,6 +53,7 @@ def test_nothing_is_printed_without_verbose(capfd, parameters, verbose):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("verbose", [True, 1, 10])
 @pytest.mark.parametrize("parameters", FITS, ids=str)
 def test_verbose_prints_scikit_learns_lines(capfd, parameters, verbose):

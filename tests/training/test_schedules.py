@@ -231,7 +231,7 @@ BY_HAND = {
 }
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(8)
 @pytest.mark.parametrize("solver", list(BY_HAND), ids=name_of)
 def test_scheduled_training_equals_one_by_hand(solver, schedule):
     X, y = DATA["one output"]
@@ -359,7 +359,7 @@ def test_schedule_that_has_an_end_warns_of_it_if_training_might_have_stopped_bef
         model.fit(X, y)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(7)
 @pytest.mark.parametrize("solver", CONTINUED, ids=name_of)
 def test_partial_fits_follow_the_schedule_of_one_fit(solver, schedule):
     X, y = DATA["one output"]
@@ -376,6 +376,7 @@ def test_partial_fits_follow_the_schedule_of_one_fit(solver, schedule):
     assert_same_weights(model, whole)
 
 
+@pytest.mark.matrix(8)
 @pytest.mark.parametrize("solver", CONTINUED, ids=name_of)
 @pytest.mark.parametrize(
     ("name", "last"),
@@ -420,6 +421,7 @@ def test_partial_fit_after_fit_begins_a_horizon_of_its_own(learning_rate):
     assert model.fit(X, y).learning_rate_curve_ == curve[:3]
 
 
+@pytest.mark.matrix(8)
 @pytest.mark.parametrize("solver", CONTINUED[2:], ids=name_of)
 def test_warm_start_begins_the_schedule_anew(solver, schedule):
     X, y = DATA["one output"]
@@ -437,7 +439,7 @@ def break_end_of_epoch(patch):
     patch.setattr(sknn._training._stopping.StopOnPlateau, "on_epoch_end", interrupt)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(6)
 @pytest.mark.parametrize("where", ["step", "end of the epoch"])
 @pytest.mark.parametrize("solver", CONTINUED[1:], ids=name_of)
 def test_interrupted_partial_fit_takes_no_step_of_the_schedule(

@@ -100,7 +100,7 @@ CONTRARY = {
 STOPPING = {"batch_size": 10, "tol": 1e-4, "n_iter_no_change": 3, "max_iter": 30}
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(7)
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("name", list(SCORINGS))
 def test_scoring_is_watched_and_its_best_epoch_restored(name, weighted):
@@ -126,6 +126,7 @@ def test_scoring_is_watched_and_its_best_epoch_restored(name, weighted):
     assert model.best_validation_score_ == pytest.approx(restored, rel=1e-12)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("variant", ["batch normalization", "dropout", "module", "members"])
 @pytest.mark.parametrize("scoring", [None, "loss", "neg_log_loss"])
 def test_best_epoch_is_restored_with_all_of_its_state(scoring, variant):
@@ -301,6 +302,7 @@ NO_SCORES = {
 }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("kind", list(NO_SCORES))
 def test_score_that_is_not_one_number_raises(kind, early_stopping):
@@ -477,7 +479,14 @@ def score_by_hand(name, model, X, y):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.long) for s in (1, 2, 3))])
-@pytest.mark.parametrize("kind", list(TARGETS_OF_SCORERS))
+@pytest.mark.parametrize(
+    "kind",
+    [
+        # Another kind of labels like each of these is quick.
+        pytest.param(k, marks=[pytest.mark.long] * (k in ("strings", "two strings", "two labels")))
+        for k in TARGETS_OF_SCORERS
+    ],
+)
 def test_every_scorer_is_its_metric_or_is_refused_before_training(kind, seed, epochs, held_out):
     X, y = of_kind(kind, seed)
     target = "one output" if kind in ("numbers", "counts") else "binary"
@@ -503,6 +512,7 @@ def test_every_scorer_is_its_metric_or_is_refused_before_training(kind, seed, ep
             assert_allclose(model.validation_scores_, [expected], rtol=1e-12, err_msg=name)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("name", ["roc_auc", "roc_auc_ovr", "average_precision", "neg_log_loss"])
 def test_own_rows_without_a_class(name, early_stopping, epochs):
@@ -631,6 +641,7 @@ def test_scorer_has_each_class_among_its_rows(kind, held_out):
     assert len(default) == len(scorer) and len(np.setdiff1d(scorer, default)) == 1
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize("scoring", ["neg_log_loss", "roc_auc_ovr", "neg_brier_score"])
 def test_cross_validation_with_a_rare_class_has_no_failed_fold(scoring):
     X, y = of_kind("strings", 0)

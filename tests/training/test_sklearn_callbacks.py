@@ -113,6 +113,7 @@ FITS = [
 # --- tasks ------------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix(5)
 @pytest.mark.parametrize("parameters", FITS, ids=str)
 def test_every_epoch_is_a_task_and_nothing_is_changed(parameters):
     recording = Recording()
@@ -162,6 +163,7 @@ def test_tasks_are_shown_what_the_user_gave(weighted):
             assert given["metadata"] == ({"sample_weight": weight} if weighted else None)
 
 
+@pytest.mark.matrix(5)
 @pytest.mark.parametrize("parameters", FITS, ids=str)
 def test_fitted_estimator_is_what_fit_had_made_of_so_many_epochs(parameters):
     # The estimators are compared after the last epoch, because later epochs must not change them.
@@ -295,6 +297,7 @@ def fail():
     raise LookupError("broken")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize(
     "where",
@@ -347,6 +350,7 @@ def rows_of(monitor, task_name, **options):
     return [row for row in monitor.get_logs(**options).data if row["task_name"] == task_name]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("target", "scoring"),
     [

@@ -62,6 +62,7 @@ class RecordingPlateau(lr_scheduler.ReduceLROnPlateau):
         super().step(metrics)
 
 
+@pytest.mark.matrix(8)
 @pytest.mark.parametrize("solver", ["adam", "sgd", torch.optim.SGD], ids=name_of)
 @pytest.mark.parametrize("validation", ["none", "split", "given", "given and stopping"])
 @pytest.mark.parametrize("target", list(DATA))
@@ -101,6 +102,7 @@ def test_class_of_a_scheduler_is_a_callable_too():
     assert model.loss_curve_ == RecordingPlateau.given
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 @pytest.mark.parametrize("solver", ["adam", torch.optim.SGD], ids=name_of)
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def routing():
 # --- early stopping ---------------------------------------------------------------------------
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("target", [*CLASSIFICATION, "one output", "two outputs"])
 def test_early_stopping_by_given_rows_equals_scikit_learns_rule_by_hand(target, solver):
@@ -104,7 +104,7 @@ def test_weight_of_a_row_in_the_split_does_not_matter_with_given_rows(target):
     assert_same_weights(stopped, plain)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(6)
 @pytest.mark.parametrize("variant", list(VARIANTS))
 @pytest.mark.parametrize("target", ["multiclass", "multilabel", "two outputs"])
 def test_recording_leaves_the_model_bit_identical(target, variant):
@@ -119,6 +119,7 @@ def test_recording_leaves_the_model_bit_identical(target, variant):
     assert_same_weights(recorded, plain)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("variant", ["adam", "dropout", "batch normalization", "module", "members"])
 @pytest.mark.parametrize("scoring", ["loss", "r2"])
 def test_scoring_leaves_the_model_bit_identical(scoring, variant):
@@ -128,7 +129,7 @@ def test_scoring_leaves_the_model_bit_identical(scoring, variant):
     assert_same_weights(scored, plain)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("target", [*CLASSIFICATION, "one output", "two outputs"])
@@ -191,6 +192,7 @@ def scaled_pipeline(target, **parameters):
     return Pipeline([("scale", StandardScaler()), ("net", net)], transform_input=["X_val"])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("target", ["multiclass", "multilabel", "one output"])
 def test_pipeline_sends_validation_rows_through_its_steps(routing, target, early_stopping):
@@ -265,6 +267,7 @@ def test_scorer_with_weights_works_under_routing(routing):
 # --- Ctrl-C -----------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("scoring", [None, "loss", "neg_log_loss"])
 @pytest.mark.parametrize("where", ["before", "after"])
@@ -316,6 +319,7 @@ def test_interrupt_in_the_users_scorer_keeps_the_last_finished_epoch(early_stopp
     assert_bit_equal(interrupted, finished.fit(X, y, **validation))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("dtype", [">i4", ">f8", "float16", bool])
 @pytest.mark.parametrize("given", [False, True])
 def test_multilabel_targets_of_any_dtype_can_be_scored(dtype, given):

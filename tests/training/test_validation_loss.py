@@ -118,7 +118,7 @@ PENALTIES = {
 }
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(12)
 @pytest.mark.parametrize(
     ("weighted", "penalties"), [(False, {}), (True, PENALTIES)], ids=["bare", "weights, penalties"]
 )
@@ -138,6 +138,7 @@ def test_validation_loss_is_the_metric_of_fits_of_fewer_epochs(name, weighted, p
     assert len(recorded.validation_loss_curve_) == 3
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize(
     "name", ["log_loss, two", "smoothed", "focal, labels", "squares", "levels"]

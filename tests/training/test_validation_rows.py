@@ -27,6 +27,7 @@ def torch_warns_always():
     torch.set_warn_always(False)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("scoring", [None, "loss", "balanced_accuracy", worst_class], ids=case)
 def test_frames_with_names_give_no_warning(scoring, early_stopping):
@@ -88,7 +89,7 @@ FORMS = {
 }
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(8)
 @pytest.mark.parametrize("scoring", [None, "loss", "max_error_of_mine"])
 @pytest.mark.parametrize(
     ("target", "form"),

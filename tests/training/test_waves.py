@@ -296,6 +296,7 @@ def test_verbose_says_that_all_rows_are_learned_from(capsys):
 # --- going on ---------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize(
     ("data", "n_epochs"),
     [(NOISY, 1), (CLEAN, 9), (CLEAN, 14), (CLEAN, 20), (NOISY, 20)],
