@@ -45,11 +45,23 @@ def _values(item):
     return {tuple((n, id(values[n])) for n in group if n in values) for group in names}
 
 
+def _spread(cases, most):
+    """Return the cases with `most` values of the parameter that has most values, evenly spread."""
+    by_names = defaultdict(dict)
+    for _, values in cases:
+        for value in values:
+            by_names[tuple(name for name, _ in value)][value] = None
+    _, values = max(by_names.items(), key=lambda item: (len(item[1]), item[0]))
+    values, n = list(values), min(len(values), most)
+    kept = {values[i * len(values) // n] for i in range(n)}
+    return [each for each in cases if each[1] & kept]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Mark cases of a `matrix` as long, except a few.
 
-    These have every value of each parameter, unless the mark allows fewer cases than that takes.
+    These have every value of each parameter, as far as the number of them that is allowed reaches.
     """
     matrices = defaultdict(list)
     for item in items:
@@ -58,18 +70,18 @@ def pytest_collection_modifyitems(items):
             matrices[key].append((item, _values(item)))
     for (_, _, *most), cases in matrices.items():
         left = most[0] if most else len(cases)
-        # Of the cases of one list, which are often sorted by their subject, every so many.
-        stride = -(-len(cases) // left) if len(cases[0][1]) == 1 else 1
-        missing, seen = set().union(*(values for _, values in cases[::stride])), Counter()
-        while missing and left:
+        some = _spread(cases, left)
+        missing, seen, quick = set().union(*(values for _, values in some)), Counter(), []
+        while missing and len(quick) < left:
             # Of cases with as many new values, one whose other values have been seen least.
-            new = [(len(v & missing), -sum(seen[each] for each in v)) for _, v in cases]
-            _, values = cases.pop(new.index(max(new)))
+            new = [(len(v & missing), -sum(seen[each] for each in v)) for _, v in some]
+            item, values = some.pop(new.index(max(new)))
             missing -= values
             seen.update(values)
-            left -= 1
+            quick.append(item)
         for item, _ in cases:
-            item.add_marker(pytest.mark.long)
+            if item not in quick:
+                item.add_marker(pytest.mark.long)
 
 
 def case(value) -> str:

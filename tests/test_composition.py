@@ -142,7 +142,7 @@ def test_cross_val_score_equals_that_of_scikit_learns_mlp(target):
     assert_allclose(ours, theirs, rtol=1e-6)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize(
     "scoring", ["roc_auc_ovr", "neg_log_loss", "average_precision", "f1_macro", "accuracy"]
 )
@@ -248,7 +248,7 @@ def test_set_output_is_not_offered():
     assert not hasattr(FeedForwardRegressor(), "set_output")
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
 @pytest.mark.parametrize("target", ["binary", "multiclass"])
 def test_calibration_equals_that_of_scikit_learns_mlp(target, method):

@@ -119,6 +119,7 @@ def smooth_problem(draws, target, n_classes=3):
 AT_OPTIMUM = {"hidden_layer_sizes": (), "solver": "lbfgs", "tol": 1e-9, "max_iter": 5000}
 
 
+@pytest.mark.long
 @given(st.data())
 def test_permuted_classes_permute_the_results_at_the_optimum(draws):
     # With a penalty the optimal probabilities are unique, wherever L-BFGS starts. SciPy stops when

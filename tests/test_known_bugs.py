@@ -198,7 +198,7 @@ def test_early_stopping_of_a_regressor_with_nan_scores_keeps_scikit_learns_weigh
 # --- weights ----------------------------------------------------------------------------------
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("target", list(TARGETS))
@@ -290,6 +290,7 @@ def test_predictions_of_flat_labels_are_flat_in_meta_classifiers(make, target):
     assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("target", ["binary", "multiclass", "one output", "counts"])
 def test_target_of_one_column_learns_the_same_model_and_warns(target, early_stopping):
@@ -324,7 +325,7 @@ def test_prediction_has_the_shape_of_the_target(target):
 # --- copies -----------------------------------------------------------------------------------
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize("target", list(TARGETS))
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize(
@@ -371,7 +372,7 @@ def test_copy_of_a_fitted_model_predicts_the_same(duplicate, target, solver, ear
     assert not (estimator.coefs_[0] == 0).all()
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))])
 @pytest.mark.parametrize(
     "parameters",

@@ -142,6 +142,7 @@ FITS = {
 TOLERANCES = {"float32": {"rtol": 1e-3, "atol": 1e-4}, "bfloat16": {"rtol": 0.05, "atol": 0.01}}
 
 
+@pytest.mark.matrix(12)
 @pytest.mark.parametrize("key", list(FITS))
 def test_first_member_is_the_model_of_one_network_without_and_with_weights(key):
     target, parameters = FITS[key]
@@ -552,6 +553,7 @@ def test_equal_fits_are_bit_equal_and_pickles_and_clones_go_on_alike(key):
     assert_bit_equal(loaded, model)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("call", ["fit", "partial_fit"])
 @pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (3, 2)])
 @pytest.mark.parametrize("target", ["multiclass", "one output"])

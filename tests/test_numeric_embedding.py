@@ -226,7 +226,7 @@ def test_lbfgs_goes_on_from_a_fitted_embedding():
 # --- going on, and being copied ---------------------------------------------------------------
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_partial_fits_equal_one_fit(n_members, parts):
     options = {"shuffle": False, "n_iter_no_change": 100, "n_members": n_members, **parts}
@@ -340,7 +340,7 @@ def test_unsound_state_is_not_saved(name, value, fitted, tmp_path):
         model.save(tmp_path / "file")
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize(("n_epochs", "n_members"), [(2, 1), (5, 2)])
 def test_checkpoint_goes_on_bit_by_bit(n_epochs, n_members, parts, tmp_path):
     class Killed(Exception):
@@ -417,7 +417,7 @@ def test_rows_in_a_file_give_the_same_model(tmp_path):
         assert_allclose(mine, theirs, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize("n_members", [1, 2])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_other_dtypes_learn_about_the_same(dtype, n_members, parts):

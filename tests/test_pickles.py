@@ -161,6 +161,7 @@ def test_file_of_an_absent_device_is_loaded(through):
     assert_array_equal(loaded.predict_proba(X), estimator.predict_proba(X))
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize("by", ["pickle", "skops"])
 def test_pipelines_and_searches_are_kept(by):
     X, y = TARGETS["multiclass"]
@@ -314,6 +315,7 @@ def test_equal_fits_have_equal_bytes(name, frame, tmp_path):
         assert all_bytes(other, tmp_path / "file") == expected
 
 
+@pytest.mark.matrix(1)
 @pytest.mark.parametrize("through", [through_pickle, through_joblib])
 def test_training_that_goes_on_after_a_pickle_has_equal_bytes(through, tmp_path):
     X, y = TARGETS["binary"]

@@ -362,7 +362,7 @@ def test_number_of_jobs_does_not_change_the_model(fitted):
 
 def test_search_reaches_every_step_by_name():
     grid = {
-        "vectorizer__datetime__resolution": ["month", "day"],
+        "vectorizer__datetime__resolution": ["month"],
         "network__numeric_embedding__scale": [0.1, 0.4],
     }
     search = GridSearchCV(small("regressor"), grid, cv=2).fit(TWO_COLUMNS, NUMBERS)

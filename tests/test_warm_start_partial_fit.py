@@ -97,7 +97,7 @@ def first_arguments(target, call):
 # --- the table --------------------------------------------------------------------------------
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("calls", CALLS, ids="-".join)
 @pytest.mark.parametrize("warm_start", [False, True])
 @pytest.mark.parametrize("solver", list(SOLVERS))
@@ -449,6 +449,7 @@ def test_refit_leaves_nothing_of_the_fit_before():
 # --- other solvers between calls --------------------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("target", ["binary", "multiclass", "one output"])
 def test_partial_fit_after_lbfgs_begins_a_new_solver(target, solver):
@@ -469,6 +470,7 @@ def test_partial_fit_after_lbfgs_begins_a_new_solver(target, solver):
     assert len(estimator.loss_curve_) == 2
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("target", ["multiclass", "one output"])
 def test_warm_start_by_lbfgs_after_a_stochastic_solver_equals_scikit_learn(target, solver):
@@ -528,6 +530,7 @@ X_IRIS, Y_IRIS = TARGETS["multiclass"]
 
 # NumPy 1.23 warns when scikit-learn compares numbers with strings. Our comparisons are tested in
 # tests/input/test_bad_input.py.
+@pytest.mark.matrix(6)
 @pytest.mark.filterwarnings("ignore:elementwise comparison failed:FutureWarning")
 @pytest.mark.parametrize(
     ("parameters", "calls"),

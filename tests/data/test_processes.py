@@ -128,7 +128,7 @@ def test_model_of_several_processes_is_that_of_one(team, kind, solver):
     assert_model_of_one_process(team, kind, {"solver": solver, "alpha": 0.1} | loss)
 
 
-@pytest.mark.matrix(7)
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "two outputs"])
 @pytest.mark.parametrize(
     ("option", "early_stopping", "solver"),

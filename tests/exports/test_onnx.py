@@ -197,7 +197,7 @@ def test_every_output_of_a_regressor_predicts_the_same(target, parameters, opset
     assert_predicts_the_same(model, X.astype(np.float32), target_opset=opset)
 
 
-@pytest.mark.matrix(4)
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize("opset", [LOWEST, None])
 @pytest.mark.parametrize(
     ("target", "parameters"),

@@ -247,7 +247,7 @@ def test_every_older_format_has_an_upgrade():
     assert set(_saved.UPGRADES) == set(range(1, _saved.FORMAT))
 
 
-@pytest.mark.long  # The quick test is that of the memory of a process that loads files.
+@pytest.mark.long  # `test_good_neighbour.py` has a quick test of the imports.
 def test_neither_torch_nor_skorch_nor_skl2onnx_is_imported(tmp_path):
     path = tmp_path / "file"
     made_for("multiclass").fit(X_IRIS, SPECIES).save(path)

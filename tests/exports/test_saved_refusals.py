@@ -163,7 +163,6 @@ def test_attributes_that_do_not_go_together_are_named(name, value, tmp_path):
         estimator.save(tmp_path / "file")
 
 
-@pytest.mark.matrix(7)
 @pytest.mark.parametrize(
     ("name", "change"),
     [

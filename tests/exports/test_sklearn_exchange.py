@@ -494,7 +494,7 @@ def test_search_is_an_error_that_names_the_best_estimator():
 # --- there and back -------------------------------------------------------------------------------
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 def test_there_and_back_is_the_same_model(target, solver):
     ours, X, y = fitted(target, solver=solver)
@@ -505,6 +505,7 @@ def test_there_and_back_is_the_same_model(target, solver):
         assert_go_on_alike(back, ours, X, y)
 
 
+@pytest.mark.matrix(3)
 def test_back_and_there_is_the_same_model(target):
     X, y = TARGETS[target]
     theirs = PAIRS[target][1](**SHARED).fit(X, y)

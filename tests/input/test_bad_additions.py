@@ -27,6 +27,7 @@ TWO_LAYERS = {"hidden_layer_sizes": (6, 5)}
 # --- the network ------------------------------------------------------------------------------
 
 
+@pytest.mark.matrix(5)
 @pytest.mark.parametrize(
     ("parameters", "n_given", "n_hidden"),
     [
@@ -144,7 +145,7 @@ def test_unknown_normalization_raises(normalization):
 # --- losses -----------------------------------------------------------------------------------
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(14)
 @pytest.mark.parametrize(
     "quantile",
     [
@@ -162,6 +163,7 @@ def test_quantile_that_is_no_level_or_no_increasing_list_raises(quantile, loss):
     assert "(0, 1)" in message.replace("0.0", "0").replace("1.0", "1")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("call", ["fit", "partial_fit"])
 @pytest.mark.parametrize(
     ("learned", "given", "match"),
@@ -232,6 +234,7 @@ def test_metric_of_one_prediction_is_watched_with_a_list_of_one_level_and_one_ta
     assert np.isfinite(model.validation_scores_).all()
 
 
+@pytest.mark.matrix(13)
 @pytest.mark.parametrize(
     ("target", "name", "value", "allowed"),
     [
@@ -337,6 +340,7 @@ def test_validation_target_outside_of_the_domain_of_a_loss_names_y_val(
 # --- schedules, clipping, callbacks, scoring --------------------------------------------------
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "make",
     [
@@ -374,6 +378,7 @@ def test_unknown_schedule_raises(learning_rate):
     assert "callable" in message
 
 
+@pytest.mark.matrix(7)
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [

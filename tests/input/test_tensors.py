@@ -174,6 +174,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_sparse_tensor_of_each_layout_gives_the_model_of_the_matrix(layout):
     rows, matrix = LAYOUTS[layout](), DENSE if layout == "coo of vectors" else CSR
@@ -197,7 +198,7 @@ def test_values_of_a_csr_tensor_are_shared(learned_from):
 # --- targets and weights --------------------------------------------------------------------------
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(4)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("rows", ["array", "tensor"])
 def test_targets_and_weights_that_are_tensors_give_the_model_of_arrays(target, rows):
@@ -320,6 +321,7 @@ def message_of(function, *arguments):
     return str(error.value)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("where", ["on the CPU", "as on a device"])
 @pytest.mark.parametrize("bad", BAD_ROWS)
 def test_unusable_rows_get_the_message_of_the_array(bad, where, kept):

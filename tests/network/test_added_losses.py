@@ -458,6 +458,7 @@ def test_quantile_changes_nothing_with_another_loss():
 # --- weights, solvers, precision, continued training ------------------------------------------
 
 
+@pytest.mark.matrix(5)
 @each_loss_and_target
 def test_integer_weights_equal_repeated_rows(target, parameters):
     X, y = TARGETS[target]

@@ -234,7 +234,7 @@ def test_momentum_and_betas_of_the_estimator_do_not_act(solver):
 # --- partial_fit and pickle -------------------------------------------------------------------
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(3)
 @pytest.mark.parametrize("target", list(DATA))
 def test_partial_fits_are_the_epochs_of_one_fit(target, solver):
     X, y = DATA[target]
@@ -295,7 +295,7 @@ def test_state_of_the_optimizer_is_held_without_torch(solver):
     assert n_arrays > 0 or solver is torch.optim.SGD
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize("n_epochs", [0, 1, 2])
 def test_interrupt_goes_back_to_the_last_finished_epoch(monkeypatch, solver, n_epochs):
     X, y = DATA["multiclass"]

@@ -158,7 +158,8 @@ LONG = {
     *("adamw", "sgd", "SGD, partial", "Adam, amsgrad", "NAdam", "clipping", "MultiStepLR"),
     *("LambdaLR", "CyclicLR", "OneCycleLR", "lambda", "dropout", "layer normalization", "gelu"),
     *("batch normalization", "members", "members, early stopping", "float32", "bfloat16"),
-    *("early stopping, dropout", "loss", "in order", "one batch"),
+    *("early stopping", "early stopping, dropout", "in order", "in order, early stopping"),
+    *("loss", "one batch", "module that draws", "ReduceLROnPlateau", "cosine"),
 }
 
 

@@ -102,7 +102,6 @@ BROKEN = [
 ]
 
 
-@pytest.mark.matrix(10)
 @pytest.mark.parametrize(
     ("parameters", "message"), BROKEN, ids=[f"{list(p)[0]}-{i}" for i, (p, _) in enumerate(BROKEN)]
 )

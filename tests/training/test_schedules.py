@@ -305,6 +305,7 @@ def test_warm_up_multiplies_the_rates_of_adaptive():
     assert_allclose(model.learning_rate_curve_, rates[::N_BATCHES])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("solver", ["adam", "adamw", "sgd", torch.optim.Adam], ids=name_of)
 @pytest.mark.parametrize("learning_rate", ["constant", "cosine", SCHEDULERS["StepLR"]], ids=name_of)
 def test_warm_up_of_no_step_is_none(solver, learning_rate):
@@ -335,7 +336,7 @@ def test_warm_up_before_one_cycle_is_an_error():
     assert repr(fitted_state(model)) == before
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(6)
 @pytest.mark.parametrize("solver", ["adam", "sgd", torch.optim.SGD, NormalizedSGD], ids=name_of)
 def test_schedules_emit_no_warning_of_torch(solver, schedule):
     # torch would warn about a scheduler that is stepped before its optimizer.

@@ -256,6 +256,7 @@ class Acting(Recording):
         return None
 
 
+@pytest.mark.matrix(5)
 @pytest.mark.parametrize("parameters", FITS, ids=str)
 def test_callback_that_returns_true_stops_and_the_epoch_is_kept(parameters):
     acting = Acting(lambda: True)

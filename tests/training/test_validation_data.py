@@ -192,7 +192,7 @@ def scaled_pipeline(target, **parameters):
     return Pipeline([("scale", StandardScaler()), ("net", net)], transform_input=["X_val"])
 
 
-@pytest.mark.matrix
+@pytest.mark.matrix(2)
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("target", ["multiclass", "multilabel", "one output"])
 def test_pipeline_sends_validation_rows_through_its_steps(routing, target, early_stopping):

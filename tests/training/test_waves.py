@@ -299,8 +299,8 @@ def test_verbose_says_that_all_rows_are_learned_from(capsys):
 @pytest.mark.matrix(2)
 @pytest.mark.parametrize(
     ("data", "n_epochs"),
-    [(NOISY, 1), (CLEAN, 9), (CLEAN, 14), (CLEAN, 20), (NOISY, 20)],
-    ids=["first wave", "third wave", "its end", "all rows", "last wave"],
+    [(NOISY, 1), (CLEAN, 9), (NOISY, 20), (CLEAN, 14), (CLEAN, 20)],
+    ids=["first wave", "third wave", "last wave", "its end", "all rows"],
 )
 def test_checkpoint_goes_on_before_and_after_the_switch(n_epochs, data, tmp_path):
     def make():
