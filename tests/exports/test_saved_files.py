@@ -7,8 +7,6 @@ import json
 import os
 import pickle
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import joblib
@@ -245,18 +243,6 @@ def test_older_format_is_upgraded(parts, tmp_path, monkeypatch):
 
 def test_every_older_format_has_an_upgrade():
     assert set(_saved.UPGRADES) == set(range(1, _saved.FORMAT))
-
-
-@pytest.mark.long  # `test_good_neighbour.py` has a quick test of the imports.
-def test_neither_torch_nor_skorch_nor_skl2onnx_is_imported(tmp_path):
-    path = tmp_path / "file"
-    made_for("multiclass").fit(X_IRIS, SPECIES).save(path)
-    code = (
-        "import sys, sknn\n"
-        "sknn.load(sys.argv[1]).save(sys.argv[1])\n"
-        "assert not {'torch', 'skorch', 'skl2onnx', 'onnx'} & set(sys.modules)\n"
-    )
-    subprocess.run([sys.executable, "-c", code, path], check=True, timeout=120)
 
 
 def test_state_of_generators_is_left_alone(tmp_path):

@@ -301,7 +301,7 @@ def traffic(monkeypatch):
     "parameters",
     [
         {},
-        {"batch_size": 1},
+        pytest.param({"batch_size": 1}, marks=pytest.mark.long),
         {"solver": "sgd", "learning_rate": "invscaling"},
         {"solver": "adamw", "max_grad_norm": 1.0},
         {"solver": torch.optim.Adam},

@@ -220,7 +220,7 @@ def test_regression_losses_with_other_parameters_make_new_parts(made):
         {"dropout": 0.2},
         {"normalization": "layer"},
         {"hidden_layer_sizes": (1000,)},
-        {"n_members": 500},
+        {"hidden_layer_sizes": (60,), "n_members": 40},
     ],
     ids=str,
 )
