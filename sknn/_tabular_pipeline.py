@@ -5,6 +5,7 @@ from __future__ import annotations
 from inspect import isclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from sknn._classifier import FeedForwardClassifier
@@ -28,6 +29,7 @@ _OF_BOTH = {
     "regularization_schedule": "flat_cos",
     "batch_size": "by_rows",
     "max_iter": "by_rows",
+    "n_iter_no_change": np.inf,  # the best weights come with the end of the schedule
     "early_stopping": "waves",
     "validation_fraction": 0.15,
     "dtype": "float32",

@@ -101,6 +101,7 @@ def _watch():
 @pytest.fixture(autouse=True)
 def state_watch(_watch):
     """Fail a test if a call of an estimator in it has changed the global state."""
+    np.random.seed(0)  # `random_state=None` draws from it, and no test may depend on luck
     yield _watch
     violations = _watch.take()
     if violations:

@@ -321,6 +321,13 @@ def test_rare_class_is_learned_or_left_out(n_of_the_rare):
     assert_probabilities(small().fit(rows, y).predict_proba(rows), 40)
 
 
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_training_runs_through_all_waves_without_comparing_them(early_stopping):
+    model = small(max_iter=15, tol=10.0, early_stopping=early_stopping)
+    model.fit(WITHOUT_TEXT, LABELS)  # no epoch improves by as much as `tol`
+    assert model["network"].n_iter_ == 15
+
+
 def test_few_rows_are_learned_from_without_validation():
     model = small(early_stopping=False).fit(WITHOUT_TEXT.head(6), ["a", "b"] * 3)
     assert_probabilities(model.predict_proba(WITHOUT_TEXT.head(6)), 6)
