@@ -206,23 +206,24 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            Rows to learn from. A frame of pandas or polars may hold them. With `dtype="auto"`, the
-            network computes in float32 if the rows are float32 (all columns of a frame), and else
-            in float64. A tensor on the device that computes is used where it is. See
-            docs/frames.md.
+            The input data. They can also be a pandas or polars data frame. With `dtype="auto"`, the
+            network computes in float32 if the data are float32 (in a frame, all of its columns),
+            and in float64 otherwise. A tensor that is already on the device of the estimator is not
+            copied. See docs/frames.md.
         y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_outputs)
-            Class labels or a multilabel indicator, for the classifier; numbers, for the regressor.
-            A tensor on a device is copied to the host.
+            Class labels or a multilabel indicator for the classifier, and numbers for the
+            regressor. A tensor on a device is copied to the host.
         sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
-            Weights of the rows. None stands for all ones.
+            Sample weights. None gives every sample the weight 1.
         X_val : {array-like, sparse matrix, torch.Tensor} of shape (n_val, n_features), default=None
-            Validation rows of your own. With `early_stopping` they replace the split, so that
-            the network learns from all of `X`; without it, scores and losses are only recorded.
-            In a `Pipeline`, `transform_input=["X_val"]` sends them through the steps before.
+            Your own validation data. With `early_stopping`, they replace the validation split, so
+            that all of `X` is used for training. Without it, their scores and losses are only
+            recorded. In a `Pipeline`, `transform_input=["X_val"]` applies the preceding steps to
+            them.
         y_val : {array-like, torch.Tensor} of shape (n_val,) or (n_val, n_outputs), default=None
-            Targets of the validation rows.
+            Target values for `X_val`.
         sample_weight_val : {array-like, torch.Tensor} of shape (n_val,), default=None
-            Weights of the validation rows.
+            Sample weights for `X_val`.
 
         Returns
         -------
@@ -232,18 +233,18 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         Raises
         ------
         ValueError
-            If the data cannot be used, `device` is absent, or the weights have become non-finite.
-            The estimator is then as it was before the call.
+            If the data or parameters are invalid, if `device` is not available, or if the weights
+            are no longer finite. The estimator is left unchanged.
         RuntimeError
             If another process of `process_group` has failed before training, or has ended.
 
         Warns
         -----
         sklearn.exceptions.ConvergenceWarning
-            If `max_iter` ends the training, or if it diverges with early stopping.
+            If `max_iter` is reached, or if training diverges with early stopping.
         UserWarning
-            After Ctrl-C, or if a checkpoint cannot be saved or used. Ctrl-C ends a search or a
-            cross-validation with a KeyboardInterrupt instead.
+            After Ctrl-C, or if a checkpoint cannot be saved or used. In a search or a
+            cross-validation, Ctrl-C raises KeyboardInterrupt instead.
         """
         tasks = None
         if hasattr(self, "_skl_callbacks"):
@@ -510,12 +511,13 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         return problem._replace(train_rows=train_rows, validation=data)
 
     def set_params(self, **params):
-        """Set parameters, of this estimator or of an object that is one of them.
+        """Set parameters of this estimator or of its `PeriodicEmbedding`.
 
         Parameters
         ----------
         **params : dict
-            Parameters by name. `numeric_embedding__scale` is the `scale` of a `PeriodicEmbedding`.
+            Parameters by name. `numeric_embedding__scale` sets the `scale` of the
+            `PeriodicEmbedding`.
 
         Returns
         -------
@@ -525,7 +527,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         Raises
         ------
         ValueError
-            If there is no such parameter. The message ends with the one that may be meant.
+            If there is no such parameter. The message suggests a similar name if there is one.
         """
         try:
             return super().set_params(**params)
@@ -537,14 +539,14 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
             raise
 
     def set_callbacks(self, *callbacks):
-        """Set callbacks of scikit-learn, which are told of each epoch of `fit` as a task.
+        """Set scikit-learn callbacks, for which each epoch of `fit` is a task.
 
-        Callbacks of skorch are given to the parameter `callbacks`.
+        To use skorch callbacks, set the parameter `callbacks`.
 
         Parameters
         ----------
         *callbacks : callbacks of :mod:`sklearn.callback`
-            They replace the callbacks that are set. A call without any removes them.
+            Callbacks that replace the current ones. A call without arguments removes them.
 
         Returns
         -------
@@ -554,7 +556,7 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         Raises
         ------
         TypeError
-            If one of them is a callback of skorch, or is no callback at all.
+            If one of them is a skorch callback, or not a callback.
         NotImplementedError
             If scikit-learn is older than 1.9.
         """

@@ -25,44 +25,45 @@ from sknn._input._hints import explaining_keywords
 class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
     """A feedforward network for classification: binary, multiclass or multilabel.
 
-    It minimizes the cross-entropy (or another `loss`), with a logistic output for two classes and
-    for multilabel targets and a softmax for more classes. It can replace
-    :class:`sklearn.neural_network.MLPClassifier`: equal parameters, data and `random_state` give
+    It minimizes the cross-entropy (or another `loss`). The output is logistic for two classes and
+    for multilabel targets, and a softmax for more classes. It can replace
+    :class:`sklearn.neural_network.MLPClassifier`: the same parameters, data and `random_state` give
     the same model.
 
     Parameters
     ----------
     {parameters}
     loss : {'log_loss', 'focal'} or callable, default='log_loss'
-        'log_loss' is the cross-entropy. 'focal' is the focal loss [4]_
-        `-(1 - p) ** focal_gamma * log(p)` of the true class's probability p, in which rows that are
-        classified well count less. A function takes the raw outputs and the targets, torch tensors
-        of one shape (n_samples, n_outputs), and returns the loss of each row as a tensor of shape
-        (n_samples,), by operations that torch can differentiate. The targets are ones and zeros,
-        with one column for each class (one column for two classes). The output activation is that
-        of 'log_loss'.
+        'log_loss' is the cross-entropy. 'focal' is the focal loss [4]_,
+        `-(1 - p) ** focal_gamma * log(p)`, where p is the predicted probability of the true class.
+        It gives less weight to samples that are classified well. A callable takes the raw outputs
+        and the targets, which are torch tensors of the same shape (n_samples, n_outputs), and
+        returns the loss of each sample as a tensor of shape (n_samples,). It must use operations
+        that torch can differentiate. The targets are ones and zeros, with one column for each class
+        (one column in total for two classes). The output activation is the same as for 'log_loss'.
     focal_gamma : float, default=2.0
         Exponent of 'focal', at least 0. With 0, 'focal' is the same as 'log_loss'.
     label_smoothing : float, default=0.0
-        Share e of a label that is spread over all classes [5]_, in [0, 1). Targets y become
+        Fraction e of each label that is spread over all classes [5]_, in [0, 1). Targets y become
         `y * (1 - e) + e / K` for K classes, with K = 2 for a logistic output. Validation losses and
-        scores use the labels as they are.
+        scores use the original labels.
     class_weight : dict, 'balanced', list of dict or None, default=None
-        Weights of the classes, `{label: weight}`, which multiply `sample_weight`; labels that are
-        left out weigh 1. 'balanced' gives `n_samples / (n_classes * np.bincount(y))`. A multilabel
-        target takes a list with one dict for each column. See
+        Weights of the classes in the form `{label: weight}`. They are multiplied by
+        `sample_weight`. Labels that are not in the dict have the weight 1. 'balanced' uses the
+        weights `n_samples / (n_classes * np.bincount(y))`. For a multilabel target, pass a list
+        with one dict for each column. See
         :func:`sklearn.utils.class_weight.compute_sample_weight`.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Labels of the classes, sorted.
+        Sorted class labels.
     {attributes}
 
     See Also
     --------
     FeedForwardRegressor : The same network for regression.
-    sklearn.neural_network.MLPClassifier : The estimator that this one is a drop-in for.
+    sklearn.neural_network.MLPClassifier : The estimator that this one can replace.
 
     {references}
 
@@ -360,17 +361,17 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         return y.astype(bool) if self._n_outputs(y) == 1 else None
 
     def predict(self, X):
-        """Predict labels.
+        """Predict class labels.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            Rows to predict for.
+            The input data.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Labels of the dtype of `classes_`; zeros and ones for a multilabel target.
+            Predicted labels in the dtype of `classes_`, or zeros and ones for a multilabel target.
         """
         from sknn._network._losses import link
 
@@ -378,57 +379,57 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         return _targets.decode_labels(snapshot._outputs(X, link), snapshot._label_binarizer)
 
     def predict_proba(self, X):
-        """Predict the probability of each class.
+        """Predict class probabilities.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            Rows to predict for.
+            The input data.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            Probabilities in the order of `classes_` and the dtype of the weights, never exactly
-            zero. The rows sum to one, except for a multilabel target.
+            Probabilities in the order of `classes_` and in the dtype of the weights. They are never
+            exactly zero. Each row sums to one, except for a multilabel target.
         """
         from sknn._network._inference import probabilities
 
         return self._snapshot()._outputs(X, probabilities)
 
     def predict_log_proba(self, X):
-        """Predict the logarithm of the probability of each class.
+        """Predict the logarithms of the class probabilities.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            Rows to predict for.
+            The input data.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            Logarithms in the order of `classes_`. They come from log-softmax, and so are finite
-            even where a probability is too small for the dtype.
+            Logarithms in the order of `classes_`. They are computed with log-softmax, so they are
+            finite even if a probability is too small for the dtype.
         """
         from sknn._network._inference import log_probabilities
 
         return self._snapshot()._outputs(X, log_probabilities)
 
     def score(self, X, y, sample_weight=None):
-        """Return the accuracy: the share of rows whose labels are all right.
+        """Return the accuracy: the fraction of samples whose labels are all correct.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            Rows to score.
+            Test samples.
         y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_classes)
-            Labels of the rows, or multilabel indicators.
+            True labels for `X`, or a multilabel indicator.
         sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
-            Weights of the rows.
+            Sample weights.
 
         Returns
         -------
         float
-            A number from 0 to 1.
+            Accuracy between 0 and 1.
         """
         weight = targets_of(sample_weight, "sample_weight")
         return super().score(X, targets_of(y, "y"), weight)
@@ -436,32 +437,32 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
     @partial_fit_available
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, classes=None):
-        """Train for one epoch on the given rows.
+        """Train for one epoch on the given data.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            Rows to learn from.
+            The input data.
         y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_classes)
-            Labels of the rows, or multilabel indicators.
+            True labels for `X`, or a multilabel indicator.
         sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
-            Weights of the rows.
+            Sample weights.
         classes : array-like of shape (n_classes,), default=None
-            All labels that any call will bring. They are needed in the first call, and optional in
-            later ones.
+            Classes across all calls to `partial_fit`. It must be passed in the first call and can
+            be omitted in later calls.
 
         Returns
         -------
         self : object
-            The estimator, trained for one more epoch.
+            The estimator after one more epoch of training.
 
         Raises
         ------
         AttributeError
             If `solver="lbfgs"`.
         ValueError
-            If `early_stopping` is on, if `classes` are missing in the first call or change later,
-            if `y` has other labels, or for the reasons of `fit`.
+            If `early_stopping` is set, if `classes` is missing in the first call or changes later,
+            if `y` contains labels that are not in `classes`, or for the same reasons as in `fit`.
         """
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 

@@ -165,9 +165,9 @@ scoring : str, callable or None, default=None
     classes, the second is the positive one, unless 1 is a class or the scorer sets `pos_label`. If
     a scorer cannot be computed, `fit` raises an error before training.
 callbacks : list or None, default=None
-    skorch callbacks: instances, classes, or pairs of a name and one of these. `fit` uses copies,
-    which are stored in `callbacks_`. They receive the model as a skorch net, whose `predict`
-    returns your original labels. Use `set_callbacks` for scikit-learn's callbacks.
+    List of skorch callbacks: instances, classes, or pairs of a name and one of these. `fit` uses
+    copies, which are stored in `callbacks_`. They receive the model as a skorch net, whose
+    `predict` returns your original labels. Use `set_callbacks` for scikit-learn's callbacks.
 dtype : {'auto', 'float32', 'float64', 'bfloat16'}, default='auto'
     Precision of the computation and of the weights. 'auto' is float32 if `X` is float32, and
     float64 otherwise. In a later call of `partial_fit`, or of `fit` with `warm_start`, 'auto' keeps

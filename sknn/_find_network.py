@@ -45,8 +45,8 @@ def network_in(estimator: Any) -> Any:
     if isinstance(estimator, BaseSearchCV):
         if not estimator.refit:
             raise ValueError(
-                f"{type(estimator).__name__} has refit=False, with which it keeps no estimator. Set"
-                " refit=True, or give an estimator that you have fitted with its best_params_."
+                f"{type(estimator).__name__} has refit=False, so it does not keep an estimator. Set"
+                " refit=True, or pass an estimator that you have fitted with its best_params_."
             )
         check_is_fitted(estimator)
         return network_in(estimator.best_estimator_)
@@ -54,8 +54,8 @@ def network_in(estimator: Any) -> Any:
         check_is_fitted(estimator)
         return network_in(estimator.regressor_)
     raise TypeError(
-        f"There is no network in {estimator!r}. Give a fitted FeedForwardClassifier,"
-        " FeedForwardRegressor, or MLPClassifier or MLPRegressor of scikit-learn; or a Pipeline"
-        " that ends with one, a search whose best_estimator_ is one, or a"
-        " TransformedTargetRegressor of one."
+        f"There is no network in {estimator!r}. Pass a fitted FeedForwardClassifier,"
+        " FeedForwardRegressor, or scikit-learn MLPClassifier or MLPRegressor. You can also pass a"
+        " Pipeline that ends with one of these, a search whose best_estimator_ is one of these, or"
+        " a TransformedTargetRegressor of one of these."
     )

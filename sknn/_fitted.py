@@ -238,17 +238,17 @@ class FittedNetwork(BaseEstimator):
 
     @property
     def net_(self) -> FeedForwardNet:
-        """The model as a skorch net, for reading. Each access makes a new one.
+        """The model as a skorch net, for inspection. Each access creates a new net.
 
         Returns
         -------
         FeedForwardNet
-            A net with a copy of the weights in `module_`, and the training history in `history`.
-            `predict`, `predict_proba` and `score` give what the methods of the estimator give; for
-            a regressor, `predict_proba` gives what `predict` gives, as in skorch. `forward` and
-            `infer` give raw outputs, before the output activation. If you change the weights of
-            the net's `module_`, the net's results change with them. The estimator, and the net of
-            the next access, stay as they are.
+            A net with a copy of the weights in `module_` and the training history in `history`.
+            `predict`, `predict_proba` and `score` return the same results as the methods of the
+            estimator. For a regressor, `predict_proba` is the same as `predict`, as in skorch.
+            `forward` and `infer` return raw outputs, before the output activation. If you change
+            the weights of the net's `module_`, the results of this net change, but the estimator
+            and the nets of later accesses do not.
 
         Raises
         ------
@@ -264,18 +264,19 @@ class FittedNetwork(BaseEstimator):
 
     @property
     def module_(self) -> nn.Sequential | GraphModule:
-        """The network as an ordinary torch module. Each access makes a new one.
+        """The network as an ordinary torch module. Each access creates a new module.
 
         Returns
         -------
         torch.nn.Sequential, or torch.fx.GraphModule for several members
-            A module in eval mode, on the CPU, in the dtype of the weights, with a copy of them as
-            parameters. It holds only modules of :mod:`torch.nn` and those that your `activation`
-            makes: `linear0`, `normalization0`, `activation0`, `dropout0`, `linear1` and so on. It
-            turns rows of shape (n_rows, n_features) into raw outputs of shape (n_rows, n_outputs),
-            before the output activation that `out_activation_` names. Several members are modules
-            named `0`, `1` and so on. The raw outputs are then those of the ensemble: the output
-            activation turns them into the mean of the members' predictions.
+            A module in eval mode and on the CPU. Its parameters are a copy of the weights and have
+            the same dtype. It consists of modules from :mod:`torch.nn` and of those that your
+            `activation` returns: `linear0`, `normalization0`, `activation0`, `dropout0`, `linear1`
+            and so on. It maps an input of shape (n_samples, n_features) to raw outputs of shape
+            (n_samples, n_outputs), before the output activation that is named in
+            `out_activation_`. If there are several members, they are modules named `0`, `1` and so
+            on. The raw outputs are then those of the ensemble: applying the output activation to
+            them gives the mean of the members' predictions.
 
         Raises
         ------
@@ -316,21 +317,20 @@ class FittedNetwork(BaseEstimator):
         return network
 
     def summary(self) -> str:
-        """Describe the network as text: its layers, its settings, and how its training went.
+        """Describe the network as text: its layers, its settings and the results of training.
 
         Returns
         -------
         str
             A table of the layers with their shapes, activations, normalization, dropout and numbers
-            of parameters, then loss, solver, device, dtype and epochs. For a fitted estimator, the
-            last losses and scores follow. Before `fit`, a question mark stands for what only the
-            data can tell.
+            of parameters, followed by the loss, solver, device, dtype and epochs. For a fitted
+            estimator, the last losses and scores follow. Before `fit`, values that depend on the
+            data are shown as a question mark.
 
         Raises
         ------
         ValueError, TypeError
-            If `fit` would refuse a parameter that is shown, or if the parameters describe no
-            network.
+            If a parameter that is shown is invalid, or if the parameters do not describe a network.
 
         Examples
         --------
@@ -384,16 +384,16 @@ class FittedNetwork(BaseEstimator):
         return text_of(facts_of(self))
 
     def save(self, path: str | os.PathLike) -> None:
-        """Save the estimator, fitted or not, in a file that :func:`sknn.load` reads.
+        """Save the estimator, fitted or not, to a file that :func:`sknn.load` can read.
 
-        The file is in the safetensors format. It holds no code, so that a file from a stranger may
-        be loaded, and a checksum, so that a damaged file is refused. See docs/persistence.md.
+        The file has the safetensors format. It contains no code, so files from untrusted sources
+        are safe to load. A checksum detects damaged files. See docs/persistence.md.
 
         Parameters
         ----------
         path : str or os.PathLike
-            Path of the file. A file that exists is replaced as a whole; if that fails, the old file
-            is still there.
+            Path of the file. An existing file is only replaced after the new one has been written
+            completely. If writing fails, the old file is kept.
 
         Raises
         ------
@@ -401,12 +401,12 @@ class FittedNetwork(BaseEstimator):
             If the file cannot be written.
         ValueError
             If a parameter or an attribute is a function, a class, a callback or another object that
-            only code can make. The message names all of them.
+            cannot be stored without code. The message lists all of them.
 
         Notes
         -----
-        The file does not hold `checkpoint_dir`, which is a place on this machine, a group object in
-        `process_group`, the `callbacks_`, the state of an optimizer or a scheduler of torch, and
+        The file does not contain `checkpoint_dir`, which is only valid on this machine, a group
+        object in `process_group`, `callbacks_`, the state of torch optimizers and schedulers, or
         the durations of epochs. Equal models are saved as equal bytes.
         """
         from sknn._exports._saved import save
@@ -414,26 +414,27 @@ class FittedNetwork(BaseEstimator):
         save(self._snapshot(), path)
 
     def to_sklearn(self) -> MLPClassifier | MLPRegressor:
-        """Convert to scikit-learn's own estimator, fitted, with the same predictions.
+        """Convert to a fitted scikit-learn estimator with the same predictions.
 
         Returns
         -------
         MLPClassifier or MLPRegressor
-            An estimator with copies of the weights and of everything that scikit-learn has too:
-            parameters, fitted attributes, and the state of the solvers 'adam' and 'sgd', so that
-            `partial_fit` continues as it would here. Batch normalization is part of its weights.
+            An estimator with copies of the weights and of everything else that exists in
+            scikit-learn: parameters, fitted attributes, and the state of the solvers 'adam' and
+            'sgd', so that `partial_fit` continues as it would here. Batch normalization is merged
+            into the weights.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         ValueError
-            If scikit-learn cannot express the network. The message names every reason.
+            If scikit-learn cannot represent the network. The message lists all reasons.
 
         Notes
         -----
-        Parameters that only this package has, and that do not affect predictions, are left out.
-        docs/elsewhere.md lists them.
+        Parameters that exist only in this package and do not affect predictions are omitted. They
+        are listed in docs/elsewhere.md.
 
         Examples
         --------

@@ -12,26 +12,26 @@ from sknn._regressor import FeedForwardRegressor
 def from_sklearn(
     mlp: MLPClassifier | MLPRegressor,
 ) -> FeedForwardClassifier | FeedForwardRegressor:
-    """Make an estimator of this package from scikit-learn's, fitted or not.
+    """Convert a scikit-learn MLP, fitted or not, to an estimator of this package.
 
     Parameters
     ----------
     mlp : MLPClassifier or MLPRegressor
-        The estimator to convert, which is left as it is. Its class must be one of the two and not a
-        subclass, which may predict in another way.
+        The estimator to convert. It is not modified. Subclasses are not accepted, because their
+        predictions may differ.
 
     Returns
     -------
     FeedForwardClassifier or FeedForwardRegressor
-        An estimator with the same parameters. If `mlp` is fitted, the estimator has the same
-        predictions, fitted attributes and state of the solver, so that `partial_fit` continues as
-        it would in scikit-learn. Values that scikit-learn does not record are NaN in
-        `learning_rate_curve_`, `validation_loss_curve_` and the durations of `net_.history`.
+        An estimator with the same parameters. If `mlp` is fitted, the estimator also has the same
+        predictions, fitted attributes and solver state, so that `partial_fit` continues as it would
+        in scikit-learn. Values that scikit-learn does not record are NaN in `learning_rate_curve_`,
+        `validation_loss_curve_` and the durations of `net_.history`.
 
     Raises
     ------
     TypeError
-        If `mlp` is anything else.
+        If `mlp` is not an instance of one of these two classes.
 
     See Also
     --------

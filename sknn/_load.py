@@ -10,10 +10,10 @@ from sknn._regressor import FeedForwardRegressor
 
 
 def load(path: str | os.PathLike) -> FeedForwardClassifier | FeedForwardRegressor:
-    """Load an estimator from a file that its `save` has made.
+    """Load an estimator from a file written by its `save` method.
 
-    The file holds numbers, strings and arrays, which are checked, and no code is run, whoever made
-    it. See docs/persistence.md.
+    The file contains only numbers, strings and arrays, and all of them are checked. Loading runs no
+    code, so files from untrusted sources are safe to load. See docs/persistence.md.
 
     Parameters
     ----------
@@ -23,21 +23,21 @@ def load(path: str | os.PathLike) -> FeedForwardClassifier | FeedForwardRegresso
     Returns
     -------
     FeedForwardClassifier or FeedForwardRegressor
-        The estimator as it was when it was saved, except that `checkpoint_dir` is None, that
-        `callbacks_` is empty, and that `device_` is 'cpu' if the device is absent.
+        The estimator as it was saved, except that `checkpoint_dir` is None, `callbacks_` is empty,
+        and `device_` is 'cpu' if the original device is not available.
 
     Raises
     ------
     OSError
         If the file cannot be opened.
     ValueError
-        If the file is cut off or damaged, if a newer version has made it, or if it is not a file of
-        this package.
+        If the file is truncated or damaged, if it was written by a newer version, or if it was not
+        written by this package.
 
     See Also
     --------
-    FeedForwardClassifier.save : Save a classifier in a file.
-    FeedForwardRegressor.save : Save a regressor in a file.
+    FeedForwardClassifier.save : Save a classifier to a file.
+    FeedForwardRegressor.save : Save a regressor to a file.
 
     Examples
     --------

@@ -29,45 +29,45 @@ _STYLES = {
 
 
 class LossCurveDisplay:
-    """Pictures of trainings: losses, validation scores and learning rates, epoch by epoch.
+    """Plot of losses, validation scores and learning rates over the epochs of training.
 
-    A display is made by :meth:`from_estimator` or :meth:`from_estimators`. All parameters are kept
-    as attributes.
+    Use :meth:`from_estimator` or :meth:`from_estimators` to create a display. All parameters are
+    stored as attributes.
 
     Parameters
     ----------
     curves : dict of str to dict of str to ndarray of shape (n_epochs,)
-        The curves of each network, by its name: 'epoch' and 'loss', and those of
-        'validation_loss', 'validation_score' and 'learning_rate' that it has. Epochs without a
-        value have NaN.
+        The curves of each network. The keys are the names of the networks, and the values are dicts
+        with the keys 'epoch' and 'loss' and, if available, 'validation_loss', 'validation_score'
+        and 'learning_rate'. Epochs without a value are NaN.
     best_epochs : dict of str to int, default=None
-        The epoch whose weights early stopping has restored, by the name of the network. Names may
-        be missing.
+        For each network, the epoch whose weights early stopping has restored. Networks may be
+        missing.
     notes : dict of str to list of str, default=None
-        What went wrong in the training, by the name of the network. Names may be missing.
+        For each network, the problems that were found in training. Networks may be missing.
 
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes
         The axes with the losses.
     score_ax_ : matplotlib.axes.Axes or None
-        The axes with the validation scores, whose scale is at the right side of `ax_`.
+        The axes with the validation scores. Their scale is on the right side of `ax_`.
     rate_ax_ : matplotlib.axes.Axes or None
         The axes with the learning rates, below `ax_`.
     figure_ : matplotlib.figure.Figure
-        The figure that holds the axes.
+        The figure that contains the axes.
     lines_ : list of matplotlib.lines.Line2D
         All lines, network by network: first the curves, then the marker of the best epoch.
     curve_lines_ : dict of str to dict of str to matplotlib.lines.Line2D
-        The same lines by name: for each network its curves, by their names in `curves`, and under
-        'best_epoch' the marker. The marker is on the curve that early stopping watched: the
-        validation score, or else the validation or training loss.
+        The same lines by name. For each network, the keys are the names of its curves in `curves`,
+        and 'best_epoch' for the marker. The marker is on the curve that early stopping monitored:
+        the validation score, or else the validation loss or training loss.
     notes_text_ : matplotlib.text.Annotation or None
-        The notes, below the axes.
+        The notes below the axes.
 
     See Also
     --------
-    WeightsDisplay : A picture of the weights of the first layer.
+    WeightsDisplay : Plot of the weights of the first layer.
 
     Examples
     --------
@@ -105,43 +105,44 @@ class LossCurveDisplay:
         log_scale=False,
         curve_kwargs=None,
     ):
-        """Draw the curves of one fitted estimator.
+        """Plot the curves of one fitted estimator.
 
         Parameters
         ----------
         estimator : object
-            A fitted FeedForwardClassifier or FeedForwardRegressor, or MLPClassifier or MLPRegressor
-            of scikit-learn; or a Pipeline that ends with one, a search whose `best_estimator_` is
-            one, or a TransformedTargetRegressor of one.
+            A fitted FeedForwardClassifier, FeedForwardRegressor, or scikit-learn MLPClassifier or
+            MLPRegressor. It can also be a Pipeline that ends with one of these, a search whose
+            `best_estimator_` is one of these, or a TransformedTargetRegressor of one of these.
         name : str, default=None
-            The name of the network, above the legend and in the attributes. By default, it is the
-            name of the network's class.
+            Name of the network in the title of the legend and in the attributes. By default, it is
+            the name of the network's class.
         ax : matplotlib.axes.Axes, default=None
-            The axes to draw in. None makes a new figure. With `learning_rate=True` it must be two
-            axes, for the losses and the rates.
+            Axes to draw on. None creates a new figure. With `learning_rate=True`, pass two axes:
+            one for the losses and one for the learning rates.
         validation_score : bool, default=True
-            Whether validation scores are drawn, if there are any.
+            Whether to plot validation scores, if there are any.
         learning_rate : bool, default=False
-            Whether the learning rates are drawn, below the losses. scikit-learn's MLPs have none.
+            Whether to plot the learning rates below the losses. scikit-learn's MLPs do not record
+            them.
         log_scale : bool, default=False
-            Whether the axis of the losses is logarithmic.
+            Whether to use a logarithmic scale for the losses.
         curve_kwargs : dict, default=None
-            Keyword arguments of `matplotlib.axes.Axes.plot` for all curves.
+            Keyword arguments for `matplotlib.axes.Axes.plot`, used for all curves.
 
         Returns
         -------
         LossCurveDisplay
-            The display, with the curves drawn.
+            The display with the plotted curves.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         TypeError
-            If the estimator holds no network.
+            If the estimator does not contain a network.
         ValueError
-            If the network has no loss curve, as with `solver="lbfgs"`; if `ax` does not suit
-            `learning_rate`; or if there are no rates to draw.
+            If the network has no loss curve, as with `solver="lbfgs"`, if `ax` does not match
+            `learning_rate`, or if there are no learning rates to plot.
         ImportError
             If matplotlib is not installed.
 
@@ -181,35 +182,37 @@ class LossCurveDisplay:
         log_scale=False,
         curve_kwargs=None,
     ):
-        """Draw the curves of several fitted estimators in one picture.
+        """Plot the curves of several fitted estimators in one figure.
 
         Parameters
         ----------
         estimators : dict of str to object
-            Estimators as :meth:`from_estimator` takes them, by their names in the legend.
-            Estimators of this package and of scikit-learn may be mixed.
+            Estimators that :meth:`from_estimator` accepts. The keys are the names in the legend.
+            You can combine estimators of this package and of scikit-learn.
         ax : matplotlib.axes.Axes, default=None
-            The axes to draw in. None makes a new figure. With `learning_rate=True` it must be two
-            axes, for the losses and the rates.
+            Axes to draw on. None creates a new figure. With `learning_rate=True`, pass two axes:
+            one for the losses and one for the learning rates.
         validation_score : bool, default=True
-            Whether validation scores are drawn, if there are any.
+            Whether to plot validation scores, if there are any.
         learning_rate : bool, default=False
-            Whether the learning rates are drawn, below the losses. scikit-learn's MLPs have none.
+            Whether to plot the learning rates below the losses. scikit-learn's MLPs do not record
+            them.
         log_scale : bool, default=False
-            Whether the axis of the losses is logarithmic.
+            Whether to use a logarithmic scale for the losses.
         curve_kwargs : dict or dict of str to dict, default=None
-            Keyword arguments of `matplotlib.axes.Axes.plot`, for all curves or by name for the
-            curves of each network.
+            Keyword arguments for `matplotlib.axes.Axes.plot`, either one dict for all curves or one
+            dict for each network, by name.
 
         Returns
         -------
         LossCurveDisplay
-            The display, with the curves drawn.
+            The display with the plotted curves.
 
         Raises
         ------
         TypeError
-            If `estimators` is not a dict of at least one estimator that holds a network.
+            If `estimators` is not a dict with at least one estimator, or if one of them does not
+            contain a network.
         sklearn.exceptions.NotFittedError, ValueError, ImportError
             As in :meth:`from_estimator`.
 
@@ -229,8 +232,8 @@ class LossCurveDisplay:
         """
         if not isinstance(estimators, Mapping) or not estimators:
             raise TypeError(
-                f"estimators is {estimators!r}. It must be a dict of at least one name and fitted"
-                " estimator, as in LossCurveDisplay.from_estimators({'adam': clf})."
+                f"estimators is {estimators!r}. It must be a dict that maps at least one name to a"
+                " fitted estimator, as in LossCurveDisplay.from_estimators({'adam': clf})."
             )
         networks = {name: network_in(estimator) for name, estimator in estimators.items()}
         best_epochs = {name: best_epoch_of(network) for name, network in networks.items()}
@@ -256,32 +259,32 @@ class LossCurveDisplay:
         log_scale=False,
         curve_kwargs=None,
     ):
-        """Draw the curves.
+        """Plot the curves.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, default=None
-            The axes to draw in. None makes a new figure. With `learning_rate=True` it must be two
-            axes, for the losses and the rates.
+            Axes to draw on. None creates a new figure. With `learning_rate=True`, pass two axes:
+            one for the losses and one for the learning rates.
         validation_score : bool, default=True
-            Whether validation scores are drawn, if there are any.
+            Whether to plot validation scores, if there are any.
         learning_rate : bool, default=False
-            Whether the learning rates are drawn, below the losses.
+            Whether to plot the learning rates below the losses.
         log_scale : bool, default=False
-            Whether the axis of the losses is logarithmic.
+            Whether to use a logarithmic scale for the losses.
         curve_kwargs : dict or dict of str to dict, default=None
-            Keyword arguments of `matplotlib.axes.Axes.plot`, for all curves or by name for the
-            curves of each network.
+            Keyword arguments for `matplotlib.axes.Axes.plot`, either one dict for all curves or one
+            dict for each network, by name.
 
         Returns
         -------
         self : LossCurveDisplay
-            The display itself, with the attributes that drawing sets.
+            The display itself, with the attributes that plotting sets.
 
         Raises
         ------
         ValueError
-            If `ax` does not suit `learning_rate`, or if there are no rates to draw.
+            If `ax` does not match `learning_rate`, or if there are no learning rates to plot.
         ImportError
             If matplotlib is not installed.
         """
@@ -290,9 +293,9 @@ class LossCurveDisplay:
         if learning_rate:
             if not self._has("learning_rate"):
                 raise ValueError(
-                    f"learning_rate is {learning_rate!r}, but there are no learning rates of"
-                    f" {', '.join(map(repr, self.curves))}: scikit-learn's estimators keep none."
-                    " Set learning_rate=False."
+                    f"learning_rate is {learning_rate!r}, but no learning rates were recorded for"
+                    f" {', '.join(map(repr, self.curves))}. scikit-learn's estimators do not record"
+                    " them. Set learning_rate=False."
                 )
             self.ax_, self.rate_ax_ = two_axes_for(ax, caller)
             self.rate_ax_.set(xlabel="epoch", ylabel="learning rate")

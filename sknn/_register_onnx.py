@@ -7,12 +7,12 @@ from sknn._regressor import FeedForwardRegressor
 
 
 def register_onnx() -> None:
-    """Register the estimators in skl2onnx, for conversion of ensembles that hold one.
+    """Register the estimators with skl2onnx, so that it can convert ensembles that contain them.
 
-    If an estimator is converted by itself, in a `Pipeline` or as the best of a `GridSearchCV`,
-    skl2onnx asks the estimator, and this function need not be called. For the estimators in a
-    `VotingClassifier`, a `CalibratedClassifierCV` or a `StackingClassifier`, it only looks up the
-    class, which must have been registered.
+    You do not need this function to convert a single estimator, an estimator in a `Pipeline`, or
+    the best estimator of a `GridSearchCV`, because skl2onnx then gets the converter from the
+    estimator. For the estimators in a `VotingClassifier`, a `CalibratedClassifierCV` or a
+    `StackingClassifier`, however, skl2onnx only looks up the class, which must be registered.
 
     Raises
     ------
@@ -21,8 +21,8 @@ def register_onnx() -> None:
 
     See Also
     --------
-    FeedForwardClassifier : The network for classes, which skl2onnx converts.
-    FeedForwardRegressor : The network for numbers, which skl2onnx converts.
+    FeedForwardClassifier : The classifier that skl2onnx can convert.
+    FeedForwardRegressor : The regressor that skl2onnx can convert.
 
     Examples
     --------

@@ -19,10 +19,10 @@ from sknn._input._hints import explaining_keywords
 
 @document
 class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
-    """A feedforward network for regression, with one output or several.
+    """A feedforward network for regression with one or several targets.
 
     It minimizes half the squared error, or another `loss`. It can replace
-    :class:`sklearn.neural_network.MLPRegressor`: equal parameters, data and `random_state` give
+    :class:`sklearn.neural_network.MLPRegressor`: the same parameters, data and `random_state` give
     the same model.
 
     Parameters
@@ -32,36 +32,38 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
 
         - 'squared_error': `(y - p) ** 2 / 2`, half the squared error;
         - 'poisson': `y * log(y / p) - y + p`, half the Poisson deviance, for `y >= 0`;
-        - 'absolute_error': `abs(y - p)`, whose best constant is the median;
-        - 'huber': half the squared error up to a distance of `huber_delta`, and beyond it
-          `huber_delta * (abs(y - p) - huber_delta / 2)` [4]_;
-        - 'quantile': the pinball loss `max(q * (y - p), (q - 1) * (y - p))` of the level q, or
-          levels, in `quantile` [5]_;
+        - 'absolute_error': `abs(y - p)`, which is minimized by the median;
+        - 'huber': half the squared error for absolute errors up to `huber_delta`, and
+          `huber_delta * (abs(y - p) - huber_delta / 2)` for larger errors [4]_;
+        - 'quantile': the pinball loss `max(q * (y - p), (q - 1) * (y - p))` of each level q in
+          `quantile` [5]_;
         - 'gamma': `log(p / y) + y / p - 1`, half the gamma deviance, for `y > 0`;
-        - a function of the raw outputs and the targets, torch tensors of one shape
-          (n_samples, n_outputs), that returns the loss of each row as a tensor of shape
-          (n_samples,), by operations that torch can differentiate.
+        - a callable that takes the raw outputs and the targets, which are torch tensors of the same
+          shape (n_samples, n_outputs), and returns the loss of each sample as a tensor of shape
+          (n_samples,). It must use operations that torch can differentiate.
 
         The output activation is the exponential for 'poisson' and 'gamma', and the identity for all
-        others. The losses of several outputs are added up, but the mean of squared errors is
-        reported.
+        others. The losses of several outputs are summed, except that squared errors are reported as
+        their mean.
     {parameters}
     huber_delta : float, default=1.0
-        Distance at which 'huber' changes from squares to distances, in units of y.
+        Absolute error at which 'huber' changes from a quadratic to a linear loss, in the units of
+        `y`.
     quantile : float or list of float, default=0.5
-        Level of 'quantile', in (0, 1). With an increasing list, `predict` returns a value for each
-        level along a last axis: its shape is (n_samples, n_levels), or, if y has several columns,
-        (n_samples, n_targets, n_levels). Each level of each target is learned by an output of its
-        own, and the predictions of a target are sorted [6]_, so that they never cross. With
-        'quantile', `score` is the mean of the D2 pinball scores of the levels and targets. A
-        metric of scikit-learn as `scoring` takes one prediction for each target, so that it is an
-        error beside several levels.
+        Level of 'quantile', in (0, 1). With an increasing list of levels, the predictions have a
+        last axis for the levels: their shape is (n_samples, n_levels), or, if `y` has several
+        columns, (n_samples, n_targets, n_levels). Each level of each target has its own output, and
+        the predictions for a target are sorted [6]_, so that they never cross. With 'quantile',
+        `score` returns the mean of the D2 pinball scores of all levels and targets. scikit-learn's
+        metrics expect one prediction for each target, so they cannot be used for `scoring` if there
+        are several levels.
     target_scaling : 'standard' or None, default=None
-        Whether the network learns targets without their mean and over their standard deviation,
-        those of the first `fit` with its sample weights. Its last layer is scaled back when
-        training ends, so that predictions, `coefs_` and everything made of them are in the units
-        of y, while the losses that are recorded, `huber_delta` and `tol` are in standard
-        deviations. It is for losses whose output activation is the identity.
+        'standard' trains on standardized targets: the mean is subtracted, and the result is divided
+        by the standard deviation. Both are computed in the first `fit`, with its sample weights.
+        After training, the last layer is scaled back, so that predictions, `coefs_` and everything
+        derived from them are in the units of `y`. The recorded losses, `huber_delta` and `tol` are
+        in units of the standard deviation. Only losses of this package whose output activation is
+        the identity are supported.
 
     Attributes
     ----------
@@ -70,7 +72,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
     See Also
     --------
     FeedForwardClassifier : The same network for classification.
-    sklearn.neural_network.MLPRegressor : The estimator that this one is a drop-in for.
+    sklearn.neural_network.MLPRegressor : The estimator that this one can replace.
 
     {references}
 
@@ -324,13 +326,13 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            Rows to predict for.
+            The input data.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predictions in the dtype of the weights. With a list as `quantile`, the last axis holds
-            the levels, and no value along it is smaller than the one before: the shape is
+            Predictions in the dtype of the weights. If `quantile` is a list, the last axis holds
+            the levels, and the values along it never decrease. The shape is then
             (n_samples, n_levels) for one target, and (n_samples, n_targets, n_levels) for several.
         """
         now = self._snapshot()
@@ -345,18 +347,18 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            Rows to score.
+            Test samples.
         y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_outputs)
-            Targets of the rows.
+            True targets for `X`.
         sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
-            Weights of the rows.
+            Sample weights.
 
         Returns
         -------
         float
-            A number of at most 1. The best constant (the mean, or the quantile) gets 0. With
-            `loss="quantile"`, it is the mean of the D2 pinball scores of all levels and targets,
-            see :func:`sklearn.metrics.d2_pinball_score`.
+            Score of at most 1. The best constant prediction (the mean, or the quantile) has the
+            score 0. With `loss="quantile"`, it is the mean of the D2 pinball scores of all levels
+            and targets, see :func:`sklearn.metrics.d2_pinball_score`.
         """
         y, sample_weight = targets_of(y, "y"), targets_of(sample_weight, "sample_weight")
         if self.loss != "quantile":
@@ -375,27 +377,27 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
     @partial_fit_available
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
-        """Train for one epoch on the given rows.
+        """Train for one epoch on the given data.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            Rows to learn from.
+            The input data.
         y : {array-like, torch.Tensor} of shape (n_samples,) or (n_samples, n_outputs)
-            Targets of the rows.
+            True targets for `X`.
         sample_weight : {array-like, torch.Tensor} of shape (n_samples,), default=None
-            Weights of the rows.
+            Sample weights.
 
         Returns
         -------
         self : object
-            The estimator, trained for one more epoch.
+            The estimator after one more epoch of training.
 
         Raises
         ------
         AttributeError
             If `solver="lbfgs"`.
         ValueError
-            If `early_stopping` is on, or for the reasons of `fit`.
+            If `early_stopping` is set, or for the same reasons as in `fit`.
         """
         return self._fit(X, y, sample_weight, incremental=True)

@@ -19,44 +19,44 @@ _MOST_DIGITS = 40
 
 
 class WeightsDisplay:
-    """A picture of the weights of the first layer: as images, or with the names of the features.
+    """Plot of the weights of the first layer, as a heat map or as one image per unit.
 
-    A display is made by :meth:`from_estimator`. All parameters are kept as attributes.
+    Use :meth:`from_estimator` to create a display. All parameters are stored as attributes.
 
     Parameters
     ----------
     weights : ndarray of shape (n_features, n_shown)
-        The weights, with a column for each unit.
+        The weights, with one column for each unit.
     units : ndarray of int of shape (n_shown,)
-        The numbers of the units, from 0.
+        The indices of the units, starting at 0.
     feature_names : ndarray of str of shape (n_features,), default=None
         The names of the features. By default, they are 'x0', 'x1', ...
     unit_kind : str, default='unit'
-        The word for a unit in labels and titles.
+        The word used for a unit in labels and titles.
 
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes
-        The axes of the heat map, or those that hold the images.
+        The axes of the heat map, or the axes that contain the images.
     axes_ : ndarray of matplotlib.axes.Axes
-        The axes of the images, of shape (n_shown,), or those of the heat map, of shape (1,).
+        The axes of the images, with shape (n_shown,), or of the heat map, with shape (1,).
     figure_ : matplotlib.figure.Figure
-        The figure that holds the axes.
+        The figure that contains the axes.
     images_ : list of matplotlib.image.AxesImage
-        The images, one for each of `axes_`. All have the same limits of colours, which are
-        symmetric, so that the middle of the scale is zero.
+        The images, one for each of `axes_`. They share symmetric colour limits, so the middle of
+        the scale is zero.
     colorbar_ : matplotlib.colorbar.Colorbar or None
-        The colour bar, if one is drawn.
+        The colour bar, if there is one.
 
     See Also
     --------
-    LossCurveDisplay : Pictures of trainings.
+    LossCurveDisplay : Plot of losses, scores and learning rates.
 
     Notes
     -----
-    The colours go from dark to light. So 'cividis' shows the signs of weights in grey prints too,
-    and to the colour-blind. A map with two dark ends, such as 'RdBu', shows only their sizes in
-    grey.
+    The default colormap, 'cividis', runs from dark to light. The signs of the weights can therefore
+    be read in greyscale prints and by colour-blind readers. In greyscale, a colormap with two dark
+    ends, such as 'RdBu', only shows the absolute values.
 
     Examples
     --------
@@ -90,48 +90,49 @@ class WeightsDisplay:
         colorbar=True,
         im_kwargs=None,
     ):
-        """Draw the weights of the first layer of a fitted estimator.
+        """Plot the weights of the first layer of a fitted estimator.
 
         Parameters
         ----------
         estimator : object
-            A fitted FeedForwardClassifier or FeedForwardRegressor, or MLPClassifier or MLPRegressor
-            of scikit-learn; or a Pipeline that ends with one, a search whose `best_estimator_` is
-            one, or a TransformedTargetRegressor of one.
+            A fitted FeedForwardClassifier, FeedForwardRegressor, or scikit-learn MLPClassifier or
+            MLPRegressor. It can also be a Pipeline that ends with one of these, a search whose
+            `best_estimator_` is one of these, or a TransformedTargetRegressor of one of these.
         units : int, array-like of int or None, default=16
-            Number of units to show, which are those whose weights have the largest norms, in this
-            order; or the numbers of the units to show, from 0; or None, which shows all.
+            Units to show. An int shows this number of units, namely those whose weights have the
+            largest norms, in decreasing order. An array-like contains the indices of the units,
+            starting at 0. None shows all units.
         feature_names : array-like of str of shape (n_features,), default=None
             The names of the features. By default, they are the network's `feature_names_in_`, or
             'x0', 'x1', ...
         image_shape : tuple of (int, int), default=None
-            Numbers of rows and columns of the image that the features form, such as (8, 8). None
-            draws one heat map, with a row for each feature and a column for each unit.
+            Numbers of rows and columns if the features form an image, such as (8, 8). None draws
+            one heat map with a row for each feature and a column for each unit.
         ax : matplotlib.axes.Axes, default=None
-            The axes to draw in. None makes a new figure.
+            Axes to draw on. None creates a new figure.
         limit : float, default=None
-            The scale of colours goes from `-limit` to `limit`. By default, `limit` is the
-            largest absolute value of the weights that are shown.
+            The colour scale ranges from `-limit` to `limit`. By default, `limit` is the largest
+            absolute value of the weights that are shown.
         colorbar : bool, default=True
-            Whether a colour bar is drawn.
+            Whether to add a colour bar.
         im_kwargs : dict, default=None
-            Keyword arguments of `matplotlib.axes.Axes.imshow`, such as `cmap`, or `norm`, which
+            Keyword arguments for `matplotlib.axes.Axes.imshow`, such as `cmap`, or `norm`, which
             replaces `limit`.
 
         Returns
         -------
         WeightsDisplay
-            The display, with the weights drawn.
+            The display with the plotted weights.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
         TypeError
-            If the estimator holds no network.
+            If the estimator does not contain a network.
         ValueError
-            If `units`, `feature_names`, `image_shape` or `limit` do not suit the network, or if it
-            has several members.
+            If `units`, `feature_names`, `image_shape` or `limit` do not match the network, or if
+            the network has several members.
         ImportError
             If matplotlib is not installed.
 
@@ -151,8 +152,8 @@ class WeightsDisplay:
         weights = np.asarray(network.coefs_[0])
         if weights.ndim == 3:
             raise ValueError(
-                f"This {type(network).__name__} has {len(weights)} members, and the picture is of"
-                " one network. Show a copy that has the weights of one member, as in"
+                f"This {type(network).__name__} has {len(weights)} members, but the plot can only"
+                " show one network. Plot a copy that has the weights of one member, as shown in"
                 " docs/pictures.md."
             )
         names = getattr(network, "feature_names_in_", None)
@@ -160,8 +161,8 @@ class WeightsDisplay:
             names = np.asarray(feature_names)
             if names.shape != weights.shape[:1]:
                 raise ValueError(
-                    f"feature_names has the shape {names.shape}. It must hold a name for each of"
-                    f" the {len(weights)} features."
+                    f"feature_names has the shape {names.shape}. It must contain one name for each"
+                    f" of the {len(weights)} features."
                 )
         chosen = _chosen(units, weights)
         display = cls(
@@ -175,32 +176,32 @@ class WeightsDisplay:
         )
 
     def plot(self, ax=None, *, image_shape=None, limit=None, colorbar=True, im_kwargs=None):
-        """Draw the weights.
+        """Plot the weights.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, default=None
-            The axes to draw in. None makes a new figure.
+            Axes to draw on. None creates a new figure.
         image_shape : tuple of (int, int), default=None
-            Numbers of rows and columns of the image that the features form. None draws a heat map.
+            Numbers of rows and columns if the features form an image. None draws a heat map.
         limit : float, default=None
-            The scale of colours goes from `-limit` to `limit`. By default, `limit` is the
-            largest absolute value of the weights that are shown.
+            The colour scale ranges from `-limit` to `limit`. By default, `limit` is the largest
+            absolute value of the weights that are shown.
         colorbar : bool, default=True
-            Whether a colour bar is drawn.
+            Whether to add a colour bar.
         im_kwargs : dict, default=None
-            Keyword arguments of `matplotlib.axes.Axes.imshow`, such as `cmap`, or `norm`, which
+            Keyword arguments for `matplotlib.axes.Axes.imshow`, such as `cmap`, or `norm`, which
             replaces `limit`.
 
         Returns
         -------
         self : WeightsDisplay
-            The display itself, with the attributes that drawing sets.
+            The display itself, with the attributes that plotting sets.
 
         Raises
         ------
         ValueError
-            If `image_shape` does not suit the number of features, or `limit` is not above zero.
+            If `image_shape` does not match the number of features, or if `limit` is not positive.
         ImportError
             If matplotlib is not installed.
         """
@@ -265,8 +266,8 @@ def _chosen(units: Any, weights: np.ndarray) -> np.ndarray:
     """Return the numbers of the units to show."""
     n_units = weights.shape[1]
     allowed = (
-        f"It must be how many units are shown, at least 1, or a list of their numbers from 0 to"
-        f" {n_units - 1}, or None for all."
+        f"It must be the number of units to show, at least 1, a list of unit indices from 0 to"
+        f" {n_units - 1}, or None for all units."
     )
     if units is None:
         return np.arange(n_units)
@@ -287,6 +288,7 @@ def _check_image_shape(shape: Any, n_features: int) -> None:
     is_pair = is_pair and all(isinstance(n, Integral) and n > 0 for n in shape)
     if not is_pair or shape[0] * shape[1] != n_features:
         raise ValueError(
-            f"image_shape is {shape!r}. It must be two integers, rows and columns, whose product is"
-            f" the number of features, {n_features}; or None for a heat map."
+            f"image_shape is {shape!r}. It must consist of two integers, the numbers of rows and"
+            f" columns, whose product is the number of features, {n_features}. Use None for a heat"
+            " map."
         )

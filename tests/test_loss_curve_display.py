@@ -130,12 +130,12 @@ def test_learning_rates_go_to_the_second_axes_given(stopped):
     ids=["one", "three", "rows of axes", "texts"],
 )
 def test_learning_rates_need_two_axes(stopped, make):
-    with pytest.raises(ValueError, match="must be two axes"):
+    with pytest.raises(ValueError, match="must consist of two axes"):
         LossCurveDisplay.from_estimator(stopped, ax=make(), learning_rate=True)
 
 
 def test_learning_rates_that_are_not_there_are_refused():
-    with pytest.raises(ValueError, match="no learning rates of 'MLPClassifier'"):
+    with pytest.raises(ValueError, match="no learning rates were recorded for 'MLPClassifier'"):
         LossCurveDisplay.from_estimator(fitted(MLPClassifier), learning_rate=True)
 
 
@@ -238,7 +238,7 @@ def test_own_numbers_can_be_drawn():
 
 @pytest.mark.parametrize("estimators", [{}, [FeedForwardClassifier()], FeedForwardClassifier()])
 def test_estimators_must_be_a_dict(estimators):
-    with pytest.raises(TypeError, match="must be a dict of at least one name"):
+    with pytest.raises(TypeError, match="must be a dict that maps at least one name"):
         LossCurveDisplay.from_estimators(estimators)
 
 

@@ -448,7 +448,7 @@ def test_weights_set_by_hand_go_everywhere(target, tmp_path):
     assert_allclose(net.forward(X), ours.module_(torch.from_numpy(X)).detach())
     assert "epochs         0\n" in ours.summary() + "\n"
     assert f"{X.shape[1]} -&gt; 5" in ours._repr_html_()
-    with pytest.raises(ValueError, match="its weights were set by hand, without a training"):
+    with pytest.raises(ValueError, match="its weights were set by hand, without training"):
         LossCurveDisplay.from_estimator(ours)
     assert not {"n_layers_", "device_", "module_state_", "_history"} & set(vars(ours))
     assert not hasattr(ours, "n_outputs_")

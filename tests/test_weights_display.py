@@ -146,7 +146,7 @@ def test_names_are_those_of_the_frame_or_given():
     assert ticks(display.ax_.get_yticklabels()) == [*frame.columns]
     display = WeightsDisplay.from_estimator(model, feature_names=list("abcdef"))
     assert ticks(display.ax_.get_yticklabels()) == list("abcdef")
-    with pytest.raises(ValueError, match="must hold a name for each of the 6 features"):
+    with pytest.raises(ValueError, match="must contain one name for each of the 6 features"):
         WeightsDisplay.from_estimator(model, feature_names=list("abc"))
 
 

@@ -40,11 +40,11 @@ def curves_of(network: Any) -> dict[str, np.ndarray]:
         reason = "its training was interrupted in the first epoch. Fit it again."
         if losses is None and network.solver == "lbfgs":
             reason = (
-                "solver='lbfgs' keeps none: it has no epochs. Use a stochastic solver"
-                " ('adam', 'sgd')."
+                "solver='lbfgs' does not record one, because it has no epochs. Use a stochastic"
+                " solver ('adam', 'sgd')."
             )
         elif not hasattr(network, "loss_"):
-            reason = "its weights were set by hand, without a training. Fit it."
+            reason = "its weights were set by hand, without training. Call 'fit' first."
         raise ValueError(f"{type(network).__name__} has no loss curve: {reason}")
     curves = {"epoch": np.arange(1, len(losses) + 1)}
     validated = [i for i, r in enumerate(getattr(network, "_history", ())) if "valid_score" in r]

@@ -43,7 +43,7 @@ def axes_for(ax: Any, caller: str) -> Any:
         return plt.subplots(layout="constrained")[1]
     if not isinstance(ax, plt.Axes):
         raise ValueError(
-            f"ax is {ax!r}. It must be one matplotlib.axes.Axes, as plt.subplots() makes it, or"
+            f"ax is {ax!r}. It must be one matplotlib.axes.Axes, such as plt.subplots() returns, or"
             " None."
         )
     return ax
@@ -68,8 +68,9 @@ def two_axes_for(axes: Any, caller: str) -> tuple[Any, Any]:
     given = list(axes) if hasattr(axes, "__len__") else [axes]
     if len(given) != 2 or not all(isinstance(ax, plt.Axes) for ax in given):
         raise ValueError(
-            f"ax is {axes!r}. With learning_rate=True it must be two axes, of the losses and of the"
-            " rates, as plt.subplots(2, sharex=True) makes them; or None."
+            f"ax is {axes!r}. With learning_rate=True, it must consist of two axes, one for the"
+            " losses and one for the learning rates, such as plt.subplots(2, sharex=True) returns,"
+            " or be None."
         )
     return given[0], given[1]
 

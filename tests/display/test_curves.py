@@ -73,7 +73,7 @@ def test_estimator_that_is_not_fitted_is_refused(estimator):
     ids=["another", "pipeline", "string", "none", "class"],
 )
 def test_estimator_without_network_is_refused(estimator):
-    with pytest.raises(TypeError, match="There is no network in .* Give a fitted FeedForward"):
+    with pytest.raises(TypeError, match="There is no network in .* Pass a fitted FeedForward"):
         network_in(estimator)
 
 
@@ -138,7 +138,7 @@ def test_validation_that_began_in_a_later_call_stands_at_the_end():
 @pytest.mark.parametrize("kind", [MLPClassifier, FeedForwardClassifier])
 def test_lbfgs_has_no_curves(kind):
     model = fitted(kind((4,), solver="lbfgs", max_iter=50))
-    with pytest.raises(ValueError, match="no loss curve: solver='lbfgs' keeps none"):
+    with pytest.raises(ValueError, match="no loss curve: solver='lbfgs' does not record one"):
         curves_of(model)
 
 
