@@ -75,7 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
     argparse.ArgumentParser(
         prog="python -m sknn",
         description="Print versions, devices and threads, and train on digits for a few seconds to"
-        " see whether all works. The output has no names and paths: paste it into a report.",
+        " check that everything works. The output contains no user names, host names or paths, so"
+        " you can paste it into a bug report.",
     ).parse_args(arguments)
     sections = {
         "system": _environment.system,

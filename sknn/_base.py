@@ -370,11 +370,11 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         facts["the dtype to compute in"] = str(rows.dtype)
         facts["the number of columns of y"] = y.shape[1] if y.ndim == 2 else 1
         facts["the feature names"] = list(getattr(self, "feature_names_in_", ()))
-        facts["X_val being given"] = validation[0] is not None
-        facts["checkpoint_dir being set"] = self.checkpoint_dir is not None and not incremental
-        facts["being fitted already"] = hasattr(self, "coefs_")
+        facts["whether X_val is passed"] = validation[0] is not None
+        facts["whether checkpoint_dir is set"] = self.checkpoint_dir is not None and not incremental
+        facts["whether they are already fitted"] = hasattr(self, "coefs_")
         if incremental or self.warm_start:
-            facts["the samples seen before"] = getattr(self, "t_", 0)
+            facts["the number of samples seen before"] = getattr(self, "t_", 0)
             facts["the classes"] = np.asarray(getattr(self, "classes_", ())).tolist()
         return Shards(processes, facts, X.shape[0])
 
@@ -463,8 +463,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         if self.process_group is not None:
             if len(data.y) == 0:
                 raise ValueError(
-                    "X_val has no rows in any process of process_group. Give some rows to one of"
-                    " them, or leave out X_val in all."
+                    "X_val has no rows in any process of process_group. Pass rows in at least one"
+                    " process, or omit X_val in all of them."
                 )
             if data.sample_weight is not None:
                 check_total(data.sample_weight, "sample_weight_val of all processes")
@@ -472,8 +472,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         is_watched = is_watched and self._scorer() is None
         if is_watched and self._numeric_targets and len(data.y) < 2:
             raise ValueError(
-                "X_val has one row, and the score that early stopping watches is defined for two or"
-                " more. Give more rows, or set scoring='loss'."
+                "X_val has one row, but the score that early stopping monitors requires at least"
+                " two. Pass more rows, or set scoring='loss'."
             )
 
     def _with_split(self, problem: Problem, random_state, incremental) -> Problem:
@@ -500,8 +500,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
             if weight is not None and weight[rows].sum() == 0:
                 raise ValueError(
                     "Sample weights must contain at least one non-zero number."
-                    f" Those of the {len(rows)} {name} rows sum to zero: change random_state or"
-                    " validation_fraction, or leave out the rows without weight."
+                    f" The weights of the {len(rows)} {name} rows sum to zero. Change random_state"
+                    " or validation_fraction, or remove the rows with zero weight."
                 )
         if weight is not None:
             weight = weight[shards.mine(valid_rows)]
@@ -563,8 +563,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         for callback in callbacks:
             if hasattr(callback, "on_epoch_end") and not is_sklearn_callback(callback):
                 raise TypeError(
-                    f"set_callbacks takes callbacks of scikit-learn, got {callback!r}, which is one"
-                    " of skorch: hand it to the parameter, as in"
+                    f"set_callbacks takes scikit-learn callbacks, got {callback!r}, which is a"
+                    " skorch callback. Pass it to the 'callbacks' parameter instead, as in"
                     f" {type(self).__name__}(callbacks=[...])."
                 )
         return super().set_callbacks(*callbacks)

@@ -255,8 +255,9 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         if not is_multilabel and y.ndim == 2:
             raise ValueError(
                 f"y_val has the shape {y.shape}. It must have one label for each row, like y."
-                " ClassifierChain and MultiOutputClassifier fit a network for each column of y, and"
-                " hand on y_val as a whole: let early_stopping split rows off there."
+                " ClassifierChain and MultiOutputClassifier fit one network for each column of y,"
+                " but pass on y_val as a whole. With these, omit y_val and use the validation split"
+                " of early_stopping."
             )
         try:
             unseen = _targets.unknown_labels(unique_labels(y), self.classes_)
@@ -264,15 +265,15 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
                 encoded = _targets.encode_labels(y, self._label_binarizer, rows.dtype)
         except (ValueError, TypeError) as error:  # `y_val` is of another kind than y
             raise ValueError(
-                "y_val cannot be used: it must hold labels of the kind of y, which has the classes"
-                f" {self.classes_}. {error}"
+                "y_val cannot be used: its labels must be of the same kind as those of y, which has"
+                f" the classes {self.classes_}. {error}"
             ) from error
         if len(unseen):
             raise ValueError(
-                f"y_val has the labels {unseen}, which do not occur in y: its classes are"
+                f"y_val has the labels {unseen}, which do not occur in y. The classes of y are"
                 f" {self.classes_}."
-                " Leave those rows out of the validation data, or learn their classes too."
-                f"{self._advice_on_codes()}"
+                " Remove the rows with these labels from the validation data, or add rows with"
+                f" these labels to y.{self._advice_on_codes()}"
             )
         return encoded
 
@@ -281,14 +282,15 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         if self.classes_.tolist() != list(range(len(self.classes_))):
             return ""
         advice = (
-            " Does an ensemble fit this network? VotingClassifier, StackingClassifier and"
-            " BaggingClassifier hand on y encoded as 0 to k-1, but y_val as it was given: encode"
-            " both by one LabelEncoder before the ensemble."
+            " If an ensemble fits this network: VotingClassifier, StackingClassifier and"
+            " BaggingClassifier encode y as 0 to k-1, but pass on y_val unchanged. Encode both with"
+            " the same LabelEncoder before you fit the ensemble."
         )
         if len(self.classes_) == 2:
             advice += (
-                " OneVsRestClassifier, OneVsOneClassifier and OutputCodeClassifier give each"
-                " network a y of 0 and 1: let early_stopping split rows off there."
+                " OneVsRestClassifier, OneVsOneClassifier and OutputCodeClassifier train each"
+                " network on the labels 0 and 1. With these, omit y_val and use the validation"
+                " split of early_stopping."
             )
         return advice
 
@@ -302,10 +304,10 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         is_list = isinstance(self.class_weight, list)
         if incremental and "balanced" in (self.class_weight if is_list else [self.class_weight]):
             raise ValueError(
-                "class_weight 'balanced' is not supported for partial_fit, which sees a part of the"
-                " rows at a time. Compute the weights of all rows, or of a large sample y, by"
-                " compute_class_weight('balanced', classes=classes, y=y), and pass them as the"
-                " class_weight parameter: a dict of label and weight."
+                "class_weight 'balanced' is not supported for partial_fit, which only sees part of"
+                " the data at a time. Compute the weights for all labels, or for a large sample y,"
+                " with compute_class_weight('balanced', classes=classes, y=y), and pass them as the"
+                " class_weight parameter in a dict {label: weight}."
             )
         if incremental:
             # These rows may lack some classes. One row of each class is added, and taken off.
@@ -329,9 +331,9 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
             if "class_weight" in str(error):
                 raise
             raise ValueError(
-                f"The 'class_weight' parameter is {self.class_weight!r}. It must be 'balanced', or"
-                " {label: weight} with numbers as weights; for a multilabel target a list of these,"
-                f" one for each column. {error}"
+                f"The 'class_weight' parameter is {self.class_weight!r}. It must be 'balanced' or a"
+                " dict {label: weight} with numbers as weights. For a multilabel target, it must be"
+                f" a list of these, one for each column. {error}"
             ) from error
 
     def _is_multiclass(self):

@@ -232,8 +232,8 @@ class FittedNetwork(BaseEstimator):
                 raise ValueError(
                     f"The fitted model has {name} of shapes {there}, but the number of"
                     f" features, hidden_layer_sizes={self.hidden_layer_sizes},"
-                    f" {embedding}n_members={network.n_members} and intercepts_ ask for {shapes}."
-                    " Keep them, or fit anew with warm_start=False."
+                    f" {embedding}n_members={network.n_members} and intercepts_ require {shapes}."
+                    " Restore the values from the last fit, or fit again with warm_start=False."
                 )
 
     @property

@@ -206,8 +206,8 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         n_targets, n_learned = encoded.shape[1], getattr(self, "_n_targets", None)
         if not first_pass and n_learned not in (None, n_targets):
             raise ValueError(
-                f"y has {n_targets} column(s), and the fitted model predicts {n_learned}. Give the"
-                " same columns as before, or fit anew with warm_start=False."
+                f"y has {n_targets} column(s), but the fitted model predicts {n_learned}. Pass the"
+                " same columns as before, or fit again with warm_start=False."
             )
         if self._predicts_levels():
             _parameter_checks.check_scoring_of_levels(self.scoring, self._levels(), n_targets)
@@ -248,7 +248,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         n_levels = len(self._levels()) if self._predicts_levels() else 1
         if n_outputs % n_levels:
             raise ValueError(
-                f"coefs_ and intercepts_ have {n_outputs} outputs, and quantile={self.quantile!r}"
+                f"coefs_ and intercepts_ have {n_outputs} outputs, but quantile={self.quantile!r}"
                 f" has {n_levels} levels. Set quantile to the levels of the outputs."
             )
         self._n_targets = getattr(self, "_n_targets", n_outputs // n_levels)
@@ -260,7 +260,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         encoded = _targets.encode_numbers(rows.y, self.loss, rows.dtype, name="y_val")
         if encoded.shape[1] != self._n_targets:
             raise ValueError(
-                f"y_val has {encoded.shape[1]} column(s), and y has {self._n_targets}. Both must"
+                f"y_val has {encoded.shape[1]} column(s), but y has {self._n_targets}. Both must"
                 " have the same number of columns."
             )
         return self._standardized(encoded)
@@ -370,7 +370,8 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         if n_learned != len(levels):
             raise ValueError(
                 f"The 'quantile' parameter has {len(levels)} level(s), {list(levels)}, but the"
-                f" fitted model predicts {n_learned}. Set the levels of the fit, or fit again."
+                f" fitted model predicts {n_learned}. Set quantile to the levels that were used in"
+                " fit, or fit again."
             )
         return _targets.pinball_score(y, prediction, levels, sample_weight)
 

@@ -57,7 +57,7 @@ def check_accuracy(device: str) -> str:
     model = _fitted(_network(device=device, dtype="float32"))
     X, y, is_test = _digits()
     accuracy = model.score(X[is_test], y[is_test])
-    found = f"accuracy {accuracy:.3f}, at least {LEAST_ACCURACY} is expected"
+    found = f"accuracy {accuracy:.3f}, expected at least {LEAST_ACCURACY}"
     if not accuracy >= LEAST_ACCURACY:
         raise CheckFailed(found)
     return found
@@ -78,7 +78,7 @@ def check_same_as_sklearn() -> str:
             strict=True,
         )
     )
-    found = f"largest relative difference {difference:.1e}, at most {TOLERANCE:.0e} is expected"
+    found = f"largest relative difference {difference:.1e}, expected at most {TOLERANCE:.0e}"
     if not difference <= TOLERANCE:
         raise CheckFailed(found)
     return found
@@ -96,7 +96,7 @@ def check_round_trip() -> str:
         n_bytes = path.stat().st_size
         again = load(path)
     if not np.array_equal(again.predict_proba(X), model.predict_proba(X)):
-        raise CheckFailed("the loaded model predicts other probabilities than the one saved")
+        raise CheckFailed("the loaded model and the saved model predict different probabilities")
     return f"{n_bytes:,} bytes, the same probabilities"
 
 

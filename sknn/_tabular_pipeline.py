@@ -57,35 +57,36 @@ _NETWORKS = {
 def tabular_pipeline(
     estimator: str | BaseEstimator = "classifier", *, n_jobs: int | None = None, **parameters: Any
 ) -> Pipeline:
-    """Make a pipeline that takes a table as it is: its preparation, by skrub, and a network.
+    """Create a pipeline that preprocesses a table with skrub and fits a network.
 
-    The table is a frame of pandas or polars with numbers, categories, strings, booleans, dates and
-    missing values, or an array. The network has the settings that were the best on many tables, for
-    each kind of target. See docs/guide/tables.md.
+    The table can be a pandas or polars data frame with numbers, categories, strings, booleans,
+    dates and missing values, or an array. The settings of the network are those that performed best
+    on many tables, separately for classification and regression. See docs/guide/tables.md.
 
     Parameters
     ----------
     estimator : {'classifier', 'regressor'} or estimator instance, default='classifier'
-        'classifier' is a `FeedForwardClassifier` and 'regressor' a `FeedForwardRegressor`, with
-        settings for tables. An estimator of any library, with scikit-learn's interface, is taken
-        with the settings that it has.
+        'classifier' uses a `FeedForwardClassifier` and 'regressor' a `FeedForwardRegressor`, with
+        settings for tables. An estimator instance, from any library with scikit-learn's interface,
+        keeps its own settings.
     n_jobs : int or None, default=None
-        Number of columns of the frame that are prepared at the same time. None stands for 1, unless
-        joblib's context says otherwise, and -1 for all processors.
+        Number of columns of the frame that are preprocessed in parallel. None means 1 unless in a
+        joblib context, and -1 means all processors.
     **parameters : dict
-        Parameters of the estimator, which replace those for tables: `random_state=0`,
-        `max_iter=20`, or `numeric_embedding__scale=0.2`. An instance is copied before they are set.
+        Parameters of the estimator that override the settings for tables, such as `random_state=0`,
+        `max_iter=20`, or `numeric_embedding__scale=0.2`. They are set on a copy of an instance.
 
     Returns
     -------
     Pipeline
-        A pipeline that is not fitted, with these steps:
+        An unfitted pipeline with these steps:
 
-        - 'vectorizer', a `skrub.TableVectorizer`, which makes columns of numbers;
-        - 'imputer', a :class:`sklearn.impute.SimpleImputer`, which fills in the medians and says in
-          columns of their own what was missing. Its error about infinite values names the columns;
-        - 'scaler', a `skrub.SquashingScaler`, which scales by quartiles and bends outliers
-          to at most 3;
+        - 'vectorizer', a `skrub.TableVectorizer`, which converts all columns to numbers;
+        - 'imputer', a :class:`sklearn.impute.SimpleImputer`, which replaces missing values with the
+          median and adds indicator columns for them. Its error about infinite values names the
+          columns;
+        - 'scaler', a `skrub.SquashingScaler`, which scales by the quartiles and limits outliers to
+          an absolute value of at most 3;
         - 'network', the estimator.
 
     Raises
@@ -93,15 +94,15 @@ def tabular_pipeline(
     ImportError
         If skrub is not installed.
     TypeError
-        If the estimator has no such parameter, or is not an estimator.
+        If the estimator does not have one of the parameters, or if `estimator` is not an estimator.
     ValueError
-        If `estimator` is another string.
+        If `estimator` is any other string.
 
     See Also
     --------
-    FeedForwardClassifier : The network for classes.
-    FeedForwardRegressor : The network for numbers.
-    PeriodicEmbedding : The functions of each numeric column that the network learns.
+    FeedForwardClassifier : The network for classification.
+    FeedForwardRegressor : The network for regression.
+    PeriodicEmbedding : Learned periodic functions of numeric columns.
 
     Examples
     --------
@@ -124,8 +125,8 @@ def tabular_pipeline(
         from skrub import DatetimeEncoder, SquashingScaler, StringEncoder, TableVectorizer
     except ImportError as error:
         raise ImportError(
-            f"tabular_pipeline needs skrub, which cannot be imported: {error}. Install the extra:"
-            ' pip install "sknn[tabular]".'
+            f"tabular_pipeline needs skrub, which cannot be imported: {error}. Install it with"
+            ' `pip install "sknn[tabular]"`.'
         ) from error
     from sklearn.pipeline import Pipeline  # These take a while to import.
 
@@ -153,16 +154,16 @@ def _estimator_of(estimator: str | BaseEstimator) -> BaseEstimator:
     if isinstance(estimator, str):
         if estimator not in _NETWORKS:
             raise ValueError(
-                f"estimator={estimator!r} is not known. Allowed are 'classifier', 'regressor' and"
-                " an instance of an estimator."
+                f"estimator={estimator!r} is not allowed. It must be 'classifier', 'regressor' or"
+                " an estimator instance."
             )
         kind, settings = _NETWORKS[estimator]
         return clone(kind(**settings))  # with an embedding of its own
     if isclass(estimator) or not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
         given = f"the class {estimator.__name__}" if isclass(estimator) else repr(estimator)
         raise TypeError(
-            f"estimator={given} is not an estimator. Allowed are 'classifier', 'regressor'"
-            " and an instance of an estimator, such as FeedForwardClassifier()."
+            f"estimator={given} is not an estimator. It must be 'classifier', 'regressor' or an"
+            " estimator instance, such as FeedForwardClassifier()."
         )
     return estimator
 
@@ -179,6 +180,6 @@ def _with_parameters(estimator: BaseEstimator, parameters: dict[str, Any]) -> Ba
             raise TypeError(
                 f"tabular_pipeline() got an unexpected keyword argument {name!r}, which is not a"
                 f" parameter of {type(estimator).__name__} either."
-                f" {hint or 'Its get_params() lists those that it has.'}"
+                f" {hint or 'Its parameters are listed by get_params().'}"
             )
     return clone(estimator).set_params(**parameters)

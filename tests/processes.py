@@ -81,7 +81,7 @@ class Team:
         errors = [error[2] for _, error in answers.values() if error is not None]
         if errors:  # The group cannot be used any more.
             self.restart()
-        errors.sort(key=lambda text: "cannot go on" in text)  # The cause comes first.
+        errors.sort(key=lambda text: "cannot continue" in text)  # The cause comes first.
         assert not errors, errors[0]
         return [result for result, _ in answers.values()]
 

@@ -627,7 +627,7 @@ def test_ensemble_that_encodes_y_watches_what_one_encoder_encodes(meta, routing)
     with pytest.raises(ValueError, match="VotingClassifier, StackingClassifier and BaggingCl") as e:
         meta(watching()).fit(X[TRAIN], NAMES[TRAIN], X_val=X[HELD], y_val=NAMES[HELD])
     assert "y_val has the labels ['ash' 'birch' 'cedar']" in str(e.value)
-    assert "encode both by one LabelEncoder before the ensemble" in str(e.value)
+    assert "Encode both with the same LabelEncoder before you fit" in str(e.value)
     y = LabelEncoder().fit_transform(NAMES)
     ensemble = meta(watching(scoring="neg_log_loss"))
     ensemble.fit(X[TRAIN], y[TRAIN], X_val=X[HELD], y_val=y[HELD])
@@ -639,7 +639,7 @@ def test_ensemble_that_encodes_y_watches_what_one_encoder_encodes(meta, routing)
 def test_stacking_hands_validation_rows_to_its_last_estimator_too(routing):
     y = LabelEncoder().fit_transform(NAMES)
     stack = StackingClassifier([("net", watching())], cv=2)
-    with pytest.raises(ValueError, match="StackingClassifier.*one LabelEncoder"):
+    with pytest.raises(ValueError, match="StackingClassifier.*the same LabelEncoder"):
         stack.fit(X[TRAIN], NAMES[TRAIN], X_val=X[HELD], y_val=NAMES[HELD])
     with pytest.raises(TypeError, match="X_val"):
         stack.fit(X[TRAIN], y[TRAIN], X_val=X[HELD], y_val=y[HELD])
@@ -666,8 +666,8 @@ def test_other_meta_estimators_hand_on_both_as_they_are(meta, routing):
     "meta, advice",
     [
         (lambda net: OneVsRestClassifier(net), "OneVsRestClassifier, OneVsOneClassifier"),
-        (lambda net: OneVsOneClassifier(net), "let early_stopping split rows off"),
-        (lambda net: OutputCodeClassifier(net, random_state=0), "and OutputCodeClassifier give"),
+        (lambda net: OneVsOneClassifier(net), "use the validation split of early_stopping"),
+        (lambda net: OutputCodeClassifier(net, random_state=0), "and OutputCodeClassifier train"),
     ],
     ids=["one against rest", "one against one", "output codes"],
 )

@@ -559,7 +559,7 @@ def test_factors_become_part_of_the_weights_of_scikit_learns_mlp(normalization):
 )
 def test_what_scikit_learns_mlp_lacks_is_named(parameters, named):
     model = network(**parameters).fit(X, SPECIES)
-    with pytest.raises(ValueError, match=f"cannot express.*{named}"):
+    with pytest.raises(ValueError, match=f"cannot represent.*{named}"):
         model.to_sklearn()
 
 

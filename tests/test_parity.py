@@ -519,7 +519,7 @@ def test_what_cannot_be_known_of_weights_set_by_hand_is_asked_for(tmp_path):
         ours.save(tmp_path / "file")
     for classes, message in (
         ([0, 2, 1], "in sorted order"),
-        ([0, 1], "2 labels, and coefs_ and intercepts_ have 3 outputs"),
+        ([0, 1], "2 labels, but coefs_ and intercepts_ have 3 outputs"),
     ):
         ours.classes_ = classes
         with pytest.raises(ValueError, match=message):
@@ -566,7 +566,7 @@ def test_weights_of_wrong_shapes_set_by_hand_are_an_error(coefs, intercepts, mes
     for read in (lambda: ours.predict(X), lambda: ours.partial_fit(X, y), lambda: ours.net_):
         with pytest.raises(ValueError, match=message):
             read()
-    assert "There is no network" in ours._repr_html_()
+    assert "These parameters do not describe a network" in ours._repr_html_()
     assert ours.fit(X, y).n_layers_ == 3
 
 
@@ -588,7 +588,7 @@ def test_levels_of_weights_set_by_hand_are_those_of_quantile():
     ours.set_params(quantile=[0.1, 0.5, 0.9])
     set_weights(ours, "two outputs")
     del ours._history
-    with pytest.raises(ValueError, match="2 outputs, and quantile=.* has 3 levels"):
+    with pytest.raises(ValueError, match="2 outputs, but quantile=.* has 3 levels"):
         ours.predict(X)
 
 

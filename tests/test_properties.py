@@ -69,7 +69,7 @@ DOCUMENTED_ERRORS = [
         ),
     ),
     (
-        r"X_val has one row, and the score that early stopping watches",
+        r"X_val has one row, but the score that early stopping monitors",
         lambda given, problem: (
             not problem.is_classification
             and given.get("early_stopping")
@@ -82,11 +82,11 @@ DOCUMENTED_ERRORS = [
     (r"Solver produced .*non-finite", is_mad),
     (r"whose step is beyond the range of torch.float32", is_mad),
     (
-        r"a metric of one prediction for each target, and the 'quantile' parameter is a list",
+        r"a metric of one prediction for each target, but the 'quantile' parameter is a list",
         has_levels,
     ),
     (  # `fit` raises this only if the two parameters were set one after the other.
-        r"learning_rate='one_cycle' begins with a rise of its own",
+        r"learning_rate='one_cycle' already includes a warm-up",
         lambda given, problem: (
             given.get("learning_rate") == "one_cycle" and given.get("warmup_fraction", 0) > 0
         ),
@@ -98,13 +98,13 @@ DOCUMENTED_ERRORS = [
         lambda given, problem: given["learning_rate"] != "coslog",
     ),
     (
-        r"early_stopping='waves' compares the validation losses",
+        r"early_stopping='waves' only compares validation losses",
         lambda given, problem: (
             given["early_stopping"] == "waves" and given["scoring"] not in (None, "loss")
         ),
     ),
     (
-        r"Targets are standardized",
+        r"The targets are standardized",
         lambda given, problem: given["loss"] in ("poisson", "gamma") or callable(given["loss"]),
     ),
     (
@@ -313,7 +313,7 @@ def test_warm_starts_after_changes_of_parameters_predict_or_raise(draws):
             [
                 (r"asks? for|ask for", may_differ),
                 (r"Solver produced .*non-finite", lambda *_: True),
-                (r"solver='lbfgs' cannot do", lambda given, _: given["solver"] == "lbfgs"),
+                (r"solver='lbfgs' does not support", lambda given, _: given["solver"] == "lbfgs"),
             ],
         ):
             arguments = fit_arguments(given_now, problem)

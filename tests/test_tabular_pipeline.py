@@ -160,7 +160,7 @@ def test_error_of_an_unknown_parameter_ends_with_what_may_be_meant(estimator, na
     ids=str,
 )
 def test_what_is_no_estimator_is_an_error_that_says_what_is_allowed(estimator, error):
-    match = "Allowed are 'classifier', 'regressor' and an instance"
+    match = "must be 'classifier', 'regressor' or an estimator instance"
     with pytest.raises(error, match=match) as caught:
         tabular_pipeline(estimator)
     assert "sknn._" not in str(caught.value)

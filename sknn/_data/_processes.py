@@ -108,7 +108,7 @@ class Processes(OneProcess):
         if failed:
             listed = "; ".join(f"process {rank}: {text}" for rank, text in failed.items())
             raise RuntimeError(
-                f"Process {self.rank} of {self.size} has not begun to train, because other"
+                f"Process {self.rank} of {self.size} has not started training, because other"
                 f" processes of process_group have failed. {listed}"
             )
 
@@ -156,10 +156,10 @@ class Processes(OneProcess):
             collective(*args, group=self.group)
         except RuntimeError as error:
             raise RuntimeError(
-                f"Process {self.rank} of {self.size} cannot go on: another process of"
-                " process_group has ended, or has not answered in the time that the group allows."
-                " Its own output says what has happened. Start all of them again, as"
-                " `torchrun --max-restarts` does; with checkpoint_dir, training goes on from the"
+                f"Process {self.rank} of {self.size} cannot continue: another process of"
+                " process_group has ended, or did not respond within the timeout of the group."
+                " The output of that process shows the cause. Restart all processes, as"
+                " `torchrun --max-restarts` does. With checkpoint_dir, training continues from the"
                 " last checkpoint."
             ) from error
 
@@ -180,20 +180,20 @@ def processes_of(process_group: Any, device: str) -> OneProcess:
     if not dist.is_available():
         raise ValueError(
             f"The 'process_group' parameter is {process_group!r}, but this build of torch has no"
-            " torch.distributed. Use one that has it, or process_group=None."
+            " torch.distributed. Use a build that has it, or process_group=None."
         )
     if process_group != "world":
         if dist.get_rank(process_group) < 0:
             raise ValueError(
-                "The 'process_group' parameter is a group that this process is not in. Call fit in"
-                " the group's own processes only."
+                "The 'process_group' parameter is a group that does not contain this process. Only"
+                " call fit in the processes of the group."
             )
         return Processes(process_group)
     if not dist.is_initialized():
         if not all(name in os.environ for name in _OF_TORCHRUN):
             raise ValueError(
-                "The 'process_group' parameter is 'world', but there are no other processes: start"
-                " the script by `torchrun --nproc-per-node=2 script.py`, or call"
+                "The 'process_group' parameter is 'world', but there are no other processes. Start"
+                " the script with `torchrun --nproc-per-node=2 script.py`, or call"
                 " torch.distributed.init_process_group first, or set process_group=None."
             )
         _begin_world("gloo" if device == "cpu" else "cpu:gloo,cuda:nccl")

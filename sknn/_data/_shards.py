@@ -110,7 +110,8 @@ class Shards(AllRows):
                 if others.get(name) != value:
                     raise ValueError(
                         f"The processes of process_group differ in {name}: {value} in process 0,"
-                        f" {others.get(name)} in process {rank}. All must have the same."
+                        f" {others.get(name)} in process {rank}. It must be the same in"
+                        " all processes."
                     )
         self.n_rows = [n for _, n in gathered]
         ends = np.cumsum(self.n_rows)

@@ -40,7 +40,7 @@ def network_html(estimator: BaseEstimator) -> str:
     try:
         facts = facts_of(estimator)
     except (TypeError, ValueError) as error:
-        rows = _row([f"There is no network of these parameters. {error}"])
+        rows = _row([f"These parameters do not describe a network. {error}"])
         return _TABLE.format(open=" open", title="Network", rows=rows)
     titles, *others = facts.rows
     rows = [_row(titles, "th"), *map(_row, others)]

@@ -31,8 +31,8 @@ try:
     )
 except ImportError as error:
     raise ImportError(
-        f"Conversion to ONNX needs skl2onnx, which cannot be imported: {error}. Install the extra:"
-        ' pip install "sknn[onnx]".'
+        f"Conversion to ONNX needs skl2onnx, which cannot be imported: {error}. Install it with"
+        ' `pip install "sknn[onnx]"`.'
     ) from error
 
 from sknn._exports._batch_norm_folding import folded
@@ -108,8 +108,8 @@ def _outputs(scope: Scope, model: BaseEstimator, inputs: list[Variable]) -> list
     label = _label_type(_labels(model, options))
     if options["zipmap"] and options["output_class_labels"]:
         raise ValueError(
-            "The option output_class_labels is for zipmap=False, got"
-            f" zipmap={options['zipmap']!r}. Set one of them."
+            "The option output_class_labels requires zipmap=False, but zipmap is"
+            f" {options['zipmap']!r}. Set only one of the two options."
         )
     if options["zipmap"] == "columns":
         prefix = "s" if label is StringTensorType else "i"
@@ -160,9 +160,9 @@ def _labels(model: BaseEstimator, options: dict[str, Any]) -> np.ndarray:
         is_exact = False
     if not is_exact:
         raise ValueError(
-            f"The labels {classes} cannot be written in ONNX, which has strings and int64: encode"
-            " them as such before fit, or convert with the option nocl=True for their places in"
-            " classes_."
+            f"The labels {classes} cannot be stored in ONNX, which only supports strings and int64."
+            " Encode them as one of these before fit, or convert with the option nocl=True, with"
+            " which the model returns their indices in classes_."
         )
     return labels
 

@@ -100,9 +100,9 @@ def save(estimator: BaseEstimator, path: str | os.PathLike) -> None:
     # A subclass inherits the name, but would be loaded as the class that has it.
     if "_name_in_files" not in vars(kind):
         raise ValueError(
-            f"{kind.__qualname__} of {kind.__module__} cannot be saved: a file can hold only a"
-            " FeedForwardClassifier or a FeedForwardRegressor, and no other class. Use pickle or"
-            " joblib, and load such a file only if you trust whoever has made it."
+            f"{kind.__qualname__} of {kind.__module__} cannot be saved: a file can only contain"
+            " a FeedForwardClassifier or a FeedForwardRegressor. Use pickle or joblib instead, and"
+            " load such a file only if you trust its source."
         )
     document, arrays = _document(estimator)
     pieces = _container.pack(document, arrays)
@@ -118,9 +118,9 @@ def load(path: str | os.PathLike, kinds: dict[str, type[BaseEstimator]]) -> Base
     except ValueError as error:
         raise ValueError(
             f"{os.fsdecode(path)} cannot be loaded: {str(error).rstrip('.'):.1000}. It must be"
-            " a file that an estimator's save has made, with this version of sknn or an older one,"
-            " and that nobody has changed. Get it anew from where it was made, or save the"
-            " estimator again."
+            " an unmodified file that was written by the save method of an estimator, with this"
+            " version of sknn or an older one. Get a new copy of the file, or save the estimator"
+            " again."
         ) from error
 
 
@@ -144,10 +144,10 @@ def _document(estimator: BaseEstimator) -> tuple[dict[str, Any], list[tuple[str,
                 names.append(f"{name}.{i}")
             return tree
         except TypeError as error:
-            refused.append(f"the {what} {name!r} holds {error}")
+            refused.append(f"the {what} {name!r} contains {error}")
             names.extend([""] * (len(arrays) - len(names)))
         except RecursionError:
-            refused.append(f"the {what} {name!r} is nested too deeply, or holds itself")
+            refused.append(f"the {what} {name!r} is nested too deeply, or contains itself")
 
     parameters = estimator.get_params(deep=False)
     attributes = {k: v for k, v in estimator.__getstate__().items() if k not in parameters}
@@ -160,9 +160,9 @@ def _document(estimator: BaseEstimator) -> tuple[dict[str, Any], list[tuple[str,
     for name, value in attributes.items():
         if name == "_skl_callbacks":
             kinds = ", ".join(type(callback).__name__ for callback in value)
-            refused.append(f"set_callbacks has set callbacks of scikit-learn ({kinds})")
+            refused.append(f"scikit-learn callbacks were set with set_callbacks ({kinds})")
         elif name not in known:
-            refused.append(f"the attribute {name!r} is not one of its own")
+            refused.append(f"the attribute {name!r} does not belong to this package")
     plain = _plain_attributes(attributes)
     attribute_trees = {
         name: encoded(name, value, "attribute")
@@ -171,12 +171,12 @@ def _document(estimator: BaseEstimator) -> tuple[dict[str, Any], list[tuple[str,
     }
     if refused:
         raise ValueError(
-            f"This {type(estimator).__name__} cannot be saved in a file that runs no code:"
-            f" {'; '.join(refused)}. Allowed are numbers, strings, None, arrays, instances of"
-            " numpy.random.RandomState, and lists, tuples and dicts of them. Set parameters to such"
-            " values by set_params, set no callbacks by set_callbacks(), delete attributes of your"
-            " own, and save then; or use pickle or joblib, and load such a file only if you trust"
-            " whoever has made it."
+            f"This {type(estimator).__name__} cannot be saved in a file without code:"
+            f" {'; '.join(refused)}. Only numbers, strings, None, arrays, instances of"
+            " numpy.random.RandomState, and lists, tuples and dicts of them can be saved. Before"
+            " you save the estimator, set its parameters to such values with set_params, remove"
+            " callbacks with set_callbacks(), and delete your own attributes. Alternatively, use"
+            " pickle or joblib, and load such a file only if you trust its source."
         )
     try:
         _saved_attributes.check({**plain, "_history": []} if plain else {}, is_classifier)
@@ -228,14 +228,14 @@ def _check_parameters(kind: type[BaseEstimator], parameters: dict[str, Any]) -> 
     if parameters["callbacks"]:
         raise ValueError(
             f"The 'callbacks' parameter of {kind.__name__} is"
-            f" {reprlib.repr(parameters['callbacks'])}, and a file holds no callbacks. Set it"
-            " to None."
+            f" {reprlib.repr(parameters['callbacks'])}, but a file cannot contain callbacks. Set"
+            " it to None."
         )
     weights = parameters.get("class_weight")
     for weight in weights if isinstance(weights, list) else [weights]:
         if isinstance(weight, dict) and not all(isinstance(w, Real) for w in weight.values()):
             raise ValueError(
-                f"The 'class_weight' parameter of {kind.__name__} holds {reprlib.repr(weight)},"
+                f"The 'class_weight' parameter of {kind.__name__} contains {reprlib.repr(weight)},"
                 " whose values must be numbers."
             )
 
@@ -272,7 +272,7 @@ def _estimator(
     if unknown:
         raise ValueError(
             f"it has parameters that this version of sknn does not know,"
-            f" {reprlib.repr(sorted(unknown))}: upgrade sknn"
+            f" {reprlib.repr(sorted(unknown))}. Upgrade sknn"
         )
     allowance = Allowance(_TIMES * contents.n_bytes + _AND)
     sections = {key: document[key] for key in ("parameters", "attributes")}
@@ -305,8 +305,9 @@ def _upgraded(document: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"its format is {reprlib.repr(number)}, not a number from 1 on")
     if number > FORMAT:
         raise ValueError(
-            f"its format is {number}, and this version of sknn reads those up to {FORMAT}: it was"
-            f" made by a newer one ({reprlib.repr(document.get('versions'))}); upgrade sknn"
+            f"its format is {number}, but this version of sknn only reads formats up to {FORMAT}."
+            f" The file was written by a newer version ({reprlib.repr(document.get('versions'))})."
+            " Upgrade sknn"
         )
     while document["format"] < FORMAT:
         document = UPGRADES[document["format"]](document)

@@ -81,7 +81,7 @@ def check(attributes: dict[str, Any], is_classifier: bool) -> None:
     if any(name in attributes for name in _OF_STOCHASTIC_SOLVERS):
         needed += _OF_STOCHASTIC_SOLVERS
     for name in needed:
-        _require(name in attributes, name, None, "there", "missing")
+        _require(name in attributes, name, None, "present", "missing")
     units, leading = _check_intercepts(attributes)
     state = attributes["module_state_"]
     _require(type(state) is dict, "module_state_", state, "a dict")
@@ -117,7 +117,7 @@ def check(attributes: dict[str, Any], is_classifier: bool) -> None:
 def _require(holds: Any, name: str, value: Any, expected: str, found: str = "") -> None:
     if not holds:
         found = found or reprlib.repr(value)
-        raise ValueError(f"its attribute {name} is {found}, where it must be {expected}")
+        raise ValueError(f"its attribute {name} is {found}, but it must be {expected}")
 
 
 def _is_count(value: Any, least: int = 0) -> bool:

@@ -65,7 +65,7 @@ def from_sklearn(mlp: MLP, kinds: dict[type, type[BaseEstimator]]) -> BaseEstima
     if isinstance(mlp, tuple(kinds.values())):
         raise TypeError(
             "from_sklearn takes an MLPClassifier or an MLPRegressor of scikit-learn, got"
-            f" {type(mlp).__name__}, which is of this package already. Use it as it is."
+            f" {type(mlp).__name__}, which already belongs to this package. Use it directly."
         )
     if type(mlp) not in kinds:
         raise TypeError(_advice(mlp))
@@ -81,26 +81,24 @@ def _advice(given: Any) -> str:
     name = type(given).__name__ if not isinstance(given, type) else f"the class {given.__name__}"
     text = f"from_sklearn takes an MLPClassifier or an MLPRegressor of scikit-learn, got {name}."
     if isinstance(given, type):
-        return f"{text} Give an instance."
+        return f"{text} Pass an instance."
     if isinstance(given, MLPClassifier | MLPRegressor):
         return (
-            f"{text} A subclass may predict in a way of its own: if it does not, copy its"
-            " attributes, vars(mlp), to an instance of scikit-learn's class."
+            f"{text} A subclass may predict differently. If it does not, copy its attributes,"
+            " vars(mlp), to an instance of scikit-learn's class."
         )
     if hasattr(given, "steps"):
-        return f"{text} Give the step that is one, as in from_sklearn(pipeline[-1])."
+        return f"{text} Pass the step that is an MLP, as in from_sklearn(pipeline[-1])."
     if hasattr(given, "best_estimator_"):
-        return (
-            f"{text} Give the estimator that was found, as in from_sklearn(search.best_estimator_)."
-        )
-    return f"{text} Give the network itself, if this holds one."
+        return f"{text} Pass the best estimator, as in from_sklearn(search.best_estimator_)."
+    return f"{text} If this object contains an MLP, pass the MLP itself."
 
 
 def _refuse_what_sklearn_lacks(estimator: BaseEstimator, network: Network) -> None:
     """Raise one error that names everything that an MLP of scikit-learn cannot predict with."""
     lacking = []
     if network.n_members > 1:
-        lacking.append(f"the mean of n_members={network.n_members} networks: it holds one")
+        lacking.append(f"the mean of n_members={network.n_members} networks (it supports only one)")
     own = network.names_of_own_modules
     named = [a for a in network.activations if isinstance(a, str)]
     others = [a for a in named if a not in _parameter_checks.SKLEARN_ACTIVATIONS]
@@ -109,10 +107,10 @@ def _refuse_what_sklearn_lacks(estimator: BaseEstimator, network: Network) -> No
         lacking.append(f"modules of your own as activation ({own})")
     if others:
         names = ", ".join(dict.fromkeys(map(repr, others)))
-        lacking.append(f"the activation {names} (it has {known})")
+        lacking.append(f"the activation {names} (it supports {known})")
     if not own and not others and len(set(named)) > 1:
         names = ", ".join(map(repr, network.activations))
-        lacking.append(f"a different activation in each layer ({names}): it has one for all")
+        lacking.append(f"different activations ({names}; it supports one for all layers)")
     if network.embedding is not None:
         lacking.append(f"numeric_embedding={estimator.numeric_embedding!r}")
     if network.normalization == "layer" and network.activations:
@@ -121,14 +119,16 @@ def _refuse_what_sklearn_lacks(estimator: BaseEstimator, network: Network) -> No
             " the weights)"
         )
     if estimator._numeric_targets and estimator._predicts_levels():
-        lacking.append(f"quantile={estimator.quantile!r}, an axis of predictions for the levels")
+        lacking.append(
+            f"quantile={estimator.quantile!r}, which gives predictions an axis for the levels"
+        )
     if lacking:
         # Neither an ONNX graph nor a file of `save` can hold the user's code.
         ways = "or pickle" if own else "skl2onnx (ONNX), save or pickle"
         raise ValueError(
-            f"scikit-learn's MLP cannot express this {type(estimator).__name__}:"
-            f" {'; '.join(lacking)}. Fit without these, or take it elsewhere by module_ (torch)"
-            f"{' ' if own else ', '}{ways}, which can."
+            f"scikit-learn's MLP cannot represent this {type(estimator).__name__}:"
+            f" {'; '.join(lacking)}. Fit without these features, or export the model with module_"
+            f" (torch){' ' if own else ', '}{ways}, which support them."
         )
 
 

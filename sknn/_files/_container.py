@@ -47,12 +47,12 @@ _SWAPPED = re.compile(r">[iuf][248]", re.ASCII)
 _OTHERS = (
     (
         b"\x80",
-        "It seems to be a pickle: pickle.load or joblib.load read it, if you trust its maker.",
+        "It seems to be a pickle. If you trust its source, use pickle.load or joblib.load.",
     ),
-    (b"PK\x03\x04", "It seems to be a zip archive, as NumPy, torch and skops make them."),
-    (b"\x93NUMPY", "It seems to be an array of NumPy: numpy.load reads it."),
-    (b"\x1f\x8b", "It seems to be compressed by gzip: joblib.load reads such pickles."),
-    (b"x\x9c", "It seems to be compressed by zlib: joblib.load reads such pickles."),
+    (b"PK\x03\x04", "It seems to be a zip archive, such as NumPy, torch and skops write."),
+    (b"\x93NUMPY", "It seems to be a NumPy array. Use numpy.load."),
+    (b"\x1f\x8b", "It seems to be compressed with gzip. joblib.load reads such pickles."),
+    (b"x\x9c", "It seems to be compressed with zlib. joblib.load reads such pickles."),
     (b"\x89HDF", "It seems to be HDF5."),
 )
 
@@ -189,7 +189,7 @@ def read(path: str | os.PathLike) -> Contents:
     """
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # For a directory, `open` raises.
-        raise ValueError("it is no regular file")
+        raise ValueError("it is not a regular file")
     with open(path, "rb") as file:
         n_bytes = os.fstat(file.fileno()).st_size
         _check_beginning(file.read(8 + len(_BEGINNING)), n_bytes)
@@ -204,8 +204,8 @@ def _check_beginning(beginning: bytes, n_bytes: int) -> None:
     if beginning[8:] == _BEGINNING:
         if n_header > min(n_bytes - 8, _MAX_HEADER):
             raise ValueError(
-                f"it is cut off, or damaged: it has {n_bytes} bytes, and its first eight say that"
-                f" {n_header} bytes of a header follow, and then those of the arrays"
+                f"it is truncated or damaged: it has {n_bytes} bytes, but according to the first"
+                f" eight, a header of {n_header} bytes follows, and then the arrays"
             )
         return
     for start, found in _OTHERS:
@@ -214,7 +214,7 @@ def _check_beginning(beginning: bytes, n_bytes: int) -> None:
     if not n_bytes:
         raise ValueError("it is empty")
     if beginning[8:].startswith((b"{", b' {"')) and n_header <= n_bytes - 8:
-        raise ValueError("it is a safetensors file, but not one that an estimator's save has made")
+        raise ValueError("it is a safetensors file that was not written by an estimator's save")
     raise ValueError("it is not a file of sknn")
 
 
@@ -223,7 +223,7 @@ def _unpacked(data: bytes) -> Contents:
     end = 8 + int.from_bytes(data[:8], "little")
     if end > n_bytes or data[start : start + 64] != _digest(memoryview(data), start).encode():
         raise ValueError(
-            "its checksum is not that of its bytes: it is cut off, damaged, or was changed"
+            "its checksum does not match its contents: it was truncated, damaged or modified"
         )
     header = data[8:end]
     _check_density(header, n_bytes)
@@ -304,7 +304,7 @@ def new_file(path: str | os.PathLike) -> tuple[int, str]:
         return os.open(name, flags, 0o666), name
     except FileNotFoundError as error:
         directory = os.path.dirname(os.fspath(path)) or os.curdir
-        what = "There is no such directory to write a file in"
+        what = "The directory of the file does not exist"
         raise FileNotFoundError(error.errno, what, directory) from None
 
 
@@ -325,9 +325,9 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     with suppress(FileNotFoundError):
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
-            raise IsADirectoryError(f"There is a directory at {path}.")
+            raise IsADirectoryError(f"{path} is a directory.")
         if not stat.S_ISREG(mode):
-            raise FileExistsError(f"There is no regular file at {path}, but something else.")
+            raise FileExistsError(f"{path} exists, but is not a regular file.")
     handle, name = new_file(path)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -328,7 +328,7 @@ class _Decoder:
         if name in self._kinds:
             return self._kinds[name].make(self.value(content))
         if name not in self._METHODS:
-            raise ValueError(f"it holds something of a kind that is not known, {name[:50]!r}")
+            raise ValueError(f"it contains a value of an unknown kind, {name[:50]!r}")
         return self._METHODS[name](self, content)
 
     def _dict(self, kind: type, content: Any) -> Any:

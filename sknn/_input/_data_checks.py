@@ -31,7 +31,7 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Up to this number of values, a look at each of them costs less than scikit-learn's validation.
 _SHORT = 2**20
 _IN_A_PIPELINE = (
-    "\nIn a Pipeline, X_val takes the steps before the network only with metadata routing and"
+    "\nA Pipeline only applies its preceding steps to X_val with metadata routing and"
     " transform_input=['X_val'], as docs/getting_started.md shows."
 )
 _NO_Y = object()  # stands in for the targets of rows that come without any
@@ -154,9 +154,10 @@ def _check_dense(estimator: BaseEstimator, X: Any) -> None:
     """Refuse sparse rows for an embedding, which would make all of their zeros dense."""
     if estimator.numeric_embedding is not None and scipy.sparse.issparse(X):
         raise ValueError(
-            "The rows are a sparse matrix, and the 'numeric_embedding' parameter is"
-            f" {estimator.numeric_embedding!r}, which would turn each zero into other numbers. Give"
-            " X.toarray() if it fits in memory, or set numeric_embedding=None."
+            "The rows are a sparse matrix, but the 'numeric_embedding' parameter is"
+            f" {estimator.numeric_embedding!r}, which does not support sparse input, because it"
+            " maps zeros to other numbers. Pass X.toarray() if it fits in memory, or set"
+            " numeric_embedding=None."
         )
 
 
@@ -261,6 +262,6 @@ def check_total(weight: np.ndarray, name: str) -> None:
     total = weight.sum()
     if total == 0 or not np.isfinite(total):
         raise ValueError(
-            f"The sum of {name} is {total} in {weight.dtype}. It must be finite, and"
-            " not zero: negative weights must not cancel the others."
+            f"The sum of {name} is {total} in {weight.dtype}. It must be finite and not zero."
+            " Negative weights must not cancel out the others."
         )

@@ -40,8 +40,8 @@ def unwrapped(value: Any, name: str) -> Any:
     library = type(value).__module__.partition(".")[0]
     if library in ("polars", "narwhals") and type(value).__name__ == "LazyFrame":
         raise TypeError(
-            f"{name} is a LazyFrame of {library}, which is a query and has no values yet. Give the"
-            f" frame that it makes: {name}.collect()."
+            f"{name} is a {library} LazyFrame, which is a query and has no values yet. Pass the"
+            f" collected frame: {name}.collect()."
         )
     return value.to_native() if library == "narwhals" else value
 
@@ -81,8 +81,8 @@ def refuse_missing(y: Any, name: str) -> None:
         missing = "NaT"
     if missing:
         raise ValueError(
-            f"Input {name} contains {missing}, a missing value. Leave out the rows where it is"
-            " missing, or fill it in."
+            f"Input {name} contains {missing}, a missing value. Remove the rows with missing"
+            " values, or impute them."
         )
 
 
@@ -109,9 +109,9 @@ def naming_columns(X: Any, name: str = "X") -> Iterator[None]:
             text = [column for column, dtype in _columns(X) if dtype.lower().startswith(_TEXT)]
             if text:
                 error.args = (
-                    f"{message}. Columns of {name} that hold text or categories: {_listed(text)}."
-                    " Encode them as numbers first, for instance by a OneHotEncoder in a"
-                    " ColumnTransformer, or leave them out.",
+                    f"{message}. Columns of {name} with text or categories: {_listed(text)}."
+                    " Encode them as numbers first, for instance with a OneHotEncoder in a"
+                    " ColumnTransformer, or remove them.",
                 )
         elif found := re.match(r"Input X contains (?:NaN|infinity.*dtype\('(\w+)'\))", message):
             places = _not_finite(X, found[1])

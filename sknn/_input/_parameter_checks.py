@@ -39,7 +39,7 @@ def hidden_units(hidden_layer_sizes: Any) -> tuple[int, ...]:
     sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
     if not all(isinstance(size, Integral) and not isinstance(size, bool) for size in sizes):
         raise ValueError(
-            f"hidden_layer_sizes must hold integers, one for each hidden layer, got {sizes}."
+            f"hidden_layer_sizes must contain integers, one for each hidden layer, got {sizes}."
         )
     if any(size <= 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
@@ -54,7 +54,8 @@ def _ordered_items(name: str, value: Any) -> list[Any]:
         and not value.ndim
     ):
         raise ValueError(
-            f"The '{name}' parameter is {value!r}. Several values must be a list, in their order."
+            f"The '{name}' parameter is {value!r}. Pass several values as a list, because their"
+            " order matters."
         )
     return list(value)
 
@@ -66,14 +67,14 @@ def layer_activations(activation: Any, n_hidden: int) -> tuple[str | Callable[[]
     given = _ordered_items("activation", activation)
     if len(given) != n_hidden:
         raise ValueError(
-            f"The 'activation' parameter is a list of {len(given)}, but there are {n_hidden} hidden"
-            " layers. Give one for each hidden layer, or a single one for all."
+            f"The 'activation' parameter is a list of {len(given)} activations, but there are"
+            f" {n_hidden} hidden layers. Pass one for each hidden layer, or a single one for all."
         )
     allowed = (*SKLEARN_ACTIVATIONS, *ADDED_ACTIVATIONS, *PARAMETRIC_ACTIVATIONS)
     for item in given:
         if not (callable(item) or isinstance(item, str) and item in allowed):
             raise ValueError(
-                f"The 'activation' parameter holds {item!r}. Each of its items must be one of"
+                f"The 'activation' parameter contains {item!r}. Each of its items must be one of"
                 f" {', '.join(map(repr, allowed))}, or a callable that returns a torch.nn.Module."
             )
     return tuple(given)
@@ -87,11 +88,11 @@ def dropout_rates(dropout: Any, n_hidden: int) -> tuple[float, ...]:
     if len(rates) != n_hidden:
         raise ValueError(
             f"The 'dropout' parameter is a list of {len(rates)} rates, but there are {n_hidden}"
-            " hidden layers. Give one for each hidden layer, or a single one for all."
+            " hidden layers. Pass one for each hidden layer, or a single one for all."
         )
     if not all(isinstance(r, Real) and not isinstance(r, bool) and 0 <= r < 1 for r in rates):
         raise ValueError(
-            f"The 'dropout' parameter must hold floats in the range [0, 1), got {rates}."
+            f"The 'dropout' parameter must contain floats in the range [0, 1), got {rates}."
         )
     return tuple(map(float, rates))
 
@@ -124,24 +125,25 @@ def check_solver(solver: Any) -> None:
     if getattr(solver, "args", ()):
         raise ValueError(
             f"The 'solver' parameter is a partial of {optimizer.__name__} with positional"
-            " arguments: the first one of an optimizer is its parameters. Give options by keyword."
+            " arguments. Pass its options as keyword arguments instead, because the first argument"
+            " of an optimizer is the list of parameters that it updates."
         )
     if "lr" in options:
         raise ValueError(
-            f"The 'solver' parameter is a partial with lr={options['lr']!r}. Set the rate by"
-            " learning_rate_init."
+            f"The 'solver' parameter is a partial with lr={options['lr']!r}. Set"
+            " learning_rate_init instead."
         )
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty:
         raise ValueError(
             f"The 'solver' parameter is {optimizer.__name__}, which needs a closure that evaluates"
-            " the loss several times a step. That is not supported: use solver='lbfgs', or an"
-            " optimizer whose step needs no closure."
+            " the loss several times per step. This is not supported. Use solver='lbfgs', or an"
+            " optimizer whose step does not need a closure."
         )
     if optimizer is torch.optim.SparseAdam:
         raise ValueError(
-            "The 'solver' parameter is SparseAdam, which needs sparse gradients, and those here are"
-            " dense. Use torch.optim.Adam, or solver='adam'."
+            "The 'solver' parameter is SparseAdam, which needs sparse gradients, but the gradients"
+            " of these networks are dense. Use torch.optim.Adam, or solver='adam'."
         )
 
 
@@ -166,14 +168,14 @@ def check_lbfgs(estimator: BaseEstimator, X_val: Any) -> None:
         if is_on:
             raise ValueError(
                 f"The '{name}' parameter is {getattr(estimator, name)!r}, which solver='lbfgs'"
-                " cannot do: it minimizes one fixed function of all rows, for one network. Use a"
-                " stochastic solver ('adam', 'adamw', 'sgd', or an optimizer of torch), or leave"
-                f" '{name}' at its default."
+                " does not support, because it minimizes one fixed function of all rows for one"
+                " network. Use a stochastic solver ('adam', 'adamw', 'sgd', or an optimizer of"
+                f" torch), or leave '{name}' at its default."
             )
     if X_val is not None:
         raise ValueError(
-            "X_val and y_val are for stochastic solvers, which look at them after every epoch;"
-            " solver='lbfgs' has no use for them. Use a stochastic solver, or leave them out."
+            "X_val and y_val are only for stochastic solvers, which evaluate them after every"
+            " epoch. solver='lbfgs' does not use them. Use a stochastic solver, or omit them."
         )
 
 
@@ -183,7 +185,7 @@ def check_checkpoint(estimator: BaseEstimator) -> None:
         return
     given = f"The 'checkpoint_dir' parameter is {estimator.checkpoint_dir!r}"
     if not os.fspath(estimator.checkpoint_dir):
-        raise ValueError(f"{given}. It must name a directory: '.' is the working directory.")
+        raise ValueError(f"{given}. It must name a directory. Use '.' for the working directory.")
     if estimator.solver == "lbfgs":
         raise ValueError(
             f"{given}, but solver='lbfgs' has no epochs to save. Use a stochastic solver ('adam',"
@@ -191,9 +193,9 @@ def check_checkpoint(estimator: BaseEstimator) -> None:
         )
     if not isinstance(estimator.random_state, Integral):
         raise ValueError(
-            f"{given}, and the 'random_state' parameter {estimator.random_state!r}. It must be an"
-            " int: with it, the same fit started again is the same training. Set it, or leave"
-            " 'checkpoint_dir' at its default."
+            f"{given}, but the 'random_state' parameter is {estimator.random_state!r}. It must be"
+            " an int, so that calling the same fit again repeats the same training. Set it, or"
+            " leave 'checkpoint_dir' at its default."
         )
 
 
@@ -202,7 +204,7 @@ def check_schedule(learning_rate: Any, warmup_fraction: float) -> None:
     if learning_rate == "one_cycle" and warmup_fraction > 0:
         raise ValueError(
             f"The 'warmup_fraction' parameter is {warmup_fraction}, but learning_rate='one_cycle'"
-            " begins with a rise of its own. Set warmup_fraction=0, or learning_rate='cosine'."
+            " already includes a warm-up. Set warmup_fraction=0, or learning_rate='cosine'."
         )
 
 
@@ -210,10 +212,10 @@ def check_target_scaling(loss: Any) -> None:
     """Refuse to standardize the targets of a loss that depends on their unit."""
     if callable(loss) or loss in ("poisson", "gamma"):
         raise ValueError(
-            "Targets are standardized, by target_scaling='standard', and the 'loss' parameter is"
-            f" {loss!r}. Only targets of 'squared_error', 'absolute_error', 'huber' and 'quantile'"
-            " can be standardized. Choose one of these losses, or fit anew with"
-            " target_scaling=None."
+            "The targets are standardized with target_scaling='standard', but the 'loss' parameter"
+            f" is {loss!r}. This is only possible with the losses 'squared_error',"
+            " 'absolute_error', 'huber' and 'quantile'. Choose one of these losses, or fit again"
+            " with target_scaling=None."
         )
 
 
@@ -230,8 +232,8 @@ def check_embedding(estimator: BaseEstimator) -> None:
     if estimator.input_dropout > 0 and estimator.n_members > 1:
         raise ValueError(
             f"The 'input_dropout' parameter is {estimator.input_dropout}, but the"
-            f" n_members={estimator.n_members} networks share one numeric_embedding, and each would"
-            " drop features of its own. Set input_dropout=0 (dropout acts on the layers),"
+            f" n_members={estimator.n_members} networks share one numeric_embedding, so they cannot"
+            " drop different features. Set input_dropout=0 (dropout still acts on the layers),"
             " n_members=1, or numeric_embedding=None."
         )
 
@@ -240,15 +242,15 @@ def check_waves(estimator: BaseEstimator) -> None:
     """Refuse to watch the waves of a schedule that has none."""
     if estimator.early_stopping == "waves" and estimator.learning_rate != "coslog":
         raise ValueError(
-            "The 'early_stopping' parameter is 'waves', and the 'learning_rate' parameter"
+            "The 'early_stopping' parameter is 'waves', but the 'learning_rate' parameter is"
             f" {estimator.learning_rate!r}, which has no waves. Set learning_rate='coslog', or"
             " early_stopping=True, which stops when the score no longer improves."
         )
     if estimator.early_stopping == "waves" and estimator.scoring not in (None, "loss"):
         raise ValueError(
-            f"The 'scoring' parameter is {estimator.scoring!r}, and early_stopping='waves' compares"
-            " the validation losses. Set scoring=None, or early_stopping=True, which watches a"
-            " score."
+            f"The 'scoring' parameter is {estimator.scoring!r}, but early_stopping='waves' only"
+            " compares validation losses. Set scoring=None, or early_stopping=True, which monitors"
+            " a score."
         )
 
 
@@ -272,8 +274,8 @@ def check_representable(estimator: BaseEstimator, dtype: np.dtype) -> None:
         if number > largest or is_lost:
             limit = f"least {least}" if is_lost else f"most {largest}"
             raise ValueError(
-                f"The '{name}' parameter is {number!r}, which {np.dtype(dtype)} cannot hold: its"
-                f" value can be at {limit} there. Use dtype='float64', or another number."
+                f"The '{name}' parameter is {number!r}, which {np.dtype(dtype)} cannot represent."
+                f" With this dtype, it must be at {limit}. Use dtype='float64', or another number."
             )
 
 
@@ -282,8 +284,8 @@ def check_scoring_of_processes(scoring: Any, process_group: Any) -> None:
     if process_group is not None and scoring not in (None, "loss"):
         raise ValueError(
             f"The 'scoring' parameter is {scoring!r}, which needs all validation rows in one"
-            " process. With process_group, early stopping can watch the accuracy or R2"
-            " (scoring=None), or scoring='loss'."
+            " process. With process_group, early stopping can only monitor the accuracy or R2"
+            " (scoring=None), or the validation loss (scoring='loss')."
         )
 
 
@@ -300,10 +302,10 @@ def check_scoring_of_levels(scoring: Any, levels: tuple[float, ...], n_targets: 
         shape = "(n_samples, n_levels)" if n_targets == 1 else "(n_samples, n_targets, n_levels)"
         raise ValueError(
             f"The 'scoring' parameter is {scoring!r}, a metric of one prediction for each target,"
-            f" and the 'quantile' parameter is a list, {list(levels)}: predictions have the shape"
-            f" {shape}. Early stopping can watch their mean D2 pinball score (scoring=None), the"
-            " validation loss (scoring='loss'), or a function of your own that takes (estimator,"
-            " X, y) and returns a number."
+            f" but the 'quantile' parameter is a list, {list(levels)}, so predictions have the"
+            f" shape {shape}. Early stopping can monitor the mean D2 pinball score (scoring=None),"
+            " the validation loss (scoring='loss'), or your own function that takes (estimator, X,"
+            " y) and returns a number."
         )
 
 

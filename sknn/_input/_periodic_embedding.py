@@ -10,32 +10,32 @@ from sklearn.utils._param_validation import Interval
 
 
 class PeriodicEmbedding(BaseEstimator):
-    """Periodic functions of each numeric column, as `numeric_embedding` of an estimator.
+    """Learned periodic functions of numeric columns, for the parameter `numeric_embedding`.
 
     A column x is replaced by the values
 
         x,  W cos(2 pi w x + c) + b,
 
     where the frequencies w, the phases c, the weights W and the biases b of each column are
-    learned. A network with them fits functions of one column that are not smooth, as trees do
-    [1]_. These are the "PBLD" embeddings of [2]_. Columns that have at most two values in the rows
-    of the first `fit` are passed on as they are.
+    learned. With these values, a network can fit functions of a single column that are not smooth,
+    as trees can [1]_. These are the "PBLD" embeddings of [2]_. Columns that have at most two
+    distinct values in the first `fit` are passed on unchanged.
 
     Parameters
     ----------
     n_frequencies : int, default=16
         Number of frequencies of each column.
     size : int, default=4
-        Number of values that stand for a column, the column itself among them; at least 2.
+        Number of values that replace a column, including the column itself. It must be at least 2.
     scale : float, default=0.1
-        Standard deviation of the initial frequencies, up to 1e6, for columns whose values are of
-        the order of one. It is the parameter that matters most: a larger one fits more irregular
-        functions.
+        Standard deviation of the initial frequencies, at most 1e6. It assumes columns with values
+        of the order of one. This is the most important parameter: a larger value fits more
+        irregular functions.
 
     See Also
     --------
-    FeedForwardClassifier : Classifier that takes it as `numeric_embedding`.
-    FeedForwardRegressor : Regressor that takes it as `numeric_embedding`.
+    FeedForwardClassifier : Classifier with the parameter `numeric_embedding`.
+    FeedForwardRegressor : Regressor with the parameter `numeric_embedding`.
 
     References
     ----------

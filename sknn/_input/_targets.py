@@ -89,14 +89,14 @@ def binarizer_of_outputs(
     is_increasing = classes.ndim == 1 and np.array_equal(classes, np.unique(classes))
     if not is_increasing:
         raise ValueError(
-            f"classes_ is {reprlib.repr(classes.tolist())}. It must hold the labels in sorted"
-            " order, each once, and the outputs must have the same order."
+            f"classes_ is {reprlib.repr(classes.tolist())}. It must contain each label once, in"
+            " sorted order, and the outputs must have the same order."
         )
     n_expected = (1, 2) if n_outputs == 1 else (n_outputs,)
     if len(classes) not in n_expected:
         raise ValueError(
-            f"classes_ has {len(classes)} labels, and coefs_ and intercepts_ have {n_outputs}"
-            " outputs. Two classes have one output, and more classes have one for each."
+            f"classes_ has {len(classes)} labels, but coefs_ and intercepts_ have {n_outputs}"
+            " outputs. Two classes require one output, and more classes require one output each."
         )
     kind = "multilabel-indicator" if output_activation == "logistic" else "multiclass"
     return binarizer_of("binary" if n_outputs == 1 else kind, False, classes)

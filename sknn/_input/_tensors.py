@@ -159,22 +159,22 @@ def _checked_and_detached(tensor: torch.Tensor, name: str) -> torch.Tensor:
     """Return the tensor without gradients, and refuse one whose values are not real numbers."""
     if tensor.is_complex():
         raise ValueError(
-            f"Complex data not supported: {name} is a tensor of {tensor.dtype}. Give real numbers,"
-            " as the real and the imaginary parts side by side."
+            f"Complex data not supported: {name} is a tensor of {tensor.dtype}. Pass real numbers,"
+            " for instance the real and imaginary parts as separate columns."
         )
     if tensor.is_quantized:
         raise ValueError(
-            f"{name} is a quantized tensor of {tensor.dtype}. Give the numbers that its codes stand"
-            f" for: {name}.dequantize()."
+            f"{name} is a quantized tensor of {tensor.dtype}. Pass its values as ordinary numbers:"
+            f" {name}.dequantize()."
         )
     if tensor.is_nested:
         raise ValueError(
-            f"{name} is a nested tensor, whose rows may differ in length. Give a tensor whose rows"
-            f" have one length: {name}.to_padded_tensor(0.0), say."
+            f"{name} is a nested tensor, whose rows may differ in length. Pass a tensor whose rows"
+            f" all have the same length, for instance {name}.to_padded_tensor(0.0)."
         )
     if _torch_name(tensor.dtype) not in _DTYPES and not tensor.is_floating_point():
         raise ValueError(
-            f"{name} is a tensor of {tensor.dtype}, whose values are not numbers. Give integers or"
+            f"{name} is a tensor of {tensor.dtype}, whose values are not numbers. Pass integers or"
             " floats."
         )
     return tensor.detach()

@@ -403,7 +403,7 @@ class _CustomTerms:
         if z.requires_grad and not values.requires_grad:
             raise ValueError(
                 "The 'loss' parameter is a callable whose result cannot be differentiated. Compute"
-                " it from the raw outputs by operations of torch, without detach() or NumPy."
+                " it from the raw outputs with torch operations, without detach() or NumPy."
             )
         return values.unsqueeze(0)
 

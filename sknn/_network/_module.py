@@ -421,8 +421,8 @@ def check_extras(arrays: dict[str, np.ndarray], extras: dict[str, torch.Tensor])
     if given != wanted:
         raise ValueError(
             f"The fitted model has module_state_ of shapes {given}, but normalization, activation,"
-            f" numeric_embedding and input_scaling ask for {wanted}. Restore them, or fit anew with"
-            " warm_start=False."
+            f" numeric_embedding and input_scaling require {wanted}. Restore the values from the"
+            " last fit, or fit again with warm_start=False."
         )
 
 
@@ -464,8 +464,8 @@ def _check_alike(members: list[list[list[tuple[str, nn.Module]]]], network: Netw
         if shapes != first:
             raise ValueError(
                 f"The 'activation' parameter makes {network.names_of_own_modules}, with parameters"
-                f" and buffers of the shapes {first} for one member and {shapes} for another. All"
-                f" of the n_members={network.n_members} networks must have the same: let the"
+                f" and buffers of the shapes {first} for one member and {shapes} for another. They"
+                f" must be the same for all of the n_members={network.n_members} networks. Let the"
                 " callable return the same kind of module in every call."
             )
 
@@ -490,7 +490,7 @@ def _activation_module(activation: ActivationLike, n_units: int) -> nn.Module:
         name = activation.removeprefix(PARAMETRIC)
         module = ACTIVATIONS[name].module()
         return module if name == activation else Parametric(module, n_units)
-    with blamed_on(f"The 'activation' parameter holds a callable, {activation!r}, that"):
+    with blamed_on(f"The 'activation' parameter contains a callable, {activation!r}, that"):
         try:
             module, failure = activation(), None
             got = f"that returned an object of type {type(module).__name__}"
@@ -498,8 +498,8 @@ def _activation_module(activation: ActivationLike, n_units: int) -> nn.Module:
             module, failure, got = None, error, f"that failed: {error}"
     if not isinstance(module, nn.Module):
         raise ValueError(
-            f"The 'activation' parameter holds a callable, {activation!r}, {got}. It is called"
-            " without arguments, once for each hidden layer: it must return a torch.nn.Module, as"
-            " a class like torch.nn.PReLU does, or a function that makes a module."
+            f"The 'activation' parameter contains a callable, {activation!r}, {got}. It is called"
+            " without arguments, once for each hidden layer, and must return a torch.nn.Module. Use"
+            " a class such as torch.nn.PReLU, or a function that creates a module."
         ) from failure
     return module

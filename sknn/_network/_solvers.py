@@ -328,15 +328,15 @@ class TorchSolver:
                 refusal = error
         if refusal is not None:
             raise ValueError(
-                f"{where} refused its options"
-                f" (lr={learning_rate_init}, of learning_rate_init, among them), or parameters of"
+                f"{where} rejected its options"
+                f" (including lr={learning_rate_init} from learning_rate_init), or parameters with"
                 f" the shapes {[tuple(t.shape) for t in tensors]}: {refusal}"
             ) from refusal
         if any("lr" not in group for group in self.optimizer.param_groups):
             raise ValueError(
-                f"The 'solver' parameter is {optimizer_class.__name__}, whose param_groups hold no"
-                " 'lr'. An optimizer must take its rate as lr and keep it there, as those of"
-                " torch.optim do."
+                f"The 'solver' parameter is {optimizer_class.__name__}, whose param_groups"
+                " contain no 'lr'. An optimizer must accept its learning rate as lr and store it"
+                " there, as the optimizers of torch.optim do."
             )
         _compat.mark_as_stepped(self.optimizer)
         self._step = self.optimizer.step if is_float32_default() else self._step_as_usual

@@ -414,7 +414,7 @@ class AutogradStep:
                 raise ValueError(
                     f"The 'activation' parameter makes {self.module.own_modules}, which turned"
                     f" {batch.n_rows} rows into {raw.shape[-1]}. It must return a tensor of the"
-                    " shape that it gets, with a value for each unit of each row."
+                    " same shape as its input, with a value for each unit of each row."
                 )
             y = batch.y if raw.dim() == 2 else batch.y.expand(len(raw), -1, -1)
             terms = self.loss.terms(raw, y)

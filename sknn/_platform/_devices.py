@@ -74,14 +74,14 @@ def resolve_device(name: str, dtype: torch.dtype, flops: float) -> torch.device:
     if not is_present(name):
         raise ValueError(
             f"The 'device' parameter is {name!r}, which torch {torch.__version__} cannot use here:"
-            " there is no such device, or this build of torch is not made for it (`python -m sknn`"
-            f" lists what there is). Allowed are {_KINDS}. Choose a device that is present, or"
+            " there is no such device, or this build of torch does not support it (`python -m sknn`"
+            f" lists the available devices). It must be {_KINDS}. Choose an available device, or"
             " device='cpu'."
         )
     device = torch.device(name)
     if device.type == "mps" and dtype == torch.float64:
         raise ValueError(
-            "The 'device' parameter is 'mps', which has no float64."
+            "The 'device' parameter is 'mps', which does not support float64."
             " Set dtype='float32', or device='cpu'."
         )
     return device

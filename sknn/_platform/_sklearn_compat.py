@@ -24,8 +24,8 @@ except ImportError:  # scikit-learn below 1.9
 
         def set_callbacks(self, *callbacks: Any) -> Any:
             raise NotImplementedError(
-                "set_callbacks needs scikit-learn 1.9 or newer, and this is"
-                f" {sklearn.__version__}. Upgrade it, or use skorch's callbacks: the 'callbacks'"
+                "set_callbacks needs scikit-learn 1.9 or newer, but the installed version is"
+                f" {sklearn.__version__}. Upgrade it, or use skorch callbacks with the 'callbacks'"
                 " parameter."
             )
 

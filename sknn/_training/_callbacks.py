@@ -43,22 +43,22 @@ def _copied(item: Any) -> Any:
 
 def _copied_callback(callback: Any) -> Any:
     if isinstance(callback, type) and issubclass(callback, Callback):
-        where = f"The 'callbacks' parameter holds the class {callback.__name__}, which"
+        where = f"The 'callbacks' parameter contains the class {callback.__name__}, which"
         with blamed_on(where):
             try:
                 return callback()
             except TypeError as error:
                 failure = error
         raise TypeError(
-            f"{where} cannot be made without arguments: {failure}. Give an instance."
+            f"{where} cannot be created without arguments: {failure}. Pass an instance."
         ) from failure
     if not isinstance(callback, Callback):
         advice = "Derive it from skorch.callbacks.Callback."
         if is_sklearn_callback(callback):
-            advice = "It is a callback of scikit-learn: hand it to set_callbacks(...) instead."
+            advice = "It is a scikit-learn callback. Pass it to set_callbacks(...) instead."
         raise TypeError(
-            f"The 'callbacks' parameter holds {callback!r}. It must be a list of skorch callbacks:"
-            f" instances, classes, or pairs of a name and a callback. {advice}"
+            f"The 'callbacks' parameter contains {callback!r}. It must be a list of skorch"
+            f" callbacks: instances, classes, or pairs of a name and a callback. {advice}"
         )
     new = copy.copy(callback)
     for name, value in vars(callback).items():

@@ -64,9 +64,10 @@ def snapshot(net: FeedForwardNet) -> Snapshot:
             tree[name] = _codec.encode(state, arrays)
         except TypeError as error:
             raise ValueError(
-                f"The 'checkpoint_dir' parameter is set, but the state of the {name} holds {error},"
-                " which cannot be saved. Allowed are numbers, strings, arrays, tensors, and lists,"
-                " tuples and dicts of them. Keep to these, or leave checkpoint_dir at None."
+                f"The 'checkpoint_dir' parameter is set, but the state of the {name} contains"
+                f" {error}, which cannot be saved. Only numbers, strings, arrays, tensors, and"
+                " lists, tuples and dicts of them can be saved. Use only these, or leave"
+                " checkpoint_dir at None."
             ) from error
     return Snapshot(arrays, tree)
 
@@ -134,7 +135,7 @@ def _restore(net: FeedForwardNet, state: dict[str, Any]) -> None:
     rank, size = net.processes.rank, net.processes.size
     if len(state["generators"]) != size:
         raise ValueError(
-            f"it was saved by {len(state['generators'])} processes, and this training has {size}"
+            f"it was saved by {len(state['generators'])} processes, but this training has {size}"
         )
     for generator, its_state in zip(trainer.generators, state["generators"][rank], strict=True):
         generator.restore(its_state)
@@ -154,7 +155,7 @@ def _fill(tensors: list[torch.Tensor], arrays: list[np.ndarray]) -> None:
         values = torch.from_numpy(array)
         if values.shape != tensor.shape or values.dtype != tensor.dtype:
             raise ValueError(
-                f"it holds {values.dtype} of shape {tuple(values.shape)} in the place of"
+                f"it contains {values.dtype} of shape {tuple(values.shape)} instead of"
                 f" {tensor.dtype} of shape {tuple(tensor.shape)}"
             )
         tensor.copy_(values)
@@ -216,9 +217,9 @@ class CheckpointFile:
                 os.unlink(name)
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"The 'checkpoint_dir' parameter is {directory!r}, where no file can be made:"
-                f" {error}. It must be a directory that can be written to, or a path at which one"
-                " can be made. Choose another, or leave it at None."
+                f"The 'checkpoint_dir' parameter is {directory!r}, where no file can be created:"
+                f" {error}. It must be a writable directory, or a path where one can be created."
+                " Choose another directory, or leave checkpoint_dir at None."
             ) from error
 
     def load(self) -> Snapshot | None:
@@ -241,7 +242,7 @@ class CheckpointFile:
         document, *arrays = read_archive(self.path)
         label = json.loads(document.tobytes())
         if label["format"] != FORMAT:
-            raise ValueError(f"its format is {label['format']}, and this version's is {FORMAT}")
+            raise ValueError(f"its format is {label['format']}, but this version uses {FORMAT}")
         if label["fingerprint"] != self.fingerprint:
             raise ValueError("it belongs to another training")
         return Snapshot(arrays, label["tree"])
@@ -250,7 +251,7 @@ class CheckpointFile:
         """Warn that the file is not used."""
         warnings.warn(
             f"The checkpoint {self.path} cannot be used ({type(error).__name__}: {error}). Training"
-            " begins anew, and will replace it.",
+            " starts from the beginning and will replace it.",
             stacklevel=2,
         )
 
@@ -261,8 +262,8 @@ class CheckpointFile:
         except OSError as error:
             if not self._has_warned:
                 warnings.warn(
-                    f"The checkpoint {self.path} could not be saved ({error}). Training goes on,"
-                    " and tries again; the checkpoint before, if there is one, is still there.",
+                    f"The checkpoint {self.path} could not be saved ({error}). Training"
+                    " continues and will try again. The previous checkpoint, if any, is kept.",
                     stacklevel=2,
                 )
             self._has_warned = True
@@ -285,8 +286,8 @@ class CheckpointFile:
             self.path.unlink(missing_ok=True)
         except OSError as error:
             warnings.warn(
-                f"The checkpoint {self.path} could not be removed ({error}). It is not needed any"
-                " more.",
+                f"The checkpoint {self.path} could not be removed ({error}). It is no longer"
+                " needed.",
                 stacklevel=2,
             )
 

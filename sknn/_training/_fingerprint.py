@@ -79,9 +79,10 @@ def _of_parameter(name: str, value: Any) -> Any:
         return _Description().of(value)
     except Exception as error:  # pickling an object of the user may raise anything
         raise ValueError(
-            f"The '{name}' parameter is {value!r}. With checkpoint_dir it must be something that a"
-            f" later process can tell to be the same, and this is not: {error}. Give a function or"
-            " class of a module, without open files and the like, or leave checkpoint_dir at None."
+            f"The '{name}' parameter is {value!r}. With checkpoint_dir, a later process must be"
+            f" able to recognize the same value, but this is not possible here: {error}. Pass a"
+            " function or class that is defined in a module, without open files and similar"
+            " objects, or leave checkpoint_dir at None."
         ) from error
 
 

@@ -151,8 +151,8 @@ def complete_attributes(estimator: BaseEstimator) -> None:
         allowed = OUTPUT_ACTIVATIONS[is_classifier]
         if estimator.out_activation_ not in allowed:
             raise ValueError(
-                f"out_activation_ is {estimator.out_activation_!r}. That of a"
-                f" {type(estimator).__name__} must be one of {', '.join(map(repr, allowed))}."
+                f"out_activation_ is {estimator.out_activation_!r}. For a"
+                f" {type(estimator).__name__}, it must be one of {', '.join(map(repr, allowed))}."
             )
     estimator._complete_targets(units[-1])
     network = estimator._network(units, estimator._fitted_members())
@@ -230,8 +230,9 @@ def _set_layers(estimator: BaseEstimator) -> tuple[int, ...]:
         coefs, intercepts = map(reprlib.repr, given)
         raise ValueError(
             f"coefs_ is {coefs} and intercepts_ is {intercepts}. They must be lists of equal length"
-            " with an array of numbers for each layer: of the shape (n_in, n_out) in coefs_, and"
-            " (n_out,) in intercepts_. Several members have one more dimension in front."
+            " with one array of numbers for each layer. The shape of each array must be"
+            " (n_in, n_out) in coefs_, and (n_out,) in intercepts_. If there are several members,"
+            " the arrays have an additional leading dimension."
         )
     estimator.coefs_, estimator.intercepts_ = coefs, intercepts
     return (coefs[0].shape[-2], *(intercept.shape[-1] for intercept in intercepts))

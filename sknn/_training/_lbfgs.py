@@ -47,10 +47,10 @@ def check_fixed(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, _CHANGING):
             raise ValueError(
-                f"The 'activation' parameter makes modules that hold {part}, which"
-                " solver='lbfgs' cannot do: it minimizes one fixed function of all rows. Use a"
-                " stochastic solver ('adam', 'adamw', 'sgd', or an optimizer of torch), or an"
-                " activation without it."
+                f"The 'activation' parameter makes modules that contain {part}, which"
+                " solver='lbfgs' does not support, because it minimizes one fixed function of all"
+                " rows. Use a stochastic solver ('adam', 'adamw', 'sgd', or an optimizer of torch),"
+                " or an activation without it."
             )
 
 

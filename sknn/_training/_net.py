@@ -356,8 +356,8 @@ class FeedForwardNet(skorch.NeuralNet):
     def __getstate__(self):
         if self.trainer is not None:
             raise TypeError(
-                "The net of a running fit cannot be pickled. Pickle the fitted estimator; in"
-                " skorch's Checkpoint, leave f_pickle=None."
+                "The net of a running fit cannot be pickled. Pickle the fitted estimator instead."
+                " In skorch's Checkpoint, leave f_pickle=None."
             )
         return super().__getstate__()
 
@@ -396,7 +396,7 @@ def _listener_of_the_user(callback: Callback, event: str) -> Callable[..., None]
     """
     listener = getattr(callback, event)
     is_outside = event in ("on_train_begin", "on_train_end")
-    where = f"The 'callbacks' parameter holds a {type(callback).__name__}, whose {event}"
+    where = f"The 'callbacks' parameter contains a {type(callback).__name__}, whose {event}"
 
     def listen(net: FeedForwardNet, **kwargs: Any) -> None:
         try:

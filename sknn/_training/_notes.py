@@ -55,9 +55,9 @@ def notes_of_epochs(net: FeedForwardNet, problem: Problem, settings: Settings) -
     if settings.parameters["scoring"] is not None and problem.validation is None:
         notes.append(
             Note(
-                "scoring is ignored, as there are no validation rows",
+                "scoring is ignored because there are no validation rows",
                 "The 'scoring' parameter is set, but there are no validation rows to score. Set"
-                " early_stopping=True, give X_val and y_val to fit, or leave scoring at None.",
+                " early_stopping=True, pass X_val and y_val to fit, or leave scoring at None.",
             )
         )
     if not net.records_ or net.stopped_ is not None and net.stopped_.diverged:
@@ -79,8 +79,8 @@ def _ways_out(problem: Problem, settings: Settings) -> str:
         return ways
     if problem.loss.output_activation in ("softmax", "logistic"):
         return (
-            f"{ways} If a class is rare, set scoring='loss' or 'roc_auc' to watch more than the"
-            " accuracy."
+            f"{ways} If a class is rare, set scoring='loss' or 'roc_auc', because the accuracy"
+            " hardly depends on this class."
         )
     return f"{ways} Scale the target too, or set scoring='loss'."
 
@@ -99,8 +99,9 @@ def _early_best(net: FeedForwardNet, problem: Problem, settings: Settings) -> No
         return None
     return Note(
         f"early stopping has restored epoch {best} of {n_done}",
-        f"Early stopping has restored the weights of epoch {best} of {n_done}: the validation score"
-        f" was highest there, so the network has hardly learned. {_ways_out(problem, settings)}",
+        f"Early stopping has restored the weights of epoch {best} of {n_done}, which had the"
+        " highest validation score. This means that the network has hardly learned anything."
+        f" {_ways_out(problem, settings)}",
     )
 
 
@@ -114,9 +115,9 @@ def _no_better_than_a_constant(
     if constant is None or score > constant:
         return None
     return Note(
-        f"no validation score is better than a constant prediction's, {constant:.4g}",
-        f"The best validation score is {score:.4g}, and a constant prediction has"
-        f" {constant:.4g}. The network has learned nothing that this score can show."
+        f"no validation score is better than that of a constant prediction, {constant:.4g}",
+        f"The best validation score is {score:.4g}, which is no better than the score of a constant"
+        f" prediction, {constant:.4g}. By this score, the network has learned nothing."
         f" {_ways_out(problem, settings)}",
     )
 
@@ -129,10 +130,11 @@ def _cut_short(net: FeedForwardNet, settings: Settings) -> Note | None:
     name = settings.learning_rate
     return Note(
         f"the schedule {name!r} was cut short after {n_done} of {n_epochs} epochs",
-        f"learning_rate={name!r} is a schedule for max_iter={n_epochs} epochs, and training has"
-        f" stopped after {n_done}, as n_iter_no_change={settings.n_iter_no_change} epochs brought"
-        " no improvement. Set n_iter_no_change=np.inf to run the schedule to its end, or lower"
-        " max_iter. early_stopping=True still restores the best epoch.",
+        f"learning_rate={name!r} is a schedule for max_iter={n_epochs} epochs, but training has"
+        f" stopped after {n_done}, because the loss or the validation score did not improve for"
+        f" more than n_iter_no_change={settings.n_iter_no_change} epochs. Set"
+        " n_iter_no_change=np.inf to run the schedule to its end, or lower max_iter."
+        " early_stopping=True still restores the best epoch.",
     )
 
 
@@ -156,9 +158,9 @@ def notes_of_columns(X: Any, processes: OneProcess) -> list[Note]:
         Note(
             f"columns of X differ in size: {of_least} in column {columns[least]},"
             f" {of_most} in column {columns[most]}",
-            f"The columns of X have values of very different size: about {of_least} in column"
+            f"The columns of X have values of very different sizes: about {of_least} in column"
             f" {columns[least]} and {of_most} in column {columns[most]}. A network learns little"
-            " from such columns. Scale them, for instance by a StandardScaler in a Pipeline.",
+            " from such columns. Scale them, for instance with a StandardScaler in a Pipeline.",
         )
     ]
 

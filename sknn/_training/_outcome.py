@@ -33,8 +33,8 @@ def warn_of_the_end(net: FeedForwardNet, settings: Settings) -> None:
             return
         if settings.watches_waves:
             warnings.warn(
-                f"Training diverged in epoch {len(net.records_)}: the training loss is NaN, as the"
-                " network's weights are not finite. The weights of the best end of a wave are"
+                f"Training diverged in epoch {len(net.records_)}: the training loss is NaN, because"
+                " the network's weights are not finite. The weights from the best end of a wave are"
                 " restored. Scale the data, or lower learning_rate_init"
                 f" (it is {settings.learning_rate_init}).",
                 ConvergenceWarning,
@@ -42,10 +42,10 @@ def warn_of_the_end(net: FeedForwardNet, settings: Settings) -> None:
             )
         else:
             warnings.warn(
-                f"Training diverged in epoch {len(net.records_)}: the validation score is NaN, as"
-                " the network's outputs or their errors are not finite. The weights of the best"
-                " validation score are restored. Scale the data, or lower learning_rate_init"
-                f" (it is {settings.learning_rate_init}).",
+                f"Training diverged in epoch {len(net.records_)}: the validation score is NaN,"
+                " because the network's outputs or their errors are not finite. The weights with"
+                " the best validation score are restored. Scale the data, or lower"
+                f" learning_rate_init (it is {settings.learning_rate_init}).",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -63,8 +63,9 @@ def warn_of_the_end(net: FeedForwardNet, settings: Settings) -> None:
     ):
         warnings.warn(
             f"partial_fit was called more than max_iter={settings.max_iter} times, which is the"
-            f" horizon of learning_rate={settings.learning_rate!r}: the rate stays at its end,"
-            f" {net.trainer.first_rate:.3g}. Raise max_iter to the number of calls.",
+            f" length of the schedule learning_rate={settings.learning_rate!r}. The learning rate"
+            f" stays at its final value, {net.trainer.first_rate:.3g}. Raise max_iter to the number"
+            " of calls.",
             stacklevel=2,
         )
 

@@ -118,7 +118,7 @@ def train_stochastic(run: Run) -> Model:
         if file is not None:
             go_on(net, file)
             if net.records_ and settings.is_verbose:
-                does = "Nothing is left to do" if net.has_ended_ else "Going on"
+                does = "Training already ended" if net.has_ended_ else "Continuing"
                 print(f"{does} after iteration {len(net.records_)}, saved in {file.path}")
         is_to_train = not net.has_ended_
         if is_to_train:

@@ -165,7 +165,7 @@ def _placed(problem: Problem, device: torch.device) -> Problem:
 def _warn_of_slow_bfloat16(device: torch.device) -> None:
     if not _compat.has_bfloat16_unit(device):
         warnings.warn(
-            "dtype='bfloat16' is slower than dtype='float32' here: this"
+            "dtype='bfloat16' is slower than dtype='float32' here, because this"
             f" {device.type} device has no unit for bfloat16 products"
             " (on a CPU: AMX, AVX512-BF16 or Arm's bf16).",
             stacklevel=2,

@@ -1,23 +1,23 @@
-"""The warning of a training that has probably not learned what it could."""
+"""The warning about trainings that ended normally but probably failed."""
 
 
 class TrainingWarning(UserWarning):
-    """A training has ended without an error, and there are signs that it has gone wrong.
+    """Warning about a training that ended without an error but has probably failed.
 
-    `fit` warns if
+    `fit` issues this warning if
 
     - early stopping has restored the weights of the first or second epoch;
     - the best validation score is no better than that of a constant prediction;
-    - columns of `X` have values whose sizes differ by a factor of more than 1,000;
-    - training has stopped while a schedule of the learning rate had much of its epochs to go;
-    - `scoring` is set although there are no validation rows to score.
+    - the values in the columns of `X` differ in size by a factor of more than 1,000;
+    - training has stopped long before the end of the learning rate schedule;
+    - `scoring` is set, but there are no validation data to score.
 
-    The same facts are lines of :meth:`~sknn.FeedForwardClassifier.summary`. A filter silences the
-    warnings: ``warnings.simplefilter("ignore", sknn.TrainingWarning)``.
+    :meth:`~sknn.FeedForwardClassifier.summary` shows the same information. To silence the warnings,
+    use ``warnings.simplefilter("ignore", sknn.TrainingWarning)``.
 
     See Also
     --------
-    sklearn.exceptions.ConvergenceWarning : The warning of a training that has reached `max_iter`.
+    sklearn.exceptions.ConvergenceWarning : Warning about a training that has reached `max_iter`.
 
     Examples
     --------

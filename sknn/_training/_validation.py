@@ -225,17 +225,17 @@ class Validation:
                 score = score.item()
         if not isinstance(score, Real):
             raise ValueError(
-                f"The 'scoring' parameter gave {score!r}. It must give one number for an estimator,"
-                " rows and targets: choose a scorer of a single metric."
+                f"The 'scoring' parameter returned {score!r}. It must return one number for"
+                " (estimator, X, y). Choose a scorer with a single metric."
             )
         return float(score)
 
     def _check_watchable(self, score: float) -> None:
         if self.must_stop and np.isnan(score):
             raise ValueError(
-                "The 'scoring' parameter gave nan for the validation rows although the predictions"
-                " are finite, so early stopping has nothing to watch. The metric may not be defined"
-                f" for these rows. {self._advice}"
+                "The 'scoring' parameter returned nan for the validation rows, although the"
+                " predictions are finite, so early stopping cannot monitor it. The metric may not"
+                f" be defined for these rows. {self._advice}"
             )
 
     @cached_property
@@ -254,8 +254,8 @@ class Validation:
         what = "no row of the classes" if data.labels.ndim == 1 else "only one value of the labels"
         what = f"{what} {missing.tolist()}"
         return (
-            f"The scorer is {self._name}, and the validation rows have {what}. Set"
-            " scoring='loss' or a larger validation_fraction, or give X_val and y_val with rows of"
+            f"The scorer is {self._name}, but the validation rows contain {what}. Set"
+            " scoring='loss', increase validation_fraction, or pass X_val and y_val with rows of"
             " all classes."
         )
 
@@ -266,7 +266,7 @@ class Validation:
         if is_named and len(getattr(estimator, "classes_", ())) > 2:
             other = averaged_over_classes(estimator.scoring)
             such_as = f", such as {other!r}," if other else ","
-        return f"The scorer is {self._name}: choose another one{such_as} or set scoring='loss'."
+        return f"The scorer is {self._name}. Choose another one{such_as} or set scoring='loss'."
 
     @cached_property
     def _name(self) -> str:

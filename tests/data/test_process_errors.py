@@ -181,12 +181,12 @@ def test_checkpoint_dir_that_the_first_process_cannot_write_to_ends_all(pair, tm
 DIFFERENT = {
     "parameter": (
         *({"alpha": 0.5}, {}),
-        "differ in the parameter alpha: 0.0001 in process 0, 0.5 in process 1. All must have",
+        "differ in the parameter alpha: 0.0001 in process 0, 0.5 in process 1. It must be",
     ),
     "checkpoint_every": ({"checkpoint_every": 3}, {}, "differ in the parameter checkpoint_every"),
     "checkpoint_dir": (
         *({"checkpoint_dir": "."}, {}),
-        "differ in checkpoint_dir being set: False in process 0, True in process 1",
+        "differ in whether checkpoint_dir is set: False in process 0, True in process 1",
     ),
     "features": ({}, {"X": lambda X: X[:, 1:]}, "differ in the number of features: 4 in process 0"),
     "names": ({}, {"X": lambda X: pd.DataFrame(X, columns=list("abcd"))}, "in the feature names"),
@@ -252,7 +252,10 @@ def fit_after_other_lives(rank):
 def test_models_of_other_trainings_do_not_go_on_together(pair):
     first, second = pair.run(fit_after_other_lives)
     assert first == second
-    assert "differ in the samples seen before: 150 in process 0, 300 in process 1" in first[1]
+    assert (
+        "differ in the number of samples seen before: 150 in process 0, 300 in process 1"
+        in first[1]
+    )
 
 
 def partial_fit_badly(rank, name):
@@ -324,7 +327,9 @@ def fit_until_signal(rank, size, where, number):
 def assert_ended(outcomes, size):
     ranks = [rank for rank in range(size) if rank != 1]
     for rank, (message, is_unchanged, _) in zip(ranks, outcomes, strict=True):
-        assert f"Process {rank} of {size} cannot go on: another process of process_group" in message
+        assert (
+            f"Process {rank} of {size} cannot continue: another process of process_group" in message
+        )
         assert is_unchanged
 
 
@@ -407,7 +412,7 @@ def test_ctrl_c_ends_a_process_and_then_the_other(pair, tmp_path):
         interrupted, "adam", tmp_path / "end", without=[1]
     )
     assert (tmp_path / "end").read_text() == repr(("KeyboardInterrupt", "", True))
-    assert kind == "RuntimeError" and "cannot go on" in message and is_unchanged
+    assert kind == "RuntimeError" and "cannot continue" in message and is_unchanged
 
 
 @pytest.mark.long  # One fit waits for the timeout.
@@ -415,7 +420,7 @@ def test_ctrl_c_ends_a_process_and_then_the_other(pair, tmp_path):
 def test_ctrl_c_in_one_process_propagates_and_the_other_waits_for_the_timeout(pair, solver):
     other, own = pair.outcomes(interrupted, solver)
     assert own == ("KeyboardInterrupt", "", True)
-    assert other[0] == "RuntimeError" and "cannot go on" in other[1] and other[2]
+    assert other[0] == "RuntimeError" and "cannot continue" in other[1] and other[2]
 
 
 # ----------------------------------------------------------------------------
@@ -425,7 +430,9 @@ def test_ctrl_c_in_one_process_propagates_and_the_other_waits_for_the_timeout(pa
 
 def test_world_without_any_group_is_refused(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(ValueError, match="there are no other processes: start the script by `torc"):
+    with pytest.raises(
+        ValueError, match="there are no other processes. Start the script with `torc"
+    ):
         FeedForwardRegressor(process_group="world").fit([[1.0], [2.0]], [1.0, 2.0])
 
 

@@ -617,7 +617,7 @@ def in_a_group_of_two(rank, ranks):
     model = clone(estimator("multiclass", {"process_group": group}))
     assert model.process_group is group
     if rank not in ranks:
-        with pytest.raises(ValueError, match="a group that this process is not in"):
+        with pytest.raises(ValueError, match="a group that does not contain this process"):
             model.fit(X, y)
         return None
     rows = np.arange(150) * len(ranks) // 150 == ranks.index(rank)

@@ -217,7 +217,7 @@ def test_torchrun_starts_again_what_was_killed_and_training_goes_on(pair, tmp_pa
     options = ["--nnodes=2", "--nproc-per-node=1", "--max-restarts=1", "--rdzv-backend=c10d"]
     agent = [*TORCHRUN, *options, endpoint, script, tmp_path, checkpoints]
     lines = ended(agent, agent, TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1")
-    assert "Going on after iteration 6" in lines
+    assert "Continuing after iteration 6" in lines
     assert not list(checkpoints.iterdir())
     whole, _ = pair.run(trained_on_digits)
     for rank in (0, 1):

@@ -117,7 +117,7 @@ def test_caption_has_the_number_of_members():
 def test_parameters_of_no_network_are_told_and_the_rest_is_shown():
     model = FeedForwardRegressor(hidden_layer_sizes=(3, -1), alpha=0.125)
     text = estimator_html_repr(make_pipeline(model))
-    (told,) = [row for row in Reader(text).rows if row[0].startswith("There is no network")]
+    (told,) = [row for row in Reader(text).rows if row[0].startswith("These parameters do not")]
     assert "hidden_layer_sizes must be > 0, got [3, -1]" in told[0]
     assert "0.125" in text
 
@@ -238,5 +238,5 @@ def test_parameter_of_another_type_is_told_in_the_diagram(is_fitted, parameters)
     if is_fitted:
         fitted(model)
     text = model.set_params(**parameters)._repr_html_()
-    (told,) = [row for row in Reader(text).rows if row[0].startswith("There is no network")]
+    (told,) = [row for row in Reader(text).rows if row[0].startswith("These parameters do not")]
     assert f"The '{next(iter(parameters))}' parameter of FeedForwardClassifier must be" in told[0]

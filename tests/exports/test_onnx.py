@@ -336,7 +336,7 @@ def test_columns_and_class_labels_as_options():
     np.testing.assert_allclose(np.stack(columns, axis=1), model.predict_proba(X), atol=1e-5)
     *_, classes = run(model, X, options={**PLAIN, "output_class_labels": True})
     assert classes.tolist() == names.tolist()
-    with pytest.raises(ValueError, match="output_class_labels is for zipmap=False"):
+    with pytest.raises(ValueError, match="output_class_labels requires zipmap=False"):
         run(model[-1], X, options={"zipmap": True, "output_class_labels": True})
 
 

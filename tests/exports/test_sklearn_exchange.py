@@ -267,7 +267,7 @@ def test_what_scikit_learn_lacks_is_one_error_that_names_all_of_it():
     with pytest.raises(ValueError) as error:
         ours.to_sklearn()
     parts = (
-        "the mean of n_members=3 networks: it holds one",
+        "the mean of n_members=3 networks (it supports only one)",
         "modules of your own as activation (PReLU)",
         "the activation 'gelu' (it has",
         "normalization='layer'",
@@ -288,7 +288,7 @@ def test_error_names_the_ways_that_are_open():
 
 def test_different_activations_are_an_error():
     ours, *_ = fitted("multiclass", activation=["tanh", "relu"])
-    with pytest.raises(ValueError, match="a different activation in each layer"):
+    with pytest.raises(ValueError, match="different activations"):
         ours.to_sklearn()
 
 
@@ -472,8 +472,8 @@ class Subclass(MLPClassifier):
     [
         (make_pipeline(StandardScaler(), MLPClassifier()), r"from_sklearn\(pipeline\[-1\]\)"),
         (LogisticRegression(), "got LogisticRegression"),
-        (MLPClassifier, "got the class MLPClassifier. Give an instance"),
-        (Subclass(), "may predict in a way of its own"),
+        (MLPClassifier, "got the class MLPClassifier. Pass an instance"),
+        (Subclass(), "may predict differently"),
         (FeedForwardClassifier(), "got FeedForwardClassifier, which is of this package already"),
         (None, "got NoneType"),
     ],

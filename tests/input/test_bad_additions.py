@@ -58,7 +58,7 @@ def test_list_of_another_length_than_the_hidden_layers_raises(parameters, n_give
     ids=case,
 )
 def test_list_with_an_unknown_activation_raises(activation):
-    words = f"'activation' parameter holds {activation[0]!r}"
+    words = f"'activation' parameter contains {activation[0]!r}"
     message = fail_unfitted_and_fitted(
         "multiclass", {"activation": activation}, match=words.replace("[", r"\[")
     )
@@ -412,7 +412,7 @@ def test_list_with_something_that_is_no_callback_raises(callbacks):
     message = fail_unfitted_and_fitted(
         "multiclass",
         {"callbacks": callbacks},
-        match="'callbacks' parameter holds",
+        match="'callbacks' parameter contains",
         error=(TypeError, ValueError),
     )
     assert "skorch callbacks" in message

@@ -116,7 +116,7 @@ def test_targets_of_a_loss_that_depends_on_their_unit_are_not_scaled(loss):
     message = fail_unfitted_and_fitted(
         "one output",
         {"target_scaling": "standard", "loss": loss},
-        match="target_scaling='standard', and the 'loss' parameter is",
+        match="target_scaling='standard', but the 'loss' parameter is",
     )
     assert repr(loss) in message and "target_scaling=None" in message
 
@@ -127,7 +127,7 @@ def test_network_of_scaled_targets_does_not_go_on_with_such_a_loss(now, call):
     X, y = TARGETS["counts"]
     model = network("one output", target_scaling="standard", warm_start=True).fit(X, y)
     model.set_params(loss="poisson", target_scaling=now)
-    fail(model, X, y, call=call, match="Targets are standardized.*'loss' parameter is 'poisson'")
+    fail(model, X, y, call=call, match="targets are standardized.*'loss' parameter is 'poisson'")
 
 
 @pytest.mark.parametrize(
@@ -170,6 +170,6 @@ def test_nothing_is_wrong_with_good_values():
 def test_score_to_watch_beside_waves_raises(target, score):
     waves = {"early_stopping": "waves", "learning_rate": "coslog"}
     message = fail_unfitted_and_fitted(
-        target, {**waves, "scoring": score}, match="early_stopping='waves' compares"
+        target, {**waves, "scoring": score}, match="early_stopping='waves' only compares"
     )
     assert repr(score) in message and "early_stopping=True" in message

@@ -135,7 +135,7 @@ def test_unknown_scorer_does_not_list_those_that_are_known():
 
 def test_item_of_a_list_of_activations_gets_a_hint(no_training):
     estimator = FeedForwardClassifier((4, 4), activation=["relu", "swish"])
-    message = fail(estimator, "fit", X, y, match="holds 'swish'")
+    message = fail(estimator, "fit", X, y, match="contains 'swish'")
     assert message.endswith(" Did you mean activation='silu'?")
 
 
@@ -171,14 +171,14 @@ def test_public_names_stand_for_our_classes(value):
 def test_scorer_of_two_classes_names_the_mean_over_classes(scoring, other):
     estimator = FeedForwardClassifier(scoring=scoring, early_stopping=True)
     message = fail(estimator, "fit", X, y, match="^The 'scoring' parameter raised ValueError: ")
-    assert f"The scorer is '{scoring}': choose another one, such as '{other}', or" in message
+    assert f"The scorer is '{scoring}'. Choose another one, such as '{other}', or" in message
     FeedForwardClassifier(scoring=other)._validate_params()
 
 
 def test_scorer_of_classes_has_no_mean_for_numbers():
     regressor = FeedForwardRegressor(scoring="f1", early_stopping=True)
     message = fail(regressor, "fit", X, y + 0.5, match="'scoring' parameter")
-    assert "The scorer is 'f1': choose another one, or set scoring='loss'." in message
+    assert "The scorer is 'f1'. Choose another one, or set scoring='loss'." in message
 
 
 # --- names of parameters --------------------------------------------------------------------------
@@ -424,7 +424,7 @@ def test_columns_are_named_in_predict_and_in_validation_rows(fitted):
     assert message.startswith("X_val cannot be used: it must be like X")
     assert f"dtype('float64').\nColumns of X_val with such values: {NAMED}\n" in message
     assert message.endswith(
-        "\nIn a Pipeline, X_val takes the steps before the network only with"
+        "\nA Pipeline only applies its preceding steps to X_val with"
         " metadata routing and transform_input=['X_val'], as docs/getting_started.md shows."
     )
 

@@ -333,7 +333,9 @@ def test_warm_start_tells_callbacks_of_each_fit_anew():
 
 
 def test_callbacks_with_lbfgs_are_an_error_that_names_them():
-    with pytest.raises(ValueError, match="'callbacks' parameter .* solver='lbfgs' cannot"):
+    with pytest.raises(
+        ValueError, match="'callbacks' parameter .* solver='lbfgs' does not support"
+    ):
         classifier(EpochTimer(), solver="lbfgs").fit(X_IRIS, NAMES)
     assert classifier(solver="lbfgs").fit(X_IRIS, NAMES).callbacks_ == []
 
@@ -354,8 +356,8 @@ class OfScikitLearn:
         (print, r"Derive it from skorch\.callbacks\.Callback"),
         (("name", 3), r"holds 3\."),
         (("name", EpochTimer(), 3), r"pairs of a name and a callback"),
-        (OfScikitLearn(), r"callback of scikit-learn: hand it to set_callbacks"),
-        (OfScikitLearn, r"callback of scikit-learn: hand it to set_callbacks"),
+        (OfScikitLearn(), r"scikit-learn callback. Pass it to set_callbacks"),
+        (OfScikitLearn, r"scikit-learn callback. Pass it to set_callbacks"),
         (("name", OfScikitLearn()), r"hand it to set_callbacks"),
     ],
     ids=case,
@@ -377,5 +379,5 @@ class Needy(Callback):
 
 
 def test_class_of_a_callback_that_needs_arguments_is_an_error_that_names_it():
-    with pytest.raises(TypeError, match="'callbacks' .* class Needy, .* Give an instance"):
+    with pytest.raises(TypeError, match="'callbacks' .* class Needy, .* Pass an instance"):
         classifier(Needy).fit(X_IRIS, NAMES)

@@ -202,7 +202,7 @@ def test_verbose_says_from_where_training_goes_on(tmp_path, capsys):
     capsys.readouterr()
     classifier(tmp_path, verbose=True).fit(X_IRIS, SPECIES)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"Going on after iteration 8, saved in {path}"
+    assert lines[0] == f"Continuing after iteration 8, saved in {path}"
     assert lines[1].startswith("Iteration 9, loss = ")
     assert len(lines) == 1 + 24 - 8
     classifier(tmp_path, verbose=True).fit(X_IRIS, SPECIES)

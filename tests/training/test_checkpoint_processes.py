@@ -46,7 +46,7 @@ make(sys.argv[1], 10).fit(X, y)
         resumed = make(tmp_path, 10).set_params(verbose=True).fit(*data)
         whole = make(tmp_path / "new", 10).fit(*data)
     first, *_ = capsys.readouterr().out.splitlines()
-    assert first.startswith("Going on after iteration 20, ")
+    assert first.startswith("Continuing after iteration 20, ")
     assert state(resumed) == state(whole)
 
 
@@ -140,7 +140,7 @@ def test_example_prints_that_the_models_are_equal():
     path = Path(__file__).resolve().parents[2] / "examples" / "resume.py"
     out = run("import runpy; runpy.run_path(sys.argv.pop(), run_name='__main__')", path)
     assert out.count("Killed after saving sknn-") == 2
-    assert "Going on after iteration " in out
+    assert "Continuing after iteration " in out
     assert "Files left in the directory: 0" in out
     assert "Epochs: 60 with interruptions, 60 without" in out
     assert "equal: True" in out

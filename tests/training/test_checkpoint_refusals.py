@@ -49,13 +49,13 @@ def test_scheduler_whose_state_cannot_be_saved_is_refused_before_training(tmp_pa
     estimator = classifier(tmp_path, learning_rate=partial(Opaque, step_size=5))
     with killed_after(None) as counted, pytest.raises(ValueError, match="scheduler.*object") as e:
         estimator.fit(X_IRIS, SPECIES)
-    assert "checkpoint_dir" in str(e.value) and "Allowed are" in str(e.value)
+    assert "checkpoint_dir" in str(e.value) and "can be saved. Use only" in str(e.value)
     assert counted.n_epochs == 0
 
 
 def test_record_that_cannot_be_saved_is_refused_at_the_first_save(tmp_path):
     estimator = classifier(tmp_path, callbacks=[RecordsAnObject()])
-    with pytest.raises(ValueError, match="state of the history holds"):
+    with pytest.raises(ValueError, match="state of the history contains"):
         estimator.fit(X_IRIS, SPECIES)
 
 

@@ -204,7 +204,7 @@ def test_verbose_says_that_nothing_is_left_to_do(tmp_path, capsys):
     fitted = in_a_run(
         classifier(tmp_path, n_iter_no_change=5, tol=0.3, verbose=True), X_IRIS, SPECIES
     )
-    expected = f"Nothing is left to do after iteration {fitted.n_iter_}, saved in {path}\n"
+    expected = f"Training already ended after iteration {fitted.n_iter_}, saved in {path}\n"
     assert capsys.readouterr().out == expected
     assert fitted.n_iter_ < fitted.max_iter
 
@@ -374,6 +374,6 @@ def test_search_whose_processes_were_killed_goes_on(n_jobs, tmp_path):
     out = run(SEARCH, tmp_path, n_jobs, "whole", timeout=590)
     first, again, then, whole, _ = re.split("(results .*)", out)
     assert first.count("Iteration ") == (2 * 3 + 1) * 20 - sum(saved)
-    assert first.count("Nothing is left to do after iteration 20, ") == saved.count(20)
+    assert first.count("Training already ended after iteration 20, ") == saved.count(20)
     assert then.count("Iteration ") == (2 * 3 + 1) * 20
     assert again == whole

@@ -73,7 +73,7 @@ def in_place_loss(raw, y):
 BROKEN = [
     ({"loss": fails}, "'loss' parameter is a callable that raised KeyError: 'broken'"),
     ({"loss": in_place_loss}, "Code of the 'loss' parameter raised RuntimeError: .*inplace"),
-    ({"activation": fails}, "'activation' parameter holds a callable, .* raised KeyError"),
+    ({"activation": fails}, "'activation' parameter contains a callable, .* raised KeyError"),
     ({"activation": FailingModule}, "'activation' parameter makes FailingModule, whose forward"),
     ({"activation": Uncopied}, "'activation' parameter makes Uncopied, whose copy raised KeyError"),
     ({"activation": InPlace}, "makes InPlace, whose derivative raised RuntimeError: .*inplace"),
@@ -87,7 +87,7 @@ BROKEN = [
     *(
         (
             {"callbacks": [failing(event, KeyError("broken"))]},
-            f"'callbacks' parameter holds a Failing, whose {event} raised KeyError: 'broken'",
+            f"'callbacks' parameter contains a Failing, whose {event} raised KeyError: 'broken'",
         )
         for event in (
             *("on_train_begin", "on_epoch_begin", "on_batch_begin", "on_grad_computed"),

@@ -258,7 +258,7 @@ def test_parameter_that_cannot_be_named_is_refused(tmp_path):
 
         with pytest.raises(ValueError, match="'activation' parameter.*checkpoint_dir") as error:
             classifier(tmp_path, activation=factory).fit(X_IRIS, SPECIES)
-    assert "Give a function or class of a module" in str(error.value)
+    assert "Pass a function or class that is defined in a module" in str(error.value)
     assert files(tmp_path) == ["log"]
 
 

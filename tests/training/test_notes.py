@@ -54,7 +54,7 @@ def test_best_of_the_first_two_epochs_is_reported_with_what_to_do():
     first, *others = warnings_of(model, *RARE)
     assert model.best_epoch_ <= 2 < model.n_iter_
     assert first.startswith(
-        f"Early stopping has restored the weights of epoch {model.best_epoch_} of {model.n_iter_}:"
+        f"Early stopping has restored the weights of epoch {model.best_epoch_} of {model.n_iter_},"
     )
     assert "scoring='loss' or 'roc_auc'" in first
     assert [text for text in others if "Early stopping" in text] == []
@@ -124,7 +124,7 @@ def test_score_of_a_constant_is_that_of_a_dummy(kind, scoring, parameters):
     model = make(scoring=scoring, **options, **{"random_state": 1} | parameters)
     texts = warnings_of(model, X, y, X_val=X_val, y_val=y_val)
     (text,) = (text for text in texts if "constant prediction" in text)
-    constant = float(text.split("a constant prediction has ")[1].split(". ")[0])
+    constant = float(text.split("a constant prediction, ")[1].split(". ")[0])
     if is_classifier:
         dummy = DummyClassifier(strategy="prior").fit(X_val, y_val)
         expected = {
@@ -179,7 +179,7 @@ def test_schedule_that_is_cut_short_is_reported(early_stopping):
     )
     (text,) = (text for text in warnings_of(model, *EASY) if "schedule" in text)
     assert model.n_iter_ < 450
-    assert f"max_iter=500 epochs, and training has stopped after {model.n_iter_}" in text
+    assert f"max_iter=500 epochs, but training has stopped after {model.n_iter_}" in text
     assert "n_iter_no_change=np.inf" in text
 
 
@@ -192,7 +192,7 @@ def test_schedule_that_was_run_to_its_end_says_nothing():
 
 def test_scoring_without_rows_to_score_is_reported():
     (text,) = warnings_of(classifier(scoring="roc_auc", max_iter=2), *EASY)
-    assert "early_stopping=True, give X_val and y_val" in text
+    assert "early_stopping=True, pass X_val and y_val" in text
     rows = {"X_val": EASY[0], "y_val": EASY[1]}
     assert warnings_of(classifier(scoring="roc_auc", max_iter=2), *EASY, **rows) == []
 

@@ -321,7 +321,7 @@ def test_score_of_nan_raises_where_it_is_watched():
     X, y, validation = data("multiclass")
     scoring = {"scoring": lambda estimator, X, y: np.nan}
     model = network("multiclass", early_stopping=True, **scoring)
-    with pytest.raises(ValueError, match="'scoring' parameter gave nan"):
+    with pytest.raises(ValueError, match="'scoring' parameter returned nan"):
         model.fit(X, y, **validation)
     recorded = network("multiclass", max_iter=2, **scoring).fit(X, y, **validation)
     assert np.isnan(recorded.validation_scores_).all()
@@ -665,7 +665,7 @@ def test_error_of_a_scorer_in_training_names_the_parameter(target, error):
     with pytest.raises(type(error), match="'scoring' parameter raised") as raised:
         network(target, scoring=fragile).fit(X, y, **unweighted(validation))
     assert raised.value.__cause__ is error
-    assert "fragile: choose another one, or set scoring='loss'." in str(raised.value)
+    assert "fragile. Choose another one, or set scoring='loss'." in str(raised.value)
 
 
 def test_error_of_a_scorer_names_the_classes_that_are_missing():
