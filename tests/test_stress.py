@@ -281,7 +281,7 @@ def test_largest_numbers_train_or_tell_what_to_do(dtype, solver):
 )
 def test_number_that_float32_cannot_hold_is_named(kind, options):
     name = next(iter(options))
-    with pytest.raises(ValueError, match=rf"'{name}' parameter is .* float32 cannot hold"):
+    with pytest.raises(ValueError, match=rf"'{name}' parameter is .* float32 cannot represent"):
         kind(**SMALL, **options, dtype="float32").fit(X, LABELS["binary"])
     model = kind(**SMALL, **options, dtype="float64")
     fit_or_advice(model, X, LABELS["binary"])

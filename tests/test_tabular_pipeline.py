@@ -139,7 +139,7 @@ def test_unknown_parameter_is_an_error_that_names_it(estimator, name):
         ("classifier", "lr", "Did you mean learning_rate_init?"),
         ("regressor", "numeric_embedding__scael", "Did you mean numeric_embedding__scale?"),
         (Ridge(), "alphas", "Did you mean alpha?"),
-        (Ridge(), "lr", "Its get_params() lists those that it has."),
+        (Ridge(), "lr", "Its parameters are listed by get_params()."),
     ],
     ids=str,
 )

@@ -269,7 +269,7 @@ def test_what_scikit_learn_lacks_is_one_error_that_names_all_of_it():
     parts = (
         "the mean of n_members=3 networks (it supports only one)",
         "modules of your own as activation (PReLU)",
-        "the activation 'gelu' (it has",
+        "the activation 'gelu' (it supports",
         "normalization='layer'",
         "quantile=[0.1, 0.9]",
         "module_",
@@ -281,7 +281,7 @@ def test_what_scikit_learn_lacks_is_one_error_that_names_all_of_it():
 def test_error_names_the_ways_that_are_open():
     for activation, has_files in (("gelu", True), (torch.nn.PReLU, False)):
         ours, *_ = fitted("multiclass", activation=activation)
-        with pytest.raises(ValueError, match="module_ .*pickle, which can") as error:
+        with pytest.raises(ValueError, match="module_ .*pickle, which support them") as error:
             ours.to_sklearn()
         assert ("skl2onnx" in str(error.value)) == ("save" in str(error.value)) == has_files
 
@@ -313,7 +313,7 @@ def test_unfitted_network_is_an_error():
 
 def test_parameters_that_do_not_go_with_the_model_are_an_error():
     ours, *_ = fitted("multiclass")
-    with pytest.raises(ValueError, match="ask for"):
+    with pytest.raises(ValueError, match="require"):
         ours.set_params(normalization="batch").to_sklearn()
     ours.set_params(normalization=None).coefs_ = ours.coefs_[:-1]
     with pytest.raises(ValueError, match="coefs_ of shapes"):
@@ -474,7 +474,7 @@ class Subclass(MLPClassifier):
         (LogisticRegression(), "got LogisticRegression"),
         (MLPClassifier, "got the class MLPClassifier. Pass an instance"),
         (Subclass(), "may predict differently"),
-        (FeedForwardClassifier(), "got FeedForwardClassifier, which is of this package already"),
+        (FeedForwardClassifier(), "which already belongs to this package. Use it directly"),
         (None, "got NoneType"),
     ],
     ids=case,

@@ -296,7 +296,7 @@ def test_column_of_text_is_named_in_the_error(kind):
     for call in (model.predict, lambda rows: classifier().fit(rows, y)):
         with pytest.raises(ValueError, match=match):
             call(TEXT[kind])
-    with pytest.raises(ValueError, match="X_val cannot be used.*Columns of X_val that hold .*'c'"):
+    with pytest.raises(ValueError, match="X_val cannot be used.*Columns of X_val with text .*'c'"):
         model.fit(polars(X), y, X_val=TEXT[kind], y_val=y)
 
 

@@ -223,7 +223,7 @@ def test_auto_device_is_never_mps_for_float64(monkeypatch):
     monkeypatch.setattr(_devices, "is_present", lambda name: name in ("cpu", "mps"))
     assert resolve_device("auto", torch.float64, ACCELERATE_FROM).type == "cpu"
     assert resolve_device("auto", torch.float32, ACCELERATE_FROM).type == "mps"
-    with pytest.raises(ValueError, match="has no float64"):
+    with pytest.raises(ValueError, match="does not support float64"):
         resolve_device("mps", torch.float64, 0.0)
 
 

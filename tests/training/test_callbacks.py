@@ -352,13 +352,13 @@ class OfScikitLearn:
 @pytest.mark.parametrize(
     ("callback", "message"),
     [
-        ("EpochScoring", r"holds 'EpochScoring'.*list of skorch callbacks"),
+        ("EpochScoring", r"contains 'EpochScoring'.*list of skorch callbacks"),
         (print, r"Derive it from skorch\.callbacks\.Callback"),
-        (("name", 3), r"holds 3\."),
+        (("name", 3), r"contains 3\."),
         (("name", EpochTimer(), 3), r"pairs of a name and a callback"),
         (OfScikitLearn(), r"scikit-learn callback. Pass it to set_callbacks"),
         (OfScikitLearn, r"scikit-learn callback. Pass it to set_callbacks"),
-        (("name", OfScikitLearn()), r"hand it to set_callbacks"),
+        (("name", OfScikitLearn()), r"Pass it to set_callbacks"),
     ],
     ids=case,
 )

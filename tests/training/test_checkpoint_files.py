@@ -78,7 +78,7 @@ def test_truncated_file_is_left_aside(killed, tmp_path):
         n_epochs, (warning,) = fit_beside(killed, tmp_path, killed.data[:length])
         assert n_epochs == 8, length
         assert str(tmp_path / killed.name) in warning
-        assert "begins anew" in warning
+        assert "starts from the beginning" in warning
 
 
 @pytest.mark.long

@@ -331,7 +331,7 @@ def test_warm_up_before_one_cycle_is_an_error():
     before = repr(fitted_state(model))
     model.set_params(learning_rate="one_cycle", warmup_fraction=0.1)
     for method in ("fit", "partial_fit"):
-        with pytest.raises(ValueError, match="'warmup_fraction'.*0.1.*one_cycle.*rise of its own"):
+        with pytest.raises(ValueError, match="'warmup_fraction'.*0.1.*one_cycle.*already includes"):
             getattr(model, method)(X, y)
     assert repr(fitted_state(model)) == before
 

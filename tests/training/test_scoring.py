@@ -535,7 +535,7 @@ def test_own_rows_without_a_class(name, early_stopping, epochs):
         is_of_two_classes = name == "roc_auc"
         for part in (f"scorer is {name!r}", "scoring='loss'"):
             assert part in str(error.value)
-        for part in ("no row of the classes [2]", "larger validation_fraction", "X_val and y_val"):
+        for part in ("no row of the classes [2]", "increase validation_f", "X_val and y_val"):
             assert (part in str(error.value)) != is_of_two_classes
         assert (error.value.__cause__ is None) == (name == "roc_auc_ovr")  # of NaN
 
@@ -556,7 +556,7 @@ def test_label_that_all_validation_rows_share_is_named(epochs):
     X, y = of_kind("three labels", 0)
     rows = y[:, 1] == 1
     model = network("multilabel", scoring="roc_auc", early_stopping=True)
-    with pytest.raises(ValueError, match=r"gave nan.*one value of the labels \[1\]"):
+    with pytest.raises(ValueError, match=r"returned nan.*one value of the labels \[1\]"):
         model.fit(X, y, X_val=X[rows], y_val=y[rows])
     assert not epochs
 

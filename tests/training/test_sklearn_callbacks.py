@@ -331,7 +331,7 @@ def test_teardown_follows_data_that_cannot_be_used():
 
 @pytest.mark.parametrize("callback", [EpochTimer(), EpochTimer], ids=["instance", "class"])
 def test_callback_of_skorch_is_an_error_that_names_its_door(callback):
-    message = r"set_callbacks takes callbacks of scikit-learn.*\(callbacks=\[\.\.\.\]\)"
+    message = r"set_callbacks takes scikit-learn callbacks.*\(callbacks=\[\.\.\.\]\)"
     for estimator in (FeedForwardClassifier(), FeedForwardRegressor()):
         with pytest.raises(TypeError, match=message):
             estimator.set_callbacks(Recording(), callback)
