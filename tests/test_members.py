@@ -647,7 +647,7 @@ def test_modules_that_differ_from_member_to_member_are_an_error_that_loses_nothi
     X, y = TARGETS["multiclass"]
     model = network("multiclass").fit(X, y)
     state = fitted_state(model)
-    with pytest.raises(ValueError, match=r"'activation' parameter .*n_members=3 networks must"):
+    with pytest.raises(ValueError, match=r"'activation' parameter .*the n_members=3 networks"):
         model.set_params(activation=make_module).fit(X, y)
     assert repr(fitted_state(model)) == repr(state)
     # Its layers may differ.

@@ -312,7 +312,7 @@ def test_lbfgs_goes_into_a_grid_of_its_own_without_files(tmp_path):
 
 
 def test_search_without_a_seed_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="'random_state' parameter None"):
+    with pytest.raises(ValueError, match="'random_state' parameter is None"):
         cross_val_score(classifier(tmp_path, random_state=None), X_IRIS, SPECIES, cv=2)
 
 
