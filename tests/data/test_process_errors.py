@@ -154,7 +154,7 @@ def test_error_in_one_process_before_training_ends_all(pair, name):
     assert fragment in message and is_unchanged
     assert kind in ("ValueError", "TypeError", "InvalidParameterError")
     assert other[0] == "RuntimeError" and other[2]
-    assert "Process 0 of 2 has not begun to train" in other[1]
+    assert "Process 0 of 2 has not started training" in other[1]
     assert f"process 1: {kind}: {message}" in other[1]
     assert first == second
 
