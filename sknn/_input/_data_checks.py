@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
-from sklearn.utils.validation import _check_y, validate_data
+from sklearn.utils.validation import _check_y, _get_feature_names, validate_data
 
 from sknn._input import _frames
 from sknn._input._memory_maps import check_mapped, must_convert
@@ -118,6 +118,7 @@ def check_validation_rows(
         np.errstate(over="ignore"),
     ):
         X = array_or_device_tensor(_frames.as_rows(X, "X_val"), "X_val", estimator.device, [dtype])
+        _refuse_names_of_its_own(estimator, X)
         with _frames.naming_columns(X, "X_val"):
             X, _, _ = _validated(estimator, X, _NO_Y, [dtype], reset=False)
     with naming("y_val", "like y, with one target for each row of X_val"):
@@ -134,6 +135,20 @@ def check_validation_rows(
             sample_weight = targets_of(sample_weight, "sample_weight_val")
             sample_weight = _check_weights(estimator, sample_weight, X, dtype, "sample_weight_val")
     return CheckedRows(X, y, sample_weight, dtype)
+
+
+def _refuse_names_of_its_own(estimator: BaseEstimator, X_val: Any) -> None:
+    """Refuse a frame whose columns have names if those of X have none.
+
+    X has then most likely come through the steps of a pipeline, and X_val has not.
+    """
+    if hasattr(estimator, "feature_names_in_") or _get_feature_names(X_val) is None:
+        return
+    raise ValueError(
+        "It is a frame with column names, but the columns of X have no names, so X may have been"
+        " prepared in a way in which X_val was not. If the columns are the same, pass X_val as an"
+        " array, for instance X_val.to_numpy()."
+    )
 
 
 def check_rows_to_predict(estimator: BaseEstimator, X: Any, dtype: type, device: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,8 @@ from sknn._training._training_warning import TrainingWarning
 if TYPE_CHECKING:
     from sknn._training._net import FeedForwardNet
 
-# Columns whose values differ in size by more than this factor are reported.
+# Columns whose values differ in size by more than this factor are reported, and targets that are
+# larger than it.
 MOST_RATIO = 1e3
 # Largest number of rows, spread evenly, that the sizes of the values are taken from.
 N_ROWS_LOOKED_AT = 1_000
@@ -49,32 +51,58 @@ def notes_of_epochs(net: FeedForwardNet, problem: Problem, settings: Settings) -
 
     The end of a training that has diverged is reported by another warning.
     """
-    if settings.incremental:
+    has_diverged = net.stopped_ is not None and net.stopped_.diverged
+    if settings.incremental or not net.records_ or has_diverged:
         return []
-    notes = []
-    if settings.parameters["scoring"] is not None and problem.validation is None:
-        notes.append(
-            Note(
-                "scoring is ignored because there are no validation rows",
-                "The 'scoring' parameter is set, but there are no validation rows to score. Set"
-                " early_stopping=True, pass X_val and y_val to fit, or leave scoring at None.",
-            )
-        )
-    if not net.records_ or net.stopped_ is not None and net.stopped_.diverged:
-        return notes
     found = (
         _early_best(net, problem, settings),
         _no_better_than_a_constant(net, problem, settings),
+        _cut_short(net, settings),
     )
-    return notes + [note for note in (*found, _cut_short(net, settings)) if note is not None]
+    return [note for note in found if note is not None]
+
+
+def notes_of_input(problem: Problem, settings: Settings) -> list[Note]:
+    """Return what the parameters and the data of a `fit` show."""
+    return [
+        *_ignored(problem, settings),
+        *notes_of_columns(problem.X, problem.shards.processes),
+        *_notes_of_targets(problem, settings),
+    ]
+
+
+# Parameters of one loss: the default, and the loss.
+_OF_A_LOSS = {
+    "quantile": (0.5, "quantile"),
+    "huber_delta": (1.0, "huber"),
+    "focal_gamma": (2.0, "focal"),
+}
+
+
+def _ignored(problem: Problem, settings: Settings) -> Iterator[Note]:
+    """Yield a note for each parameter of ours that is set and has no effect."""
+    parameters = settings.parameters
+    if parameters["scoring"] is not None and problem.validation is None:
+        yield Note(
+            "scoring is ignored because there are no validation rows",
+            "The 'scoring' parameter is set, but there are no validation rows to score. Set"
+            " early_stopping=True, pass X_val and y_val to fit, or leave scoring at None.",
+        )
+    for name, (default, loss) in _OF_A_LOSS.items():
+        value, given = parameters.get(name, default), parameters["loss"]
+        if given != loss and not (np.ndim(value) == 0 and value == default):
+            fact = f"{name} is ignored because the loss is {given!r}"
+            yield Note(
+                fact, f"{name}={value!r} has no effect with loss={given!r}. Set loss={loss!r}."
+            )
 
 
 def _ways_out(problem: Problem, settings: Settings) -> str:
     """Return what to do about validation scores that do not rise."""
-    ways = (
-        "Scale the columns of X, lower learning_rate_init, or raise n_iter_no_change or"
-        " validation_fraction."
-    )
+    scale = "Scale the columns of X"
+    if problem.validation.rows is None:
+        scale += ", prepare X_val and y_val in the same way as X and y"
+    ways = f"{scale}, lower learning_rate_init, or raise n_iter_no_change or validation_fraction."
     if settings.parameters["scoring"] is not None:
         return ways
     if problem.loss.output_activation in ("softmax", "logistic"):
@@ -161,6 +189,42 @@ def notes_of_columns(X: Any, processes: OneProcess) -> list[Note]:
             f"The columns of X have values of very different sizes: about {of_least} in column"
             f" {columns[least]} and {of_most} in column {columns[most]}. A network learns little"
             " from such columns. Scale them, for instance with a StandardScaler in a Pipeline.",
+        )
+    ]
+
+
+def _notes_of_targets(problem: Problem, settings: Settings) -> list[Note]:
+    """Return a note if the solver can hardly learn numbers of the targets' size.
+
+    The outputs begin near zero, and an update of a stochastic solver moves them by about the
+    learning rate, so that large targets are out of reach. L-BFGS makes steps of any length. `tol`
+    ends a training without early stopping by the loss, whose size is that of squared targets, and
+    L-BFGS by its gradient.
+    """
+    is_of_users = callable(settings.parameters["loss"])
+    if is_of_users or problem.loss.output_activation not in ("identity", "sort"):
+        return []
+    parts = problem.shards.processes.gather(_squares(problem.y))
+    sums, counts = (np.sum([part[i] for part in parts], axis=0) for i in range(2))
+    sizes = np.sqrt(sums[counts > 0] / counts[counts > 0])
+    least, most, tol = 0.0, np.inf, 10 * settings.parameters["tol"]
+    if settings.solver == "lbfgs":
+        least = tol
+    else:
+        most = MOST_RATIO
+        if not settings.restores_best and np.isfinite(settings.n_iter_no_change):
+            least = np.sqrt(tol)
+    if (sizes > most).any():
+        size, reason = sizes.max(), "A network learns such large targets slowly or not at all."
+    elif (sizes < least).any():
+        size, reason = sizes.min(), "With such small targets, tol ends the training too early."
+    else:
+        return []
+    return [
+        Note(
+            f"the targets have a size of {size:.2g}",
+            f"The values of y have a size of about {size:.2g}. {reason} Scale them with"
+            " target_scaling='standard', or with a TransformedTargetRegressor.",
         )
     ]
 

@@ -35,7 +35,7 @@ from sknn._platform._devices import memory_given_back, resolve_device, torch_dty
 from sknn._platform._torch_settings import default_settings
 from sknn._training._kept_parts import keep, key_of, take
 from sknn._training._lbfgs import check_fixed, rows_of_a_piece, train_lbfgs
-from sknn._training._notes import notes_of_columns
+from sknn._training._notes import notes_of_input
 from sknn._training._outcome import check_finite, in_memory_of_its_own
 from sknn._training._problem import Model, Problem
 from sknn._training._settings import Settings
@@ -145,7 +145,7 @@ def _train_on(
                 trained = in_memory_of_its_own(trained)
     check_finite(trained, problem, settings)
     if not settings.incremental:
-        trained.notes.extend(notes_of_columns(problem.X, problem.shards.processes))
+        trained.notes.extend(notes_of_input(problem, settings))
         for note in trained.notes if not trained.is_interrupted else ():
             note.warn()
     if not trained.is_interrupted:

@@ -10,7 +10,10 @@ class TrainingWarning(UserWarning):
     - the best validation score is no better than that of a constant prediction;
     - the values in the columns of `X` differ in size by a factor of more than 1,000;
     - training has stopped long before the end of the learning rate schedule;
-    - `scoring` is set, but there are no validation data to score.
+    - the targets of a regression are so large that the solver can hardly reach them, or so small
+      that `tol` ends training too early;
+    - `scoring` is set, but there are no validation data to score;
+    - `quantile`, `huber_delta` or `focal_gamma` is set, but `loss` is a loss without it.
 
     :meth:`~sknn.FeedForwardClassifier.summary` shows the same information. To silence the warnings,
     use ``warnings.simplefilter("ignore", sknn.TrainingWarning)``.

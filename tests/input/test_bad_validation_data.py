@@ -14,6 +14,14 @@ from conftest import TARGETS, case
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
+def test_frame_beside_an_array_raises_as_it_was_not_prepared_in_the_same_way():
+    X, y = TARGETS["one output"]
+    frame = pd.DataFrame(X).add_prefix("x")
+    fail(network("one output"), X, y, X_val=frame, y_val=y, match="X_val.*no names.*to_numpy")
+    network("one output").fit(frame, y, X_val=frame, y_val=y)
+    network("one output").fit(X, y, X_val=pd.DataFrame(X), y_val=y)  # numbers are no names
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

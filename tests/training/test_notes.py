@@ -198,6 +198,25 @@ def test_scoring_without_rows_to_score_is_reported():
 
 
 @pytest.mark.parametrize(
+    ("make", "loss", "parameters"),
+    [
+        (regressor, "quantile", {"quantile": [0.1, 0.9]}),
+        (regressor, "huber", {"huber_delta": 2.0}),
+        (classifier, "focal", {"focal_gamma": 1.0}),
+    ],
+)
+def test_parameter_of_another_loss_is_reported(make, loss, parameters):
+    X, y = EASY
+    ((name, value),) = parameters.items()
+    for solver in ("adam", "lbfgs"):
+        model = make(max_iter=2, solver=solver, **parameters)
+        (text,) = warnings_of(model, X, y)
+        assert text.startswith(f"{name}={value} has no effect with loss=")
+        assert text.endswith(f"Set loss='{loss}'.")
+    assert warnings_of(model.set_params(loss=loss), X, y) == []
+
+
+@pytest.mark.parametrize(
     ("parameters", "line"),
     [
         ({"learning_rate": "adaptive"}, "learning_rate='adaptive' has no effect"),
@@ -211,6 +230,47 @@ def test_parameter_that_scikit_learn_ignores_is_a_line_of_the_summary(parameters
     assert warnings_of(model, *EASY) == []
     assert line in model.summary()
     assert "no effect" not in classifier(solver="sgd", learning_rate="adaptive").summary()
+
+
+# --- targets ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "parameters", "reason"),
+    [
+        (5e3, {}, "large targets"),
+        (5e3, {"early_stopping": True, "scoring": "loss"}, "large targets"),
+        (500.0, {}, None),
+        (5e3, {"solver": "lbfgs"}, None),  # which takes steps of any length
+        (5e3, {"target_scaling": "standard"}, None),
+        (0.02, {}, "tol ends the training too early"),
+        (0.02, {"tol": 1e-6}, None),
+        (0.02, {"n_iter_no_change": np.inf}, None),
+        (0.02, {"solver": "lbfgs"}, None),
+        (5e-4, {"solver": "lbfgs"}, "tol ends the training too early"),
+        (5e3, {"loss": "gamma"}, None),  # which starts at the mean
+        (5e3, {"loss": lambda y, p: (y - p).square().mean(dim=1)}, None),
+    ],
+)
+def test_targets_that_are_too_large_or_too_small_are_reported(size, parameters, reason):
+    X = rows_of_sizes(1, 1)
+    y = size * np.abs(1 + 0.1 * X[:, 0])
+    found = warnings_of(regressor(max_iter=2, **parameters), X, y)
+    found = [text for text in found if "The values of y" in text]
+    if reason is None:
+        assert found == []
+    else:
+        (text,) = found
+        assert reason in text and "target_scaling='standard'" in text
+
+
+def test_size_of_any_output_is_reported():
+    X = rows_of_sizes(1, 1)
+    for loss in ("squared_error", "quantile"):
+        model = regressor(max_iter=2, loss=loss)
+        (text,) = warnings_of(model, X, np.c_[X[:, 0], 2e4 * X[:, 1]])
+        assert "about 2e+04" in text
+    assert model._notes == ["the targets have a size of 2e+04"]
 
 
 # --- columns ------------------------------------------------------------------------------------
