@@ -13,7 +13,7 @@ from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._network._losses import classification_loss, regression_loss
 from sknn._training._schedules import ENDS_OF_WAVES
 from sknn._training._settings import batch_size_by_rows, epochs_by_rows
-from sknn._training._waves import LEAST_GAIN
+from sknn._training._waves import LEAST_GAIN, SPREAD
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "guide"
@@ -170,4 +170,4 @@ def test_ends_of_the_waves_are_those_of_the_page():
     assert np.allclose(ENDS_OF_WAVES, np.array([1, 3, 7, 15]) / 15)
     ends = [round(64 * end) for end in ENDS_OF_WAVES]
     assert "after the epochs {}, {}, {} and {}".format(*ends) in page
-    assert LEAST_GAIN == 0.05 and r"5% + $1 / \sqrt{n}$" in page
+    assert (LEAST_GAIN, SPREAD) == (0.04, 0.5) and r"4% + $0.5 / \sqrt{n}$" in page
