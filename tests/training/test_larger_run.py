@@ -1,4 +1,4 @@
-"""Ctrl-C in a fit that joblib runs ends the search, or whatever else the fit is a part of."""
+"""Ctrl-C in one of many fits ends the search, or whatever else the fits are a part of."""
 
 from __future__ import annotations
 
@@ -13,30 +13,46 @@ import pytest
 from conftest import TARGETS, assert_bit_equal, fitted_state
 from joblib import Memory, Parallel, delayed, parallel_config
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.ensemble import AdaBoostRegressor, BaggingRegressor, StackingRegressor, VotingRegressor
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.linear_model import LinearRegression
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    AdaBoostRegressor,
+    BaggingRegressor,
+    StackingRegressor,
+    VotingRegressor,
+)
+from sklearn.experimental import (
+    enable_halving_search_cv,  # noqa: F401
+    enable_iterative_imputer,  # noqa: F401
+)
+from sklearn.feature_selection import RFECV
+from sklearn.impute import IterativeImputer
+from sklearn.linear_model import LinearRegression, RANSACRegressor
 from sklearn.model_selection import (
+    FixedThresholdClassifier,
     GridSearchCV,
     HalvingGridSearchCV,
+    TunedThresholdClassifierCV,
     cross_val_predict,
     cross_val_score,
     cross_validate,
     learning_curve,
+    permutation_test_score,
     validation_curve,
 )
-from sklearn.multioutput import MultiOutputRegressor
+from sklearn.multioutput import ClassifierChain, MultiOutputRegressor, RegressorChain
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.semi_supervised import SelfTrainingClassifier
 from skorch.callbacks import Callback
 
-from sknn import FeedForwardRegressor
+from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._training._larger_run import is_part_of_larger_run
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 X, y = TARGETS["one output"]
 X, y = X[:60], y[:60]
+LABELS = (y > np.median(y)).astype(int)
 GRID = {"alpha": [1e-4, 1.0]}
 # Numbers of the evaluations of the loss so far, and of the one in which Ctrl-C is pressed.
 COUNTS = {"now": 0, "ctrl-c": 0}
@@ -60,13 +76,20 @@ def ctrl_c():
     at(0)
 
 
-def network(solver="adam", **parameters):
+def network(solver="adam", kind=FeedForwardRegressor, **parameters):
     # An epoch of Adam is one evaluation, as all rows are one batch; L-BFGS makes about one for each
     # iteration.
     small = {"hidden_layer_sizes": (4,), "max_iter": 8, "tol": 0.0, "random_state": 0}
-    return FeedForwardRegressor(
-        **small | {"solver": solver, "loss": interrupting_loss} | parameters
-    )
+    return kind(**small | {"solver": solver, "loss": interrupting_loss} | parameters)
+
+
+def classifier(net):
+    """Return a classifier with the parameters of a regressor from `network`."""
+    return network(net.solver, FeedForwardClassifier, max_iter=net.max_iter)
+
+
+def importances(net):
+    return np.abs(net.coefs_[0]).sum(axis=1)
 
 
 RUNS = {
@@ -95,6 +118,25 @@ RUNS = {
     "StackingRegressor": lambda net: StackingRegressor([("a", net), ("b", net)]).fit(X, y),
     "MultiOutputRegressor": lambda net: MultiOutputRegressor(net).fit(X, np.c_[y, y]),
     "Parallel": lambda net: Parallel()(delayed(net.fit)(X, y) for _ in range(2)),
+    # These fit without joblib.
+    "AdaBoostClassifier": lambda net: AdaBoostClassifier(classifier(net), n_estimators=3).fit(
+        X, LABELS
+    ),
+    "AdaBoostRegressor": lambda net: AdaBoostRegressor(net, n_estimators=3).fit(X, y),
+    "ClassifierChain": lambda net: ClassifierChain(classifier(net)).fit(X, np.c_[LABELS, LABELS]),
+    "RegressorChain": lambda net: RegressorChain(net).fit(X, np.c_[y, y]),
+    "SelfTrainingClassifier": lambda net: SelfTrainingClassifier(classifier(net)).fit(
+        X, np.where(np.arange(len(y)) % 2, LABELS, -1)
+    ),
+    "TunedThresholdClassifierCV": lambda net: TunedThresholdClassifierCV(classifier(net)).fit(
+        X, LABELS
+    ),
+    "IterativeImputer": lambda net: IterativeImputer(net, max_iter=2).fit(
+        np.where(np.eye(*X.shape), np.nan, X)
+    ),
+    "RANSACRegressor": lambda net: RANSACRegressor(net, min_samples=30).fit(X, y),
+    "RFECV": lambda net: RFECV(net, cv=2, importance_getter=importances).fit(X, y),
+    "permutation_test_score": lambda net: permutation_test_score(net, X, y, cv=2),
 }
 
 
@@ -151,6 +193,9 @@ FITS = {
         .fit(X, y)
         .final_estimator_
     ),
+    "FixedThresholdClassifier": lambda net: (
+        FixedThresholdClassifier(classifier(net)).fit(X, LABELS).estimator_
+    ),
 }
 
 
@@ -179,17 +224,16 @@ def test_ctrl_c_in_the_refit_of_a_search_keeps_the_search(solver, ctrl_c):
     assert 1 <= search.best_estimator_.n_iter_ < 8
 
 
-def test_ctrl_c_in_a_loop_without_joblib_ends_one_fit_or_all_if_the_warning_is_an_error(ctrl_c):
+def test_ctrl_c_in_a_loop_of_the_user_ends_one_fit_or_all_if_the_warning_is_an_error(ctrl_c):
     ctrl_c(4)
-    boosting = AdaBoostRegressor(network(), n_estimators=3, random_state=0)
     with pytest.warns(UserWarning, match="^Training interrupted by user.$"):
-        boosting.fit(X, y)
-    assert [net.n_iter_ for net in boosting.estimators_] == [3, 8, 8]
+        networks = [network(alpha=alpha).fit(X, y) for alpha in (0.1, 0.2)]
+    assert [net.n_iter_ for net in networks] == [3, 8]
     ctrl_c(4)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Training interrupted by user")
         with pytest.raises(UserWarning, match="interrupted"):
-            boosting.fit(X, y)
+            networks = [network(alpha=alpha).fit(X, y) for alpha in (0.1, 0.2)]
     assert COUNTS["now"] == 4
 
 
@@ -286,6 +330,8 @@ def called_from(module):
 @pytest.mark.parametrize(
     ("module", "expected"),
     [("joblib.parallel", True), ("joblib._dask", True), ("optuna.study._optimize", True)]
+    + [("sklearn.ensemble._weight_boosting", True), ("sklearn.multioutput", True)]
+    + [("sklearn.semi_supervised._self_training", True), ("sklearn.ensemble._stacking", False)]
     + [("sklearn.pipeline", False), ("joblibs", False), ("my.joblib", False), (None, False)],
 )
 def test_calls_that_are_open_tell_a_larger_run(module, expected):
