@@ -19,6 +19,7 @@ from sknn._docs import document
 from sknn._input import _targets
 from sknn._input._data_checks import check_total, targets_of
 from sknn._input._hints import explaining_keywords
+from sknn._input._parameter_checks import check_class_weights, keys_and_classes
 
 
 @document
@@ -49,9 +50,9 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
         scores use the original labels.
     class_weight : dict, 'balanced', list of dict or None, default=None
         Weights of the classes in the form `{label: weight}`. They are multiplied by
-        `sample_weight`. Labels that are not in the dict have the weight 1. 'balanced' uses the
-        weights `n_samples / (n_classes * np.bincount(y))`. For a multilabel target, pass a list
-        with one dict for each column. See
+        `sample_weight`, and must be at least 0. Labels that are not in the dict have the weight 1.
+        'balanced' uses the weights `n_samples / (n_classes * np.bincount(y))`. For a multilabel
+        target, pass a list with one dict for each column. See
         :func:`sklearn.utils.class_weight.compute_sample_weight`.
 
     Attributes
@@ -326,8 +327,11 @@ class FeedForwardClassifier(ClassifierMixin, BaseFeedForward):
 
     def _class_weights(self, y):
         try:
+            check_class_weights(self.class_weight)
             return compute_sample_weight(self.class_weight, y)
-        except ValueError as error:
+        except (ValueError, IndexError) as error:
+            if "not in class_weight" in str(error):
+                error.args = (f"{error}. {keys_and_classes(self.class_weight, y)}",)
             if "class_weight" in str(error):
                 raise
             raise ValueError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import reprlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -307,6 +308,35 @@ def check_scoring_of_levels(scoring: Any, levels: tuple[float, ...], n_targets: 
             " the validation loss (scoring='loss'), or your own function that takes (estimator, X,"
             " y) and returns a number."
         )
+
+
+def check_class_weights(class_weight: Any) -> None:
+    """Refuse weights of classes that are negative or not finite."""
+    for weights in class_weight if isinstance(class_weight, list) else [class_weight]:
+        for label, weight in weights.items() if isinstance(weights, dict) else ():
+            numbers = np.asarray(weight, dtype=np.float64)
+            if not (np.isfinite(numbers) & (numbers >= 0)).all():
+                raise ValueError(
+                    f"class_weight has the weight {weight!r} for the class {label!r}. The weights"
+                    " of classes must be finite and must not be negative."
+                )
+
+
+def keys_and_classes(class_weight: Any, y: Any) -> str:
+    """Return a sentence about the keys in `class_weight` and the classes, which do not match."""
+    if y.ndim == 2:
+        return (
+            f"class_weight is {reprlib.repr(class_weight)}. For a multilabel target, each dict in"
+            " the list must have the keys 0 and 1, or only one of them."
+        )
+    classes = reprlib.repr(np.unique(y).tolist())
+    if isinstance(class_weight, dict):
+        keys = reprlib.repr(list(class_weight))
+        return f"The keys of class_weight are {keys}, and the classes are {classes}."
+    return (
+        f"class_weight is {reprlib.repr(class_weight)}. It must be a dict {{label: weight}}, and"
+        f" the labels are {classes}."
+    )
 
 
 def check_validation_pair(X_val: Any, y_val: Any, sample_weight_val: Any) -> None:

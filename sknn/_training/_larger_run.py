@@ -29,9 +29,9 @@ _LOOPS = {
 
 
 def is_part_of_larger_run() -> bool:
-    """Return whether what calls this thread's functions fits several times.
+    """Return whether one of the callers of what this thread runs now fits several times.
 
-    Such callers are joblib, Optuna, and the modules of scikit-learn that fit in a loop.
+    These callers are joblib, Optuna, and the modules of scikit-learn that fit in a loop.
     """
     return any(_is_task(frame) or _is_in_loop(frame) for frame in _callers())
 
