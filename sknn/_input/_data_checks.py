@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_y, _get_feature_names, validate_data
 from sknn._input import _frames
 from sknn._input._memory_maps import check_mapped, must_convert
 from sknn._input._parameter_checks import naming
+from sknn._input._targets import refuse_text
 from sknn._input._tensors import (
     array_or_device_tensor,
     check_on_device,
@@ -89,6 +90,8 @@ def check_rows(
         Whether the estimator stores the number and the names of the features.
     """
     X = _frames.as_rows(X, "X")
+    if estimator._numeric_targets:
+        refuse_text(y, "y")
     if len(dtypes) > 1 and _frames.is_float32(X):
         dtypes = [np.float32]
     X = array_or_device_tensor(X, "X", estimator.device, dtypes)
@@ -123,6 +126,8 @@ def check_validation_rows(
             X, _, _ = _validated(estimator, X, _NO_Y, [dtype], reset=False)
     with naming("y_val", "like y, with one target for each row of X_val"):
         y = targets_of(y, "y_val")
+        if estimator._numeric_targets:
+            refuse_text(y, "y_val")
         if _may_be_empty(estimator, X):
             y = np.asarray(y)
         else:

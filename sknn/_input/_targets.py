@@ -20,6 +20,9 @@ from sknn._input._parameter_checks import check_domain
 if TYPE_CHECKING:
     from sknn._data._processes import OneProcess
 
+_MUST_BE_NUMBERS = "of a regressor must be a dense array of numbers"
+_FOR_LABELS = "Use FeedForwardClassifier to predict labels."
+
 
 def encode_labels(y: np.ndarray, binarizer: LabelBinarizer, dtype: np.dtype) -> np.ndarray:
     """Return labels in the form that the loss takes.
@@ -245,6 +248,31 @@ def mean_and_scale(
     return np.ldexp(mean, exponents), scale
 
 
+def refuse_text(y: Any, name: str) -> None:
+    """Refuse objects that are not numbers, such as a series of strings, as targets of a regressor.
+
+    scikit-learn would refuse them without a word about the targets. It converts text that contains
+    numbers.
+
+    Raises
+    ------
+    ValueError
+        If an object is text that is not a number.
+    """
+    if isinstance(y, list | tuple) or scipy.sparse.issparse(y):
+        return
+    y = np.asarray(y)
+    if y.dtype != object:
+        return
+    try:
+        y.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        if "could not convert" in str(error):
+            raise ValueError(
+                f"{error}. The targets {name} {_MUST_BE_NUMBERS}. {_FOR_LABELS}"
+            ) from error
+
+
 def encode_numbers(
     y: np.ndarray, loss: str | Callable, dtype: np.dtype, name: str = "y"
 ) -> np.ndarray:
@@ -255,15 +283,11 @@ def encode_numbers(
     ValueError
         If a target is not a number, is too large for `dtype`, or is outside the domain of the loss.
     """
-    if scipy.sparse.issparse(y) or y.dtype.kind not in "biuf":
-        raise ValueError(
-            f"The targets {name} of a regressor must be a dense array of numbers, got "
-            + (
-                f"a sparse matrix. Use {name}.toarray()."
-                if scipy.sparse.issparse(y)
-                else f"{y.dtype}."
-            )
-        )
+    is_sparse = scipy.sparse.issparse(y)
+    if is_sparse or y.dtype.kind not in "biuf":
+        got = f"a sparse matrix. Use {name}.toarray()" if is_sparse else y.dtype
+        advice = f" {_FOR_LABELS}" if not is_sparse and y.dtype.kind in "US" else ""
+        raise ValueError(f"The targets {name} {_MUST_BE_NUMBERS}, got {got}.{advice}")
     assert_all_finite(y, input_name=name)
     check_domain(y, loss, name)
     with np.errstate(over="ignore"):

@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse
 import torch
 from bad_input import KINDS, SMALL, classes_for, fail, fitted_for, ours_for, pair, spoiled
-from conftest import TARGETS
+from conftest import TARGETS, assert_bit_equal
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 
@@ -175,6 +175,7 @@ def test_bad_targets_raise_scikit_learns_error(target, spoil, early_stopping, no
     with pytest.raises((ValueError, TypeError)) as caught:
         theirs.fit(X, spoil(y))
     message = fail(ours, "fit", X, spoil(y), error=(ValueError, TypeError))
+    message = message.partition(". The targets y of a regressor")[0]
     assert message == str(caught.value).replace(type(theirs).__name__, type(ours).__name__)
 
 
@@ -196,8 +197,26 @@ def test_target_of_a_regressor_that_is_not_a_number_raises(call, fitted):
     if fitted:
         estimator.fit(X, y)
     fail(estimator, call, X, np.full(len(y), "word"), match="array of numbers, got <U4")
+    with_words = np.array([*y[:-1], "hi"], dtype=object)
+    advice = "The targets y of a regressor must .* Use FeedForwardClassifier to predict labels.$"
+    for words in (with_words, pd.Series(with_words), pd.Series(["a"] * len(y), dtype="category")):
+        fail(estimator, call, X, words, match=f"^could not convert .*'. {advice}")
+    fail(estimator, call, X, with_words.tolist(), match=advice)
     with_none = np.array([*y[:-1], None], dtype=object)
     fail(estimator, call, X, with_none, match="Input y contains NaN")
+
+
+def test_numbers_written_as_text_are_targets_as_in_scikit_learn():
+    X, y = TARGETS["one output"]
+    expected = ours_for("one output").fit(X, y)
+    assert_bit_equal(ours_for("one output").fit(X, pd.Series(y).map(repr)), expected)
+
+
+def test_y_val_of_text_is_named():
+    X, y = TARGETS["one output"]
+    text = pd.Series(["a"] * len(y))
+    match = "^y_val cannot be used.* 'a'. The targets y_val of a regressor must be"
+    fail(ours_for("one output"), "fit", X, y, X_val=X, y_val=text, match=match)
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
