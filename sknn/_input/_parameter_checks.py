@@ -369,5 +369,6 @@ def check_domain(y: np.ndarray, loss: Any, name: str = "y") -> None:
         return
     raise ValueError(
         f"Some value(s) of {name} are out of the valid range of the loss {loss!r}: the smallest is"
-        f" {y.min()}, but it needs {name} {allowed}. Use loss='squared_error' for other targets."
+        f" {y.min()}, but it needs {name} {allowed}. If you standardized the targets, divide them"
+        " by their mean instead. Use loss='squared_error' for other targets."
     )

@@ -232,7 +232,7 @@ def test_negative_target_of_the_poisson_loss_raises(solver, no_training):
     y[7] = -0.25
     estimator = ours_for("one output", loss="poisson", solver=solver)
     message = fail(estimator, "fit", X, y, match="loss 'poisson'.*-0.25")
-    assert "y >= 0" in message
+    assert "y >= 0. If you standardized the targets, divide them by their mean instead." in message
     if solver != "lbfgs":
         fail(estimator, "partial_fit", X, y, match="loss 'poisson'")
 
