@@ -162,7 +162,7 @@ def _cut_short(net: FeedForwardNet, settings: Settings) -> Note | None:
         f" stopped after {n_done}, because the loss or the validation score did not improve for"
         f" more than n_iter_no_change={settings.n_iter_no_change} epochs. Set"
         " n_iter_no_change=np.inf to run the schedule to its end, or lower max_iter."
-        " early_stopping=True still restores the best epoch.",
+        " With early_stopping=True, the best epoch is restored after a full run, too.",
     )
 
 

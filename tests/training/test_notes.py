@@ -181,6 +181,9 @@ def test_schedule_that_is_cut_short_is_reported(early_stopping):
     assert model.n_iter_ < 450
     assert f"max_iter=500 epochs, but training has stopped after {model.n_iter_}" in text
     assert "n_iter_no_change=np.inf" in text
+    assert text.endswith(
+        "With early_stopping=True, the best epoch is restored after a full run, too."
+    )
 
 
 def test_schedule_that_was_run_to_its_end_says_nothing():
