@@ -140,7 +140,7 @@ _PARAMETERS = {
     "learning_rate": "lrschedule lrscheduler lrpolicy scheduler",
     "learning_rate_init": "eta eta0 lr rate stepsize",
     "max_iter": (
-        "epoch epochs iterations maxepoch maxepochs nepoch nepochs nestimators niter niterations"
+        "epoch epochs iterations maxepoch maxepochs nepoch nepochs niter niterations"
         " numboostround numepochs numiterations"
     ),
     "random_state": "randomseed seed",
@@ -164,7 +164,7 @@ _PARAMETERS = {
     "dtype": "precision",
     "device": "accelerator cuda gpu usegpu",
     "checkpoint_dir": "checkpoint checkpointpath",
-    "n_members": "ensemblesize nensemble nmodels nnetworks",
+    "n_members": "ensemblesize nensemble nestimators nmodels nnetworks",
     "initialization": "init initializer kernelinitializer weightinit",
     "loss": "criterion lossfn lossfunction objective",
     "class_weight": "posweight scaleposweight",

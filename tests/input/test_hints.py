@@ -188,7 +188,7 @@ PARAMETERS = {
     "hidden_units": "hidden_layer_sizes",
     "hidden_layer_size": "hidden_layer_sizes",
     "epochs": "max_iter",
-    "n_estimators": "max_iter",
+    "n_estimators": "n_members",
     "optimizer": "solver",
     "weight_decay": "alpha",
     "dropout_rate": "dropout",
