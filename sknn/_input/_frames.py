@@ -22,9 +22,12 @@ from sknn._platform._sklearn_compat import readable_frame
 
 # The names of float32 in pandas (NumPy's, nullable and Arrow's dtype), polars and pyarrow.
 _FLOAT32 = {"float32", "Float32", "float[pyarrow]", "float"}
-# The names of these libraries' dtypes for text and categories, in lower case, begin with one of
-# these words.
+# The names of these libraries' dtypes for text, categories and dates, in lower case, begin with one
+# of these words.
 _TEXT = ("str", "utf8", "large_str", "object", "category", "categorical", "enum", "dictionary")
+_DATES = ("date", "time", "duration", "period", "interval")
+# How NumPy and pandas fail to make numbers of them.
+_NO_NUMBERS = re.compile(r"could not convert|Cannot cast|could not be promoted|float\(\) argument")
 # How messages name a missing value in an array of objects, by the name of its type. NA is pandas'.
 _MISSING = {"NoneType": "None", "NAType": "NA", "NaTType": "NaT"}
 
@@ -97,21 +100,23 @@ def is_float32(X: Any) -> bool:
 
 @contextmanager
 def naming_columns(X: Any, name: str = "X") -> Iterator[None]:
-    """Add the columns to errors about text that is not a number, NaN, and infinity.
+    """Add the columns to errors about text and dates, which are no numbers, NaN, and infinity.
 
     They are named as in the frame, or numbered if there are no names.
     """
     try:
         yield
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         message = str(error)
-        if "could not convert" in message:
-            text = [column for column, dtype in _columns(X) if dtype.lower().startswith(_TEXT)]
-            if text:
+        if _NO_NUMBERS.search(message):
+            others = [c for c, dtype in _columns(X) if dtype.lower().startswith(_TEXT + _DATES)]
+            if others:
+                message = message.partition(". This means that no common DType")[0]
                 error.args = (
-                    f"{message}. Columns of {name} with text or categories: {_listed(text)}."
-                    " Encode them as numbers first, for instance with a OneHotEncoder in a"
-                    " ColumnTransformer, or remove them.",
+                    f"{message}. Columns of {name} with text, categories or dates:"
+                    f" {_listed(others)}. Encode them as numbers first, for instance with"
+                    " sknn.tabular_pipeline or with a OneHotEncoder in a ColumnTransformer, or"
+                    " remove them.",
                 )
         elif found := re.match(r"Input X contains (?:NaN|infinity.*dtype\('(\w+)'\))", message):
             places = _not_finite(X, found[1])

@@ -10,6 +10,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_array
 from sklearn.utils.fixes import parse_version
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
@@ -291,13 +292,52 @@ TEXT = {
 
 @pytest.mark.parametrize("kind", TEXT)
 def test_column_of_text_is_named_in_the_error(kind):
-    match = "could not convert string to float: 'setosa'.*with text or categories: 'c'. Encode"
+    match = "could not convert string to float: 'setosa'.*with text, categories or dates: 'c'. E"
     model = classifier().fit(polars(X), y)
     for call in (model.predict, lambda rows: classifier().fit(rows, y)):
         with pytest.raises(ValueError, match=match):
             call(TEXT[kind])
-    with pytest.raises(ValueError, match="X_val cannot be used.*Columns of X_val with text .*'c'"):
+    with pytest.raises(ValueError, match="X_val cannot be used.*Columns of X_val with text.*'c'"):
         model.fit(polars(X), y, X_val=TEXT[kind], y_val=y)
+
+
+DAYS = pd.Series(pd.date_range("2020-01-01", periods=len(X)))
+# These fail in other ways than text does.
+NO_NUMBERS = {
+    "category beside Booleans": pd.DataFrame({"c": pd.Categorical(LABELS), "n": True}),
+    "date beside numbers": pd.DataFrame({"c": DAYS, "n": 1.0}),
+    "category beside Int64": pd.DataFrame({"c": pd.Categorical(LABELS)}).assign(
+        n=pd.array([1] * len(X), dtype="Int64")
+    ),
+    "date beside Int64": pd.DataFrame({"c": DAYS, "n": pd.array([1] * len(X), dtype="Int64")}),
+    "date beside Booleans": pd.DataFrame({"c": DAYS, "n": True}),
+    "date with a time zone": pd.DataFrame({"c": DAYS.dt.tz_localize("UTC"), "n": 1.0}),
+    "dates as objects": pd.DataFrame({"c": DAYS.dt.date, "n": 1.0}),
+    "duration": pd.DataFrame({"c": DAYS - DAYS[0], "n": 1.0}),
+    "period": pd.DataFrame({"c": DAYS.dt.to_period("D"), "n": 1.0}),
+    "interval": pd.DataFrame({"c": pd.cut(X[:, 0], 3).astype(object), "n": 1.0}),
+}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(k, marks=pytest.mark.long if i > 1 else ()) for i, k in enumerate(NO_NUMBERS)],
+)
+def test_column_that_is_no_number_beside_another_is_named_in_the_error(kind):
+    frame = NO_NUMBERS[kind]
+    model = classifier().fit(pd.DataFrame({"c": X[:, 0], "n": X[:, 1]}), y)
+    match = "Columns of X with text, categories or dates: 'c'. Encode.* sknn.tabular_pipeline"
+    for call in (model.predict, lambda rows: classifier().fit(rows, y)):
+        with pytest.raises((TypeError, ValueError), match=match):
+            call(frame)
+    with pytest.raises(ValueError, match="X_val cannot be used.*Columns of X_val with text.*'c'"):
+        model.fit(frame.assign(c=1.0), y, X_val=frame, y_val=y)
+
+
+def test_frame_of_dates_alone_is_read_as_in_scikit_learn():
+    frame = pd.DataFrame({"c": DAYS.astype("datetime64[ns]")})
+    expected = classifier().fit(pd.DataFrame({"c": check_array(frame, dtype=np.float64)[:, 0]}), y)
+    assert_array_equal(classifier().fit(frame, y).coefs_[0], expected.coefs_[0])
 
 
 def test_many_columns_of_text_are_named_in_part():
