@@ -16,6 +16,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import unique_labels
 
 from sknn._input._parameter_checks import check_domain
+from sknn._input._tensors import is_tensor
 
 if TYPE_CHECKING:
     from sknn._data._processes import OneProcess
@@ -259,7 +260,7 @@ def refuse_text(y: Any, name: str) -> None:
     ValueError
         If an object is text that is not a number.
     """
-    if isinstance(y, list | tuple) or scipy.sparse.issparse(y):
+    if isinstance(y, list | tuple) or scipy.sparse.issparse(y) or is_tensor(y):
         return
     y = np.asarray(y)
     if y.dtype != object:
