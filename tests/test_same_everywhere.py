@@ -29,7 +29,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from torch.optim.lr_scheduler import StepLR
 
-from sknn import FeedForwardClassifier, FeedForwardRegressor
+from sknn import FeedForwardClassifier, FeedForwardRegressor, TrainingWarning
 from sknn._network._matrix_products import TorchProducts
 from sknn._training import _train
 
@@ -209,6 +209,7 @@ def warnings_as_errors():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", ConvergenceWarning)  # three epochs do not converge
+        warnings.simplefilter("ignore", TrainingWarning)  # nor do they learn much
         warnings.filterwarnings("ignore", message="dtype='bfloat16' is slower")
         yield
 

@@ -233,9 +233,6 @@ def test_lbfgs_in_pieces_finds_what_it_finds_at_once(
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-8)
 
 
-GIGABYTES = 4
-
-
 def _write(path, dtype, shape):
     """Write a file of the given shape that repeats one block of rows; return its read-only map."""
     file = np.memmap(path, dtype, "w+", shape=shape)
@@ -250,18 +247,18 @@ def _anonymous():
         return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024
 
 
-def _growth(folder, kind):
+def _growth(folder, kind, gigabytes):
     """Return by how many bytes `fit` and `predict` of a large file raise the anonymous memory."""
     warnings.simplefilter("ignore")
     if kind == "csr":
-        n_rows = GIGABYTES * 10**9 // 8 // 100
+        n_rows = gigabytes * 10**9 // 8 // 100
         X = scipy.sparse.csr_matrix((n_rows, 1000), dtype=np.float32)
         X.data = _write(f"{folder}/data", "float32", (n_rows * 100,))
         X.indices = _write(f"{folder}/indices", "int32", (n_rows * 100,))
         X.indptr = np.arange(0, n_rows * 100 + 1, 100, dtype=np.int32)
     else:
         n_features = {"float32": 256, "float16": 512}[kind]
-        n_rows = GIGABYTES * 10**9 // 1024
+        n_rows = gigabytes * 10**9 // 1024
         X = _write(f"{folder}/{kind}", kind, (n_rows, n_features))
     y = (np.arange(n_rows) % 3 == 0).astype(np.int64)
     parameters = {"batch_size": 2000, "max_iter": 1, "early_stopping": True, "dtype": "float32"}
@@ -286,13 +283,13 @@ def _growth(folder, kind):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", ["float32", "float16", "csr"])
-def test_four_gigabytes_on_disk_take_less_than_half_a_gigabyte_of_memory(tmp_path, kind):
+@pytest.mark.parametrize(("kind", "gigabytes"), [("float32", 4), ("float16", 1), ("csr", 1)])
+def test_large_file_takes_less_than_half_a_gigabyte_of_memory(tmp_path, kind, gigabytes):
     with open("/proc/self/status") as status:
         if "RssAnon" not in status.read():
             pytest.skip("this system does not tell anonymous memory from that of files")
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        growth = pool.apply(_growth, (str(tmp_path), kind))
+        growth = pool.apply(_growth, (str(tmp_path), kind, gigabytes))
     for path in tmp_path.iterdir():
         path.unlink()
     assert growth < 500e6, f"{growth / 1e6:.0f} MB"
