@@ -78,7 +78,7 @@ DOCUMENTED_ERRORS = [
         ),
     ),
     # Some numbers are too large or too small for the dtype.
-    (r"which float(32|64) cannot hold", lambda given, problem: True),
+    (r"which float(32|64) cannot represent", lambda given, problem: True),
     (r"Solver produced .*non-finite", is_mad),
     (r"whose step is beyond the range of torch.float32", is_mad),
     (

@@ -21,7 +21,6 @@ from sknn._input._tensors import is_tensor
 if TYPE_CHECKING:
     from sknn._data._processes import OneProcess
 
-_MUST_BE_NUMBERS = "of a regressor must be a dense array of numbers"
 _FOR_LABELS = "Use FeedForwardClassifier to predict labels."
 
 
@@ -270,7 +269,7 @@ def refuse_text(y: Any, name: str) -> None:
     except (TypeError, ValueError) as error:
         if "could not convert" in str(error):
             raise ValueError(
-                f"{error}. The targets {name} {_MUST_BE_NUMBERS}. {_FOR_LABELS}"
+                f"{error}. The targets {name} of a regressor must be numbers. {_FOR_LABELS}"
             ) from error
 
 
@@ -288,7 +287,10 @@ def encode_numbers(
     if is_sparse or y.dtype.kind not in "biuf":
         got = f"a sparse matrix. Use {name}.toarray()" if is_sparse else y.dtype
         advice = f" {_FOR_LABELS}" if not is_sparse and y.dtype.kind in "US" else ""
-        raise ValueError(f"The targets {name} {_MUST_BE_NUMBERS}, got {got}.{advice}")
+        raise ValueError(
+            f"The targets {name} of a regressor must be a dense array of numbers, got"
+            f" {got}.{advice}"
+        )
     assert_all_finite(y, input_name=name)
     check_domain(y, loss, name)
     with np.errstate(over="ignore"):

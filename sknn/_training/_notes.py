@@ -212,7 +212,7 @@ def _notes_of_targets(problem: Problem, settings: Settings) -> list[Note]:
         least = tol
     else:
         most = MOST_RATIO
-        if not settings.restores_best and np.isfinite(settings.n_iter_no_change):
+        if not settings.restores_best and settings.n_iter_no_change < np.inf:
             least = np.sqrt(tol)
     if (sizes > most).any():
         size, reason = sizes.max(), "A network learns such large targets slowly or not at all."

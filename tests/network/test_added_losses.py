@@ -450,6 +450,7 @@ def test_quantile_changes_nothing_with_another_loss():
     X, y = TARGETS["two outputs"]
     plain = network("two outputs").fit(X, y)
     other = network("two outputs", quantile=LEVELS, huber_delta=7.0).fit(X, y)
+    other._notes = [note for note in other._notes if "is ignored because" not in note]
     assert_bit_equal(other, plain)
     assert_array_equal(other.predict(X), plain.predict(X))
     assert other.score(X, y) == plain.score(X, y)
