@@ -198,7 +198,7 @@ DIFFERENT = {
     "kinds of labels": ({}, {"y": lambda y: y.astype(str)}, "Mix of label input types"),
     "X_val": (
         *({}, {"X_val": lambda _: np.zeros((1, 4)), "y_val": lambda _: np.zeros(1, int)}),
-        "differ in X_val being given: False in process 0, True in process 1",
+        "differ in whether X_val is passed: False in process 0, True in process 1",
     ),
 }
 UNUSABLE = {
