@@ -91,7 +91,7 @@ def _ignored(problem: Problem, settings: Settings) -> Iterator[Note]:
     for name, (default, loss) in _OF_A_LOSS.items():
         value, given = parameters.get(name, default), parameters["loss"]
         if given != loss and not (np.ndim(value) == 0 and value == default):
-            fact = f"{name} is ignored because the loss is {given!r}"
+            fact = f"{name} is ignored because the loss is not {loss!r}"
             yield Note(
                 fact, f"{name}={value!r} has no effect with loss={given!r}. Set loss={loss!r}."
             )
