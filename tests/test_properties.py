@@ -59,7 +59,7 @@ DOCUMENTED_ERRORS = [
     (r"The (test|train)_size = \d+ should be greater or equal to the number of classes", splits),
     (r"The least populated class(es)? in y ha(s|ve) only 1 member", splits),
     (
-        r"Those of the \d+ (training|validation) rows sum to zero",
+        r"The weights of the \d+ (training|validation) rows sum to zero",
         lambda given, problem: splits(given, problem) and problem.sample_weight is not None,
     ),
     (
@@ -108,7 +108,7 @@ DOCUMENTED_ERRORS = [
         lambda given, problem: given["loss"] in ("poisson", "gamma") or callable(given["loss"]),
     ),
     (
-        r"The 'activation' parameter makes modules that hold Dropout",
+        r"The 'activation' parameter makes modules that contain Dropout",
         lambda given, problem: given["solver"] == "lbfgs",
     ),
 ]
