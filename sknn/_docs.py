@@ -114,13 +114,21 @@ early_stopping : bool or 'waves', default=False
     samples. If you pass `X_val` to `fit`, it replaces the validation split.
 
     'waves' is for `learning_rate='coslog'`, where the learning rate falls to 0 four times [18]_. Of
-    the weights at these four points, those with the smallest validation loss are restored. There is
-    one exception: if the third wave reduces the validation loss by more than a share of
-    `0.04 + 0.5 * n ** -0.5`, where n is the number of validation samples, the network does not
-    overfit. In this case, the last wave, which makes up more than half of the epochs, also trains
-    on the samples of the validation split, and its weights are kept. If training ends before the
-    end of the first wave, the last weights are kept. `n_iter_no_change` and `tol` are ignored. The
-    split is not stratified, but both parts contain every class with at least two samples.
+    the weights at these four points, those with the smallest validation loss are restored. In two
+    cases, the last wave, which makes up more than half of the epochs, also trains on the samples of
+    the validation split, and its weights are kept instead. In both, the third wave decides: it is
+    compared with the best of the two waves before.
+
+    - If it reduces the validation loss by more than a share of `0.04 + 0.5 * n ** -0.5`, where n is
+      the number of validation samples, the network does not overfit.
+    - If it reduces the loss by less, or increases it by at most 10%, more regularization keeps the
+      network from overfitting: until the end, dropout rates are doubled, up to 0.5, and the weight
+      decay of 'adamw' is five times as high. If the loss increases, they are raised even more, by a
+      factor of up to 1.5. This requires `dropout` and `regularization_schedule`.
+
+    If training ends before the end of the first wave, the last weights are kept. `n_iter_no_change`
+    and `tol` are ignored. The split is not stratified, but both parts contain every class with at
+    least two samples.
 validation_fraction : float, default=0.1
     Fraction of the samples that early stopping sets aside for validation, in [0, 1).
 beta_1 : float, default=0.9

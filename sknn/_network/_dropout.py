@@ -19,6 +19,9 @@ from torch import nn
 # by exactly 1 minus that rate.
 _LEVELS = 2**16
 
+# A schedule may raise rates up to this one. Rates above it are not raised.
+MOST_RAISED = 0.5
+
 
 def generator_on(device: torch.device) -> torch.Generator:
     """Return a generator on the device, so that no draw has to be sent there."""
@@ -64,7 +67,8 @@ class Masks:
 
     def _levels(self, rate: float) -> tuple[int, float]:
         """Return the number of levels that are dropped now, and the factor of other values."""
-        dropped = min(round(rate * self._strength[0] * _LEVELS), _LEVELS - 1)
+        rate = min(rate * self._strength[0], max(rate, MOST_RAISED))
+        dropped = min(round(rate * _LEVELS), _LEVELS - 1)
         return dropped, _LEVELS / (_LEVELS - dropped)
 
     def filler(self, factors: torch.Tensor, rate: float) -> Callable[[], None]:

@@ -129,8 +129,10 @@ def _restore(net: FeedForwardNet, state: dict[str, Any]) -> None:
     # This comes after the scheduler, because the saved rates are those of the optimizer.
     trainer.solver.restore(state["optimizer"])
     if trainer.waves is not None and trainer.waves.all_rows is not None:
-        is_last = trainer.waves.still_fell(state["history"])
-        (trainer.begin_last_wave if is_last else trainer.begin_first_wave)()
+        trainer.begin_first_wave()
+        raised = trainer.waves.raise_in_last_wave(state["history"])
+        if raised is not None:
+            trainer.begin_last_wave(raised)
     trainer.batches.restore(state["rows"])
     rank, size = net.processes.rank, net.processes.size
     if len(state["generators"]) != size:

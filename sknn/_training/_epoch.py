@@ -150,13 +150,19 @@ class Trainer:
         self.processes.copy_first_(*self.parameters.buffers)
         return meter.read()
 
-    def begin_last_wave(self) -> None:
-        """Learn from the validation rows too, which were split off; so they are none any more."""
+    def begin_last_wave(self, raised: float) -> None:
+        """Learn from the validation rows too, which were split off; so they are none any more.
+
+        `raised` is how much the regularization is raised, or 0.
+        """
         (self.batches, self.meter), self.validate = self.waves.all_rows(), None
+        if raised:
+            self.schedule.raised = raised
 
     def begin_first_wave(self) -> None:
         """Take back what `begin_last_wave` has done."""
         self.batches, self.meter, self.validate = self._of_first_waves
+        self.schedule.raised = 0.0
 
     def save(self) -> None:
         """Keep a copy of everything that the next epoch will change, except the order of rows."""

@@ -102,11 +102,15 @@ class StepSchedule:
         Number of epochs after which the schedule ends.
     n_before : int, default=0
         Number of these epochs that earlier calls have finished.
-    regularized : sequence of objects, default=()
-        Objects whose attribute `strength` is set to that of the regularization in each step.
+    regularized : sequence of (object, float), default=()
+        Objects whose attribute `strength` is set to that of the regularization in each step, and
+        the strength to which each can be raised.
 
     Attributes
     ----------
+    raised : float
+        Factor of the strengths to which the regularization is raised now; 0 if it is not raised,
+        and follows its schedule.
     n_epochs_done : int
         Number of epochs that are finished, with those of earlier calls.
     """
@@ -118,8 +122,9 @@ class StepSchedule:
         warmup_fraction: float,
         n_epochs: int,
         n_before: int = 0,
-        regularized: Sequence[Any] = (),
+        regularized: Sequence[tuple[Any, float]] = (),
     ) -> None:
+        self.raised = 0.0
         self._regularized = regularized
         self._groups = param_groups
         self._schedule = schedule
@@ -159,8 +164,9 @@ class StepSchedule:
         factor = step_factor(self._step, self._n_steps, self._schedule, self._warmup_fraction)
         for group, rate in zip(self._groups, self._rates, strict=True):
             group["lr"] = rate * factor
-        for regularized in self._regularized:
-            regularized.strength = flat_cos(self._step / self._n_steps)
+        for regularized, most in self._regularized:
+            scheduled = flat_cos(self._step / self._n_steps)
+            regularized.strength = self.raised * most if self.raised else scheduled
 
 
 class EpochScheduler(Callback):

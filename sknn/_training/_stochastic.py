@@ -21,7 +21,7 @@ from sknn._network._inference import Layers, Modules
 from sknn._network._loss_meter import LossMeter
 from sknn._network._losses import Criterion
 from sknn._network._module import Ensemble, FeedForwardModule
-from sknn._network._solvers import make_solver, solver_name
+from sknn._network._solvers import AdamW, make_solver, solver_name
 from sknn._network._steps import AutogradStep, ClosedFormStep
 from sknn._network._summed_step import SummedMeter, SummedStep
 from sknn._platform import _compat
@@ -60,7 +60,7 @@ from sknn._training._stopping import (
     TrackProgress,
 )
 from sknn._training._validation import Validation
-from sknn._training._waves import WatchWaves, Waves
+from sknn._training._waves import RAISED_DECAY, RAISED_DROPOUT, WatchWaves, Waves
 
 AnyFile = CheckpointFile | SharedCheckpointFile
 
@@ -235,16 +235,19 @@ def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
             return batches_of(None), run.meter
         return batches_of(None), LossMeter(step, shards.n_samples, settings.rows_of_step)
 
+    schedule = scheduler = validate = None
+    regularized = []
+    if settings.regularization_schedule is not None:
+        regularized = [(g, RAISED_DROPOUT) for g in run.generators if isinstance(g, Masks)]
+        if isinstance(solver, AdamW):
+            regularized.append((solver, RAISED_DECAY))
     waves = None
     if settings.watches_waves:
         n_validation_rows = len(problem.validation.y)
         waves = Waves.of(settings.max_iter, settings.warmup_fraction, n_validation_rows)
         if problem.train_rows is not None:
-            waves = waves._replace(all_rows=all_rows)
-    schedule = scheduler = validate = None
-    regularized = []
-    if settings.regularization_schedule is not None:
-        regularized = [g for g in (*run.generators, solver) if hasattr(g, "strength")]
+            can_raise = any(isinstance(each, Masks) for each, _ in regularized)
+            waves = waves._replace(can_raise=can_raise, all_rows=all_rows)
     if settings.learning_rate in STEP_SCHEDULES or settings.warmup_fraction or regularized:
         schedule = StepSchedule(
             solver.optimizer.param_groups,

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from examples.benchmarks import (
     processes,
     steps,
     tabular,
+    waves,
 )
 from examples.benchmarks._fresh import megabytes_beyond
 from examples.benchmarks._peers import FITS, Network
@@ -278,6 +280,29 @@ def test_tables_are_measured_with_every_model():
     for row in rows[:-4]:
         assert None not in (row["sknn"], row["MLP"], row["trees"])
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("third", "rule"), [(0.3, "all rows"), (0.49, "raised"), (0.53, "raised"), (0.6, "best")]
+)
+def test_rule_of_the_last_wave_is_that_of_the_package(third, rule):
+    losses = [1.0] * 64
+    losses[12], losses[29] = 0.5, third
+    assert waves.decision(losses, 10_000) == (pytest.approx((0.5 - third) / 0.5), rule)
+
+
+def test_every_treatment_of_the_last_wave_is_measured(monkeypatch):
+    pytest.importorskip("skrub")
+    monkeypatch.setattr(waves, "SAMPLES", {"wine": ("wine", None, 60, 0.3)})
+    monkeypatch.setattr(waves, "N_SPLITS", 1)
+    pipeline = partial(waves.tabular_pipeline, n_members=1, max_iter=15)
+    monkeypatch.setattr(waves, "tabular_pipeline", pipeline)
+    (row,) = waves.rows_of("wine", None)
+    losses = {row[f"log loss, {treatment}"] for treatment in waves.TREATMENTS}
+    assert len(losses) == 3
+    (mean,) = waves.geometric_means([row])
+    assert mean["rule"] == row["rule"] and mean.keys() == row.keys()
+    assert (mean["error, best"], mean["log loss, best"]) == (1.0, 1.0)
 
 
 @pytest.mark.matrix(2)

@@ -331,13 +331,12 @@ def test_probabilities_of_churn_are_calibrated_unless_the_classes_are_balanced()
 
 
 @pytest.mark.long
-def test_threshold_of_churn_matters_and_the_last_login_is_most_important():
+def test_threshold_of_churn_matters_and_so_do_the_last_login_and_the_charge():
     names = run("churn").names
-    everyone, half, formula, tuned, truth = names["gains"].values()
-    assert everyone < 0 < half < 0.3 * tuned < tuned < formula < truth
+    everyone, half, formula, tuned, _ = names["gains"].values()
+    assert everyone < 0 <= half < 0.5 * min(formula, tuned)
     assert 0.03 < names["tuned"].best_threshold_ < 0.15
     means = dict(zip(names["X"].columns, names["importance"].importances_mean, strict=True))
-    assert max(means, key=means.get) == "last_login"
-    assert min(means, key=means.get) == "country"
-    assert sorted(means.values())[-2] == means["charge"]
+    assert set(sorted(means, key=means.get)[-2:]) == {"last_login", "charge"}
+    assert means["country"] < 0.2 * min(means["last_login"], means["charge"])
     assert names["by_login"]["average"][0, -1] > 3 * names["by_login"]["average"][0, 0]

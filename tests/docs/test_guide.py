@@ -13,7 +13,14 @@ from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._network._losses import classification_loss, regression_loss
 from sknn._training._schedules import ENDS_OF_WAVES
 from sknn._training._settings import batch_size_by_rows, epochs_by_rows
-from sknn._training._waves import LEAST_GAIN, SPREAD
+from sknn._training._waves import (
+    LEAST_GAIN,
+    MOST_RISE,
+    PER_RISE,
+    RAISED_DECAY,
+    RAISED_DROPOUT,
+    SPREAD,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "guide"
@@ -171,3 +178,8 @@ def test_ends_of_the_waves_are_those_of_the_page():
     ends = [round(64 * end) for end in ENDS_OF_WAVES]
     assert "after the epochs {}, {}, {} and {}".format(*ends) in page
     assert (LEAST_GAIN, SPREAD) == (0.04, 0.5) and r"4% + $0.5 / \sqrt{n}$" in page
+    prose = " ".join(page.split())
+    assert MOST_RISE == 0.1 and "or increased by at most 10%" in prose
+    assert RAISED_DROPOUT == 2 and "the dropout rates are doubled" in prose
+    assert RAISED_DECAY == 5 and "the weight decay is five times as high" in prose
+    assert PER_RISE == 5 and "$1 + 5r$" in prose

@@ -88,6 +88,14 @@ def test_rate_of_the_factors_is_the_strength_times_the_rate(n_members, dtype):
         assert_allclose(kept, [1 / (1 - rate)], rtol=1e-4 if dtype != torch.bfloat16 else 1e-2)
 
 
+@pytest.mark.parametrize(("rate", "raised"), [(0.1, 0.3), (0.4, 0.5), (0.7, 0.7)])
+def test_rates_are_raised_to_a_half_at_most(rate, raised):
+    masks = Masks(np.random.SeedSequence(0), torch.device("cpu"))
+    masks.strength = 3.0
+    factors = masks.fill_(torch.empty(20000), rate)
+    assert_allclose((factors == 0).double().mean(), raised, atol=0.015)
+
+
 def test_decay_by_adamw_in_each_step_equals_that_of_torch():
     X, y = DATA["multiclass"]
     alpha = 5.0

@@ -16,7 +16,7 @@ from skorch.callbacks import Callback
 
 from sknn import FeedForwardClassifier, FeedForwardRegressor
 from sknn._network._initial_weights import initial_parameters
-from sknn._training import _checkpoint
+from sknn._training import _checkpoint, _waves
 from sknn._training._epoch import Trainer
 from sknn._training._waves import Waves
 
@@ -91,34 +91,49 @@ def records(*losses):
 
 
 @pytest.mark.parametrize(
-    ("losses", "best", "still_fell"),
+    ("losses", "best", "raised"),
     [
-        ([], None, False),
-        ([1.0], 1, False),
-        ([1.0, 0.5], 2, False),
-        ([1.0, 2.0], 1, False),
-        ([1.0, 0.5, 0.4], 3, True),
-        ([1.0, 0.5, 0.48], 3, False),
-        ([1.0, 0.5, 0.6], 2, False),
-        ([1.0, 0.5, 0.5], 3, False),
-        ([1.0, 0.5, 0.48, 0.47], 4, False),
-        ([1.0, 0.5, 0.48, 0.49], 3, False),
-        ([1.0, 0.5, 0.4, None], 4, True),
-        ([np.nan, 0.5], 2, False),
-        ([np.nan], None, False),
-        ([np.nan, np.nan, np.nan, np.nan], None, False),
+        ([], None, None),
+        ([1.0], 1, None),
+        ([1.0, 0.5], 2, None),
+        ([1.0, 2.0], 1, None),
+        ([1.0, 0.5, 0.4], 3, 0.0),
+        ([0.5, 1.0, 0.4], 3, 0.0),
+        ([1.0, 0.5, 0.48], 3, 1.0),
+        ([1.0, 0.5, 0.5], 3, 1.0),
+        ([1.0, 0.5, 0.52], 2, 1.2),
+        ([0.5, 1.0, 0.52], 1, 1.2),  # It has risen above the best end before it.
+        ([1.0, 0.5, 0.56], 2, None),
+        ([0.5, 1.0, 0.8], 1, None),
+        ([1.0, 0.5, 0.48, 0.47], 4, 1.0),
+        ([1.0, 0.5, 0.48, 0.49], 3, 1.0),
+        ([1.0, 0.5, 0.4, None], 4, 0.0),
+        ([0.0, 0.0, 0.0], 3, 1.0),
+        ([0.0, 0.0, 0.1], 2, None),
+        ([np.nan, 0.5], 2, None),
+        ([np.nan], None, None),
+        ([1.0, 0.5, np.nan], 2, None),
+        ([np.nan, np.nan, np.nan, np.nan], None, None),
     ],
 )
-def test_best_end_and_whether_the_loss_still_fell(losses, best, still_fell):
-    waves = Waves((1, 2, 3, 4), least_gain=0.05)
+def test_best_end_and_how_much_the_last_wave_raises_the_regularization(losses, best, raised):
+    waves = Waves((1, 2, 3, 4), least_gain=0.05, can_raise=True)
     assert waves.best_end(records(*losses)) == best
-    assert waves.still_fell(records(*losses)) == still_fell
+    assert waves.raise_in_last_wave(records(*losses)) == (raised and pytest.approx(raised))
+    without_dropout = waves._replace(can_raise=False)
+    assert without_dropout.raise_in_last_wave(records(*losses)) == (None if raised else raised)
 
 
 def test_loss_below_zero_that_rises_has_not_fallen():
     waves = Waves((1, 2, 3, 4), least_gain=0.05)
-    assert not waves.still_fell(records(0.0, -2.0, -1.9))
-    assert waves.still_fell(records(0.0, -2.0, -2.2))
+    assert waves.raise_in_last_wave(records(0.0, -2.0, -1.9)) is None
+    assert waves.raise_in_last_wave(records(0.0, -2.0, -2.2)) == 0.0
+
+
+def test_end_of_three_waves_at_once_shows_no_gain():
+    waves = Waves.of(3, 0.0, 100)._replace(can_raise=True)
+    assert waves.ends == (1, 1, 1, 3)
+    assert waves.raise_in_last_wave(records(1.0)) is None
 
 
 # --- noisy and clean data ---------------------------------------------------------------------
@@ -141,6 +156,110 @@ def test_last_wave_learns_from_all_rows_of_clean_data():
     assert len(model.validation_loss_curve_) == len(model.validation_scores_) == 14
     assert len(model.loss_curve_) == N_EPOCHS
     assert_array_equal(model.coefs_[0], weights_after(model, N_EPOCHS))
+
+
+# --- more regularization ------------------------------------------------------------------------
+
+REGULARIZED = {
+    "hidden_layer_sizes": (64, 64),
+    "solver": "adamw",
+    "alpha": 0.02,
+    "dropout": 0.1,
+    "regularization_schedule": "flat_cos",
+}
+
+
+def random_classes():
+    return CLEAN[0], np.random.RandomState(1).randint(0, 2, len(CLEAN[0]))
+
+
+class Strengths(Callback):
+    """A user's callback that keeps the strengths of dropout and decay at the end of each epoch."""
+
+    def initialize(self):
+        self.strengths_ = []
+
+    def on_epoch_end(self, net, **kwargs):
+        trainer = net.trainer
+        self.strengths_.append((trainer.generators[0].strength, trainer.solver.strength))
+
+
+def strengths_of(model):
+    (_, watcher) = model.callbacks_[0]
+    return np.array(watcher.strengths_)
+
+
+@pytest.fixture
+def hardly_falling(monkeypatch):
+    """Let every gain be one of a loss that hardly falls."""
+    monkeypatch.setattr(_waves, "LEAST_GAIN", np.inf)
+    monkeypatch.setattr(_waves, "MOST_RISE", np.inf)
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_last_wave_of_a_loss_that_hardly_falls_is_regularized_more(hardly_falling, n_members):
+    X, y = random_classes()
+    model = FeedForwardClassifier(
+        **SMALL | REGULARIZED, n_members=n_members, callbacks=[Strengths()]
+    ).fit(X, y)
+    assert model.t_ == 14 * 160 + 16 * 200
+    assert len(model.validation_loss_curve_) == 14
+    first, second, third = (model.validation_loss_curve_[n - 1] for n in ENDS[:3])
+    best = min(first, second)
+    raised = 1 + 5 * max(0.0, third / best - 1)
+    assert raised > 1  # The classes are random.
+    strengths = strengths_of(model)
+    assert_array_equal(strengths[:13], 1.0)
+    np.testing.assert_allclose(strengths[14:], [[2 * raised, 5 * raised]] * 16)
+
+
+@pytest.mark.parametrize("without", ["dropout", "regularization_schedule"])
+def test_nothing_is_raised_without_dropout_and_its_schedule(hardly_falling, without):
+    X, y = random_classes()
+    parameters = REGULARIZED | {without: {"dropout": 0.0, "regularization_schedule": None}[without]}
+    model = FeedForwardClassifier(**SMALL | parameters).fit(X, y)
+    assert model.t_ == N_EPOCHS * 160
+    assert len(model.validation_loss_curve_) == N_EPOCHS
+
+
+def test_own_validation_rows_raise_nothing(hardly_falling):
+    X, y = random_classes()
+    model = FeedForwardClassifier(**SMALL | REGULARIZED, callbacks=[Strengths()])
+    model.fit(X[40:], y[40:], X_val=X[:40], y_val=y[:40])
+    assert model.t_ == N_EPOCHS * 160
+    assert strengths_of(model).max() == 1.0
+
+
+def test_loss_that_rises_a_lot_keeps_the_best_end():
+    X, y = random_classes()
+    model = FeedForwardClassifier(**SMALL | REGULARIZED, callbacks=[Weights()]).fit(X, y)
+    first, second, third, _ = (losses := [model.validation_loss_curve_[n - 1] for n in ENDS])
+    assert third > 1.1 * min(first, second)  # The classes are random.
+    assert model.t_ == N_EPOCHS * 160
+    assert_array_equal(model.coefs_[0], weights_after(model, ENDS[int(np.argmin(losses))]))
+
+
+def test_verbose_says_that_there_is_more_regularization(hardly_falling, capsys):
+    X, y = random_classes()
+    FeedForwardClassifier(**SMALL | REGULARIZED, verbose=True).fit(X, y)
+    assert (
+        "Validation loss hardly falls after epoch 14: learning from all rows with more"
+        " regularization.\nIteration 15, loss ="
+    ) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("n_epochs", [14, 20])
+def test_checkpoint_goes_on_with_more_regularization(hardly_falling, n_epochs, tmp_path):
+    X, y = random_classes()
+
+    def make():
+        return FeedForwardClassifier(
+            **SMALL | REGULARIZED, checkpoint_dir=tmp_path, checkpoint_every=1
+        )
+
+    whole = make().fit(X, y)
+    kill(make(), n_epochs, X, y)
+    assert_bit_equal(make().fit(X, y), whole)
 
 
 def test_callbacks_of_the_user_change_nothing():
