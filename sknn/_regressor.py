@@ -57,13 +57,17 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         `score` returns the mean of the D2 pinball scores of all levels and targets. scikit-learn's
         metrics expect one prediction for each target, so they cannot be used for `scoring` if there
         are several levels.
-    target_scaling : 'standard' or None, default=None
+    target_scaling : 'standard', 'clipped' or None, default=None
         'standard' trains on standardized targets: the mean is subtracted, and the result is divided
         by the standard deviation. Both are computed in the first `fit`, with its sample weights.
         After training, the last layer is scaled back, so that predictions, `coefs_` and everything
         derived from them are in the units of `y`. The recorded losses, `huber_delta` and `tol` are
         in units of the standard deviation. Only losses of this package whose output activation is
         the identity are supported.
+
+        'clipped' does the same, and limits predictions to the range of the targets that the network
+        was trained on, so that no input leads to an absurd prediction. The loss and the score of
+        validation data are those of the clipped predictions. `module_` is not clipped.
 
     Attributes
     ----------
@@ -103,7 +107,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         ],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
-        "target_scaling": [StrOptions({"standard"}), None],
+        "target_scaling": [StrOptions({"standard", "clipped"}), None],
     }
 
     @explaining_keywords
@@ -216,33 +220,57 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         if is_scaled:
             with shards.processes.agreement():
                 _parameter_checks.check_target_scaling(self.loss)
-        if first_pass:
-            self._target_scaling = self._learned_scaling(rows, shards, encoded)
+        learned = None if first_pass else self._target_scaling
+        if is_scaled:
+            learned = self._learned_scaling(rows, shards, encoded, learned)
+        self._target_scaling = learned
         return self._standardized(encoded)
 
-    def _learned_scaling(self, rows, shards, encoded):
-        """Return the mean and the scale of each target in all processes, if they are used."""
-        if self.target_scaling is None:
-            return None
+    def _learned_scaling(self, rows, shards, encoded, learned):
+        """Return the mean and the scale of each target in all processes, and perhaps its range.
+
+        What an earlier call has learned stays, but the range grows.
+        """
+        is_clipped = self.target_scaling == "clipped" if learned is None else len(learned) == 4
+        if learned is not None and not is_clipped:
+            return learned
         weight = shards.weights_of_all(rows.sample_weight, rows.dtype)
         if weight is not None and not weight.any():  # This becomes an error of the weights.
             weight = None
-        return _targets.mean_and_scale(shards.of_all(encoded), weight)
+        y = shards.of_all(encoded)
+        scaling = _targets.mean_and_scale(y, weight) if learned is None else learned[:2]
+        if not is_clipped:
+            return scaling
+        y = y if weight is None else y[weight != 0]
+        low, high = y.min(axis=0).astype(np.float64), y.max(axis=0).astype(np.float64)
+        if learned is not None:
+            low, high = np.minimum(low, learned[2]), np.maximum(high, learned[3])
+        return (*scaling, low, high)
 
     def _standardized(self, y):
-        """Return encoded targets in the units of training."""
+        """Return targets in the units of training."""
         if self._target_scaling is None:
             return y
-        mean, scale = self._target_scaling
+        mean, scale, *_ = self._target_scaling
         return ((y - mean) / scale).astype(y.dtype)
+
+    def _of_outputs(self, *of_targets):
+        """Return values of the targets as values of the outputs."""
+        n_levels = len(self._levels()) if self._predicts_levels() else 1
+        return tuple(np.repeat(values, n_levels) for values in of_targets)
 
     def _output_scaling(self):
         """Return the mean and the scale of each output, or None if targets are not standardized."""
         scaling = getattr(self, "_target_scaling", None)
-        if scaling is None:
+        return None if scaling is None else self._of_outputs(*scaling[:2])
+
+    def _output_bounds(self):
+        """Return the smallest and the largest prediction of each output, or None."""
+        scaling = getattr(self, "_target_scaling", None)
+        if scaling is None or len(scaling) == 2:
             return None
-        n_levels = len(self._levels()) if self._predicts_levels() else 1
-        return tuple(np.repeat(values, n_levels) for values in scaling)
+        n_outputs = np.shape(self.intercepts_[-1])[-1]  # The levels may have been changed since.
+        return tuple(np.repeat(values, n_outputs // len(values)) for values in scaling[2:])
 
     def _complete_targets(self, n_outputs):
         n_levels = len(self._levels()) if self._predicts_levels() else 1
@@ -275,7 +303,12 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
     def _make_loss(self, smoothed):
         from sknn._network._losses import regression_loss
 
-        return regression_loss(self.loss, huber_delta=self.huber_delta, quantile=self._levels())
+        loss = regression_loss(self.loss, huber_delta=self.huber_delta, quantile=self._levels())
+        scaling = getattr(self, "_target_scaling", None)
+        if smoothed or scaling is None or len(scaling) == 2:
+            return loss
+        bounds = self._of_outputs(*map(self._standardized, scaling[2:]))
+        return loss._replace(bounds=bounds)
 
     def _n_outputs(self, y):
         return y.shape[1] * (len(self._levels()) if self._predicts_levels() else 1)
@@ -294,7 +327,7 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         """Return the output activation of the fitted network."""
         from sknn._network._losses import link
 
-        return link(output_activation, self._n_levels())
+        return link(output_activation, self._n_levels(), self._output_bounds())
 
     def _n_levels(self):
         return self._shape_of_a_row()[-1]

@@ -46,7 +46,7 @@ _OF_REGRESSOR = _OF_BOTH | {
     "learning_rate_init": 0.0063,
     "numeric_embedding": PeriodicEmbedding(scale=0.3),
     "dropout": 0.0,
-    "target_scaling": "standard",
+    "target_scaling": "clipped",
 }
 _NETWORKS = {
     "classifier": (FeedForwardClassifier, _OF_CLASSIFIER),

@@ -253,7 +253,7 @@ OF_REGRESSOR = {
         ["squared_error", "poisson", "absolute_error", "huber", "quantile", "gamma", absolute_loss]
     ),
     "huber_delta": positive([1.0, 0.1]),
-    "target_scaling": st.sampled_from([None, "standard"]),
+    "target_scaling": st.sampled_from([None, "standard", "clipped"]),
     "scoring": st.sampled_from(
         [None, "loss", "neg_mean_absolute_error", make_scorer(mean_absolute_error)]
     ),

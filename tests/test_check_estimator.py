@@ -44,7 +44,7 @@ ADDED = [
 ]
 ADDED_TO_ONE = {
     FeedForwardClassifier: [{"loss": "focal", "label_smoothing": 0.1}],
-    FeedForwardRegressor: [{"loss": "quantile", "quantile": 0.8, "target_scaling": "standard"}],
+    FeedForwardRegressor: [{"loss": "quantile", "quantile": 0.8, "target_scaling": "clipped"}],
 }
 # These two checks compare fits on weighted and on repeated rows to a relative 1e-7, which is about
 # the rounding of float32: `test_float32_weights_equal_repeated_rows` tests the same to a tolerance

@@ -1,4 +1,4 @@
-"""`target_scaling="standard"` learns standardized targets, and predicts in the units of y."""
+"""`target_scaling` learns standardized targets, predicts in the units of y, and may clip."""
 
 from __future__ import annotations
 
@@ -257,6 +257,110 @@ def test_training_goes_on_from_weights_that_were_edited():
     assert_close(model.predict(X), with_units(by_hand.predict(X)))
 
 
+# --- clipped predictions ------------------------------------------------------------------------
+
+FAR = 100 * X  # rows that lie far outside those that were learned from
+
+
+def clipped(**parameters):
+    return scaled(target_scaling="clipped", **parameters)
+
+
+def limited(prediction, y):
+    """Return predictions, which may have an axis of levels, in the range of the targets."""
+    low, high = y.min(axis=0), y.max(axis=0)
+    if prediction.ndim == 3:
+        low, high = low[:, None], high[:, None]
+    return np.clip(prediction, low, high)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("n_members", [1, 2])
+@pytest.mark.parametrize("loss", list(LOSSES))
+@pytest.mark.parametrize("y", [ONE, TWO], ids=["one target", "two targets"])
+def test_clipped_predictions_are_in_the_range_of_the_targets(y, loss, n_members):
+    standard, model = (
+        make(n_members=n_members, **LOSSES[loss]).fit(X, y) for make in (scaled, clipped)
+    )
+    for mine, theirs in zip(model.coefs_, standard.coefs_, strict=True):
+        assert_array_equal(mine, theirs)  # Training does not change.
+    expected = limited(standard.predict(FAR), y)
+    assert (expected != standard.predict(FAR)).any()
+    assert_allclose(model.predict(FAR), expected, rtol=1e-12)
+    assert_array_equal(model.predict(FAR), model.net_.predict(FAR))
+    if loss == "levels":
+        assert (np.diff(model.predict(FAR)) >= 0).all()
+
+
+def test_clipped_predictions_of_float32_are_in_the_range():
+    model = clipped(dtype="float32").fit(X, ONE)
+    prediction = model.predict(FAR)
+    assert prediction.dtype == np.float32
+    assert (prediction.min(), prediction.max()) == (np.float32(ONE.min()), np.float32(ONE.max()))
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "levels"])
+def test_scores_and_losses_of_validation_rows_are_those_of_clipped_predictions(loss):
+    options = {"max_iter": 3, **LOSSES[loss]}
+    own = {"X_val": FAR[:50], "y_val": TWO[:50]}
+    model = clipped(**options).fit(X[50:], TWO[50:], **own)
+    assert_allclose(model.score(FAR[:50], TWO[:50]), model.validation_scores_[-1])
+    if loss == "squared_error":
+        errors = (model.predict(FAR[:50]) - TWO[:50]) / TWO[50:].std(axis=0)
+        assert_allclose(model.validation_loss_curve_[-1], 0.5 * np.mean(errors**2))
+    unlimited = scaled(**options).fit(X[50:], TWO[50:], **own)
+    assert model.validation_loss_curve_[-1] < unlimited.validation_loss_curve_[-1]
+
+
+def test_range_is_that_of_all_rows_that_were_learned_from():
+    weight = np.ones(len(X))
+    weight[ONE.argmax()] = weight[ONE.argmin()] = 0
+    inner = ONE[weight > 0]
+    model = clipped().fit(X, ONE, weight)
+    assert (model.predict(FAR).min(), model.predict(FAR).max()) == (inner.min(), inner.max())
+    model.partial_fit(X[:100], 1000 + ONE[:100])  # The range grows.
+    assert model._target_scaling[2:] == (inner.min(), 1000 + ONE[:100].max())
+    again = clipped().fit(X, ONE, weight)
+    assert again._target_scaling[:2] == model._target_scaling[:2]
+    # The model decides, and not a parameter that was set later.
+    model.set_params(target_scaling=None).partial_fit(X[:100], ONE[:100] - 1000)
+    assert model._target_scaling[2:] == ((ONE[:100] - 1000).min(), 1000 + ONE[:100].max())
+
+
+def test_failed_fit_leaves_the_range_that_was_there():
+    model = clipped(max_iter=3).fit(X, ONE)
+    untouched = copy.deepcopy(model)
+    with pytest.raises(ValueError, match="NaN"):
+        model.partial_fit(X, np.where(np.arange(len(X)) == 3, np.nan, 1e6 * ONE))
+    assert_bit_equal(model, untouched)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "levels"])
+@pytest.mark.parametrize("n_members", [1, 2])
+def test_clipped_model_is_saved_and_exported(loss, n_members, again, tmp_path):
+    model = clipped(n_members=n_members, **LOSSES[loss]).fit(X, TWO)
+    loaded = again(model)
+    assert_bit_equal(loaded, model)
+    assert_array_equal(loaded.predict(FAR), model.predict(FAR))
+    assert_bit_equal(loaded.partial_fit(X, 2 * TWO), model.partial_fit(X, 2 * TWO))
+    with pytest.raises(ValueError, match="target_scaling='clipped', which limits"):
+        model.to_sklearn()
+    onnxruntime = pytest.importorskip("onnxruntime")
+    skl2onnx = pytest.importorskip("skl2onnx")
+    session = onnxruntime.InferenceSession(
+        skl2onnx.to_onnx(model, X[:1]).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (prediction,) = session.run(None, {session.get_inputs()[0].name: FAR})
+    expected = model.predict(FAR)
+    assert_allclose(prediction.reshape(expected.shape), expected, rtol=1e-9)
+
+
+def test_other_levels_after_a_fit_change_nothing():
+    model = clipped(**LOSSES["levels"]).fit(X, TWO)
+    expected = model.predict(FAR)
+    assert_array_equal(model.set_params(quantile=[0.2, 0.8]).predict(FAR), expected)
+
+
 # --- ways out ---------------------------------------------------------------------------------
 
 
@@ -316,6 +420,9 @@ def test_file_with_an_unsound_scale_is_refused(scaling, tmp_path):
 @pytest.mark.parametrize(
     "scaling",
     [
+        (np.zeros(1), np.ones(1), np.zeros(1)),
+        (np.zeros(1), np.ones(1), np.ones(1), np.zeros(1)),
+        (np.zeros(1), np.ones(1), np.zeros(1), np.full(1, np.inf)),
         (np.zeros(1), np.zeros(1)),
         (np.zeros(1), -np.ones(1)),
         (np.zeros(2), np.ones(2)),

@@ -252,14 +252,21 @@ def _check_modules(state: Any, shapes: dict[str, tuple[int, ...]], n_features: i
 
 
 def _check_scaling(scaling: Any, n_targets: int) -> None:
-    """Check that scaling is None, or a mean and a positive scale of each target."""
+    """Check that scaling is None, or a mean and a positive scale of each target.
+
+    The smallest and the largest target may follow.
+    """
     if scaling is None:
         return
-    is_sound = type(scaling) is tuple and len(scaling) == 2
+    is_sound = type(scaling) is tuple and len(scaling) in (2, 4)
     is_sound = is_sound and all(_is_array(values, "f", (n_targets,)) for values in scaling)
     is_sound = is_sound and all(np.isfinite(values).all() for values in scaling)
     is_sound = is_sound and bool((scaling[1] > 0).all())
-    expected = f"None, or two arrays of {n_targets} numbers, of which the second are positive"
+    is_sound = is_sound and (len(scaling) == 2 or bool((scaling[2] <= scaling[3]).all()))
+    expected = (
+        f"None, or two or four arrays of {n_targets} numbers, of which the second are positive and"
+        " the third not above the fourth"
+    )
     _require(is_sound, "_target_scaling", scaling, expected)
 
 

@@ -122,6 +122,8 @@ def _refuse_what_sklearn_lacks(estimator: BaseEstimator, network: Network) -> No
         lacking.append(
             f"quantile={estimator.quantile!r}, which gives predictions an axis for the levels"
         )
+    if estimator._numeric_targets and estimator._output_bounds() is not None:
+        lacking.append("target_scaling='clipped', which limits the predictions")
     if lacking:
         # Neither an ONNX graph nor a file of `save` can hold the user's code.
         ways = "or pickle" if own else "skl2onnx (ONNX), save or pickle"

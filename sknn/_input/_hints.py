@@ -121,7 +121,11 @@ _VALUES = {
     },
     "numeric_embedding": {"'periodic'": "fourier pbld plr", "None": "none"},
     "regularization_schedule": {"'flat_cos'": "flatcosine", "None": "none"},
-    "target_scaling": {"'standard'": "standardize standardscaler zscore", "None": "none"},
+    "target_scaling": {
+        "'standard'": "standardize standardscaler zscore",
+        "'clipped'": "clip clamp bounded limited",
+        "None": "none",
+    },
     "class_weight": {"'balanced'": "auto balance"},
     "early_stopping": {"early_stopping=True, scoring='loss'": "loss valloss"},
     "batch_size": {"batch_size=len(X)": "all full"},

@@ -213,7 +213,7 @@ def check_target_scaling(loss: Any) -> None:
     """Refuse to standardize the targets of a loss that depends on their unit."""
     if callable(loss) or loss in ("poisson", "gamma"):
         raise ValueError(
-            "The targets are standardized with target_scaling='standard', but the 'loss' parameter"
+            "The targets are standardized by target_scaling, but the 'loss' parameter"
             f" is {loss!r}. This is only possible with the losses 'squared_error',"
             " 'absolute_error', 'huber' and 'quantile'. Choose one of these losses, or fit again"
             " with target_scaling=None."

@@ -35,6 +35,7 @@ from sknn._platform._compat import feature_major
 from sknn._platform._user_code import blamed_on
 
 Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Bounds = tuple[np.ndarray, np.ndarray]
 
 
 class OutputActivation(NamedTuple):
@@ -106,18 +107,22 @@ OUTPUT_ACTIVATIONS: dict[str, OutputActivation] = {
 }
 
 
-def link(output_activation: str, n_levels: int = 1) -> Callable[[torch.Tensor], object]:
+def link(
+    output_activation: str, n_levels: int = 1, bounds: Bounds | None = None
+) -> Callable[[torch.Tensor], object]:
     """Return the output activation, which works in place on raw outputs (..., n_outputs, n_rows).
 
     With several levels, each group of `n_levels` outputs belongs to one target, and the activation
-    is applied to each group by itself.
+    is applied to each group by itself. With bounds, the values of each output are then clipped.
     """
     apply_ = OUTPUT_ACTIVATIONS[output_activation].apply_
-    if n_levels == 1:
+    if n_levels == 1 and bounds is None:
         return apply_
 
     def apply_to_each_target_(z: torch.Tensor) -> torch.Tensor:
         apply_(z if z.shape[-2] == n_levels else z.unflatten(-2, (-1, n_levels)))
+        if bounds is not None:
+            z.clamp_(*(torch.from_numpy(b).to(z.device, z.dtype).unsqueeze(1) for b in bounds))
         return z
 
     return apply_to_each_target_
@@ -169,6 +174,9 @@ class Loss(NamedTuple):
         squared errors over outputs and yet descends along the gradient of their sum.
     n_levels : int
         Number of quantile levels, each of which has an output of its own for each target.
+    bounds : pair of ndarray of shape (n_outputs,), or None
+        The smallest and the largest prediction of each output, if predictions are clipped. Only the
+        loss of validation rows has them.
     """
 
     output_activation: str
@@ -180,11 +188,12 @@ class Loss(NamedTuple):
     averages_outputs: bool = False
     in_training_: Callable[[torch.Tensor], object] | None = None
     n_levels: int = 1
+    bounds: Bounds | None = None
 
     @property
     def link(self) -> Callable[[torch.Tensor], object]:
         """Function that applies the output activation in place to raw outputs."""
-        return link(self.output_activation, self.n_levels)
+        return link(self.output_activation, self.n_levels, self.bounds)
 
     @property
     def average(self) -> Callable[[torch.Tensor], torch.Tensor]:

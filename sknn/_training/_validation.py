@@ -283,8 +283,8 @@ def losses_of_rows(loss: Loss, raw: np.ndarray, y: torch.Tensor) -> torch.Tensor
     `y` holds the encoded targets of the rows, feature-major.
     """
     z = torch.from_numpy(raw).to(y.device).t()
-    # The network predicts with the sorted outputs, so the loss is theirs too.
-    if loss.output_activation == "sort":
+    # The network predicts with the sorted or clipped outputs, so the loss is theirs too.
+    if loss.output_activation == "sort" or loss.bounds is not None:
         loss.link(z)
     with torch.no_grad():
         return loss.terms(z, y).sum(0).cpu()

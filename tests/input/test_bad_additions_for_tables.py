@@ -116,7 +116,7 @@ def test_targets_of_a_loss_that_depends_on_their_unit_are_not_scaled(loss):
     message = fail_unfitted_and_fitted(
         "one output",
         {"target_scaling": "standard", "loss": loss},
-        match="target_scaling='standard', but the 'loss' parameter is",
+        match="standardized by target_scaling, but the 'loss' parameter is",
     )
     assert repr(loss) in message and "target_scaling=None" in message
 
