@@ -239,6 +239,15 @@ def test_infinite_values_are_an_error_that_names_the_columns(fitted):
         assert str(caught.value).endswith("\nColumns of X with such values: 'number', 'constant'.")
 
 
+def test_no_row_is_predicted_beyond_the_targets_that_were_seen():
+    X = np.random.default_rng(0).normal(size=(N, 6))
+    y = np.arange(float(N))
+    model = small("regressor", max_iter=8, learning_rate_init=0.05).fit(X, y)
+    corners = 1e6 * np.sign(np.random.default_rng(1).normal(size=(200, 6)))
+    prediction = model.predict(corners)
+    assert (prediction.min(), prediction.max()) == (0.0, N - 1)
+
+
 def test_outliers_are_bent_to_at_most_three(fitted):
     rows = fitted[:-1].transform(FRAME.assign(number=1e9, date=pd.Timestamp("2190-01-01")))
     assert 2.99 < np.abs(rows).max() <= 3

@@ -247,6 +247,7 @@ def _trainer(run: Run, estimator_now: Callable[[], Any]) -> Trainer:
         waves = Waves.of(settings.max_iter, settings.warmup_fraction, n_validation_rows)
         if problem.train_rows is not None:
             can_raise = any(isinstance(each, Masks) for each, _ in regularized)
+            can_raise = can_raise and problem.loss.output_activation in ("softmax", "logistic")
             waves = waves._replace(can_raise=can_raise, all_rows=all_rows)
     if settings.learning_rate in STEP_SCHEDULES or settings.warmup_fraction or regularized:
         schedule = StepSchedule(

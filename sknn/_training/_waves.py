@@ -23,12 +23,12 @@ from sknn._training._schedules import ENDS_OF_WAVES
 LEAST_GAIN = 0.04
 SPREAD = 0.5
 
-# A network with dropout learns from all rows in the last wave also where the loss fell by less, or
-# rose by at most this share, if its regularization stays raised until the end: twice the dropout
+# A classifier with dropout learns from all rows in the last wave also where the loss fell by less,
+# or rose by at most this share, if its regularization stays raised until the end: twice the dropout
 # and five times the decay. The more the loss rose, the more it is raised, up to 1.5 times as much.
-# On 39 samples of tables of classes, this changed the error by a factor of 0.93 in the geometric
-# mean, and the log loss by 0.96 (examples/benchmarks/waves.py). Where the loss rose by more, one of
-# the two often became worse.
+# On 39 samples of tables, this changed the error by a factor of 0.93 in the geometric mean, and the
+# log loss by 0.96 (examples/benchmarks/waves.py). Where the loss rose by more, one of the two often
+# became worse. So did the error of regressors with dropout.
 MOST_RISE = 0.1
 RAISED_DROPOUT = 2.0
 RAISED_DECAY = 5.0
@@ -45,7 +45,7 @@ class Waves(NamedTuple):
     least_gain : float
         Share of the validation loss that the third wave must take off.
     can_raise : bool
-        Whether there is dropout, and a schedule that can raise it.
+        Whether there are classes, dropout, and a schedule that can raise it.
     all_rows : callable or None
         Function that makes the batches of all rows, from which the last wave may learn, and what
         reads their loss. It is None if the validation rows were not split off.

@@ -213,6 +213,10 @@ def test_last_wave_of_a_loss_that_hardly_falls_is_regularized_more(hardly_fallin
     np.testing.assert_allclose(strengths[14:], [[2 * raised, 5 * raised]] * 16)
 
 
+def test_regressor_with_dropout_raises_nothing(hardly_falling):
+    assert regressor(**REGULARIZED).fit(*NOISY).t_ == N_EPOCHS * 160
+
+
 @pytest.mark.parametrize("without", ["dropout", "regularization_schedule"])
 def test_nothing_is_raised_without_dropout_and_its_schedule(hardly_falling, without):
     X, y = random_classes()
