@@ -375,6 +375,8 @@ class BaseFeedForward(CallbackSupportMixin, FittedNetwork, ABC):
         facts["whether they are already fitted"] = hasattr(self, "coefs_")
         if incremental or self.warm_start:
             facts["the number of samples seen before"] = getattr(self, "t_", 0)
+            scaling = getattr(self, "_target_scaling", None) or ()
+            facts["the scaling of the targets"] = [values.tolist() for values in scaling]
             facts["the classes"] = np.asarray(getattr(self, "classes_", ())).tolist()
         return Shards(processes, facts, X.shape[0])
 

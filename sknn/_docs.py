@@ -124,7 +124,8 @@ early_stopping : bool or 'waves', default=False
     - If it reduces the loss by less, or increases it by at most 10%, more regularization keeps the
       network from overfitting: until the end, dropout rates are doubled, up to 0.5, and the weight
       decay of 'adamw' is five times as high. If the loss increases, they are raised even more, by a
-      factor of up to 1.5. This requires a classifier, `dropout` and `regularization_schedule`.
+      factor of up to 1.5. This requires a classifier, `dropout` or `input_dropout`, and
+      `regularization_schedule`.
 
     If training ends before the end of the first wave, the last weights are kept. `n_iter_no_change`
     and `tol` are ignored. The split is not stratified, but both parts contain every class with at
@@ -243,6 +244,7 @@ regularization_schedule : 'flat_cos' or None, default=None
     'flat_cos' keeps it constant in the first half of the steps, and decreases it to 0 along half a
     cosine in the second half [18]_. The schedule applies to the rates of `dropout` and
     `input_dropout`, and to the weight decay of 'adamw'. It has no effect without these.
+    `early_stopping='waves'` may replace it in the last wave.
 """
 
 ATTRIBUTES = """\

@@ -129,6 +129,10 @@ class FittedNetwork(BaseEstimator):
         """Return the mean and the scale of the outputs in training, if there are any."""
         return None
 
+    def _output_bounds(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the smallest and the largest prediction of each output, if they are limited."""
+        return None
+
     def _average(self) -> Callable:
         """Return the function from raw outputs of members to those of their mean."""
         from sknn._network._losses import average_of

@@ -65,9 +65,11 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         in units of the standard deviation. Only losses of this package whose output activation is
         the identity are supported.
 
-        'clipped' does the same, and limits predictions to the range of the targets that the network
-        was trained on, so that no input leads to an absurd prediction. The loss and the score of
-        validation data are those of the clipped predictions. `module_` is not clipped.
+        'clipped' does the same, and limits predictions to the range of `y`, so that no input leads
+        to an absurd prediction. The range grows in later calls of `partial_fit` and with
+        `warm_start`. Samples of weight 0 do not count. The loss and the score of validation data
+        are those of the clipped predictions. `module_` does not clip. Both values take effect in
+        the first `fit`, and are ignored for weights that are set by hand.
 
     Attributes
     ----------
@@ -254,23 +256,31 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         mean, scale, *_ = self._target_scaling
         return ((y - mean) / scale).astype(y.dtype)
 
-    def _of_outputs(self, *of_targets):
-        """Return values of the targets as values of the outputs."""
-        n_levels = len(self._levels()) if self._predicts_levels() else 1
-        return tuple(np.repeat(values, n_levels) for values in of_targets)
-
     def _output_scaling(self):
-        """Return the mean and the scale of each output, or None if targets are not standardized."""
         scaling = getattr(self, "_target_scaling", None)
-        return None if scaling is None else self._of_outputs(*scaling[:2])
+        if scaling is None:
+            return None
+        n_levels = len(self._levels()) if self._predicts_levels() else 1
+        return tuple(np.repeat(values, n_levels) for values in scaling[:2])
+
+    def _target_bounds(self):
+        """Return the range of the targets, if it limits the predictions."""
+        scaling = getattr(self, "_target_scaling", None)
+        return None if scaling is None or len(scaling) == 2 else scaling[2:]
 
     def _output_bounds(self):
-        """Return the smallest and the largest prediction of each output, or None."""
-        scaling = getattr(self, "_target_scaling", None)
-        if scaling is None or len(scaling) == 2:
+        bounds = self._target_bounds()
+        if bounds is None:
             return None
-        n_outputs = np.shape(self.intercepts_[-1])[-1]  # The levels may have been changed since.
-        return tuple(np.repeat(values, n_outputs // len(values)) for values in scaling[2:])
+        # The levels, and the weights, may have been changed since.
+        n_outputs, n_targets = np.shape(self.intercepts_[-1])[-1], len(bounds[0])
+        if n_outputs % n_targets:
+            raise ValueError(
+                f"The predictions are limited to the range of {n_targets} targets"
+                f" (target_scaling='clipped'), but coefs_ and intercepts_ have {n_outputs} outputs."
+                " Restore the weights of the fit, or set these weights on a new estimator."
+            )
+        return tuple(np.repeat(values, n_outputs // n_targets) for values in bounds)
 
     def _complete_targets(self, n_outputs):
         n_levels = len(self._levels()) if self._predicts_levels() else 1
@@ -304,11 +314,11 @@ class FeedForwardRegressor(RegressorMixin, BaseFeedForward):
         from sknn._network._losses import regression_loss
 
         loss = regression_loss(self.loss, huber_delta=self.huber_delta, quantile=self._levels())
-        scaling = getattr(self, "_target_scaling", None)
-        if smoothed or scaling is None or len(scaling) == 2:
+        bounds = self._target_bounds()
+        if smoothed or bounds is None:
             return loss
-        bounds = self._of_outputs(*map(self._standardized, scaling[2:]))
-        return loss._replace(bounds=bounds)
+        bounds = (np.repeat(self._standardized(values), loss.n_levels) for values in bounds)
+        return loss._replace(bounds=tuple(bounds))
 
     def _n_outputs(self, y):
         return y.shape[1] * (len(self._levels()) if self._predicts_levels() else 1)

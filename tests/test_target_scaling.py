@@ -328,11 +328,26 @@ def test_range_is_that_of_all_rows_that_were_learned_from():
 
 
 def test_failed_fit_leaves_the_range_that_was_there():
-    model = clipped(max_iter=3).fit(X, ONE)
+    model = clipped(max_iter=3, solver="sgd").fit(X, ONE)
     untouched = copy.deepcopy(model)
-    with pytest.raises(ValueError, match="NaN"):
-        model.partial_fit(X, np.where(np.arange(len(X)) == 3, np.nan, 1e6 * ONE))
-    assert_bit_equal(model, untouched)
+    with pytest.raises(ValueError, match="non-finite"):
+        model.set_params(learning_rate_init=1e200).partial_fit(X, 1e6 * ONE)
+    assert_bit_equal(model.set_params(learning_rate_init=1e-3), untouched)
+
+
+@pytest.mark.parametrize("target_scaling", ["standard", "clipped"])
+def test_infinite_outputs_for_validation_rows_are_not_hidden(target_scaling):
+    model = scaled(target_scaling=target_scaling, activation="identity", hidden_layer_sizes=64)
+    with np.errstate(all="ignore"):
+        model.fit(X[50:], ONE[50:], X_val=np.full((50, 10), 1.7e308), y_val=ONE[:50])
+    assert np.isnan(model.validation_scores_).all()
+
+
+def test_output_layer_of_another_size_after_a_clipped_fit_is_an_error():
+    model = clipped().fit(X, TWO)
+    model.coefs_[-1], model.intercepts_[-1] = np.ones((8, 3)), np.ones(3)
+    with pytest.raises(ValueError, match=r"range of 2 targets .*, but coefs_ .* 3 outputs"):
+        model.predict(X)
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "levels"])

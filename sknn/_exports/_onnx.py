@@ -208,9 +208,9 @@ def convert(scope: Scope, operator: Operator, container: ModelComponentContainer
     results = [_result(nodes, x, model, network, i) for i in range(network.n_members)]
     result = results[0] if len(results) == 1 else nodes.mean(results)
     if model._numeric_targets:
-        if model._output_bounds() is not None:
-            shape = model._shape_of_a_row()
-            low, high = (nodes.constant(b.reshape(shape)) for b in model._output_bounds())
+        bounds = model._output_bounds()
+        if bounds is not None:
+            low, high = (nodes.constant(b.reshape(model._shape_of_a_row())) for b in bounds)
             result = nodes.add("Min", nodes.add("Max", result, low), high)
         nodes.add("Identity", result, output=operator.outputs[0].full_name)
     else:

@@ -122,15 +122,19 @@ def _refuse_what_sklearn_lacks(estimator: BaseEstimator, network: Network) -> No
         lacking.append(
             f"quantile={estimator.quantile!r}, which gives predictions an axis for the levels"
         )
-    if estimator._numeric_targets and estimator._output_bounds() is not None:
+    is_clipped = estimator._output_bounds() is not None
+    if is_clipped:
         lacking.append("target_scaling='clipped', which limits the predictions")
     if lacking:
-        # Neither an ONNX graph nor a file of `save` can hold the user's code.
-        ways = "or pickle" if own else "skl2onnx (ONNX), save or pickle"
+        # Neither an ONNX graph nor a file of `save` can hold the user's code, and `module_` does
+        # not clip.
+        ways = [] if is_clipped else ["module_ (torch)"]
+        ways += [] if own else ["skl2onnx (ONNX)", "save"]
+        listed = f"{', '.join(ways)} or pickle" if ways else "pickle"
         raise ValueError(
             f"scikit-learn's MLP cannot represent this {type(estimator).__name__}:"
-            f" {'; '.join(lacking)}. Fit without these features, or export the model with module_"
-            f" (torch){' ' if own else ', '}{ways}, which support them."
+            f" {'; '.join(lacking)}. Fit without these features, or export the model with"
+            f" {listed}, which {'support' if ways else 'supports'} them."
         )
 
 

@@ -119,13 +119,13 @@ def link(
     if n_levels == 1 and bounds is None:
         return apply_
 
-    def apply_to_each_target_(z: torch.Tensor) -> torch.Tensor:
+    def apply_to_targets_(z: torch.Tensor) -> torch.Tensor:
         apply_(z if z.shape[-2] == n_levels else z.unflatten(-2, (-1, n_levels)))
         if bounds is not None:
             z.clamp_(*(torch.from_numpy(b).to(z.device, z.dtype).unsqueeze(1) for b in bounds))
         return z
 
-    return apply_to_each_target_
+    return apply_to_targets_
 
 
 def average_of(output_activation: str, n_levels: int = 1) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -126,9 +126,11 @@ class Validation:
         both = self._outputs()
         n_outputs = both.shape[1] // 2
         raw, prediction = both[:, :n_outputs], both[:, n_outputs:]
+        # A probability can be finite though its raw output is not, and so can a clipped prediction.
+        is_finite = np.isfinite(both).all()
         value = self._loss(loss, raw)
         scorer = self.problem.scorer
-        if not np.isfinite(both).all():  # a probability can be finite though its raw output is not
+        if not is_finite:
             score = np.nan
         elif scorer is None:
             score = self.problem.score(data.y, np.ascontiguousarray(prediction), data.sample_weight)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 from skorch.callbacks import Callback
 
 from sknn._data._batches import Batches
@@ -69,11 +70,11 @@ class Waves(NamedTuple):
         It is 0 if the schedule of the regularization goes on, and None if the last wave does not
         learn from all rows, or the third one has not ended.
         """
-        *before, third, _ = self.ends
+        *before, third, last = self.ends
         before = [n for n in before if n < third]
-        if len(records) < third or not before:
+        if len(records) < third or not before or third == last:
             return None
-        best = min(records[n - 1]["valid_loss"] for n in before)
+        best = np.fmin.reduce([records[n - 1]["valid_loss"] for n in before])  # without a NaN
         after = records[third - 1]["valid_loss"]
         gain = (best - after) / max(abs(best), sys.float_info.min)  # a user's loss may be negative
         if gain > self.least_gain:
@@ -126,6 +127,6 @@ class WatchWaves(Callback):
             return
         net.trainer.begin_last_wave(raised)
         if self.verbose:
-            what = "hardly falls" if raised else "still falls"
+            what = "no longer falls enough" if raised else "still falls"
             how = " with more regularization" if raised else ""
             print(f"Validation loss {what} after epoch {n_done}: learning from all rows{how}.")

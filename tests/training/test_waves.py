@@ -111,6 +111,8 @@ def records(*losses):
         ([0.0, 0.0, 0.0], 3, 1.0),
         ([0.0, 0.0, 0.1], 2, None),
         ([np.nan, 0.5], 2, None),
+        ([np.nan, 0.5, 0.4], 3, 0.0),
+        ([0.5, np.nan, 0.4], 3, 0.0),
         ([np.nan], None, None),
         ([1.0, 0.5, np.nan], 2, None),
         ([np.nan, np.nan, np.nan, np.nan], None, None),
@@ -134,6 +136,12 @@ def test_end_of_three_waves_at_once_shows_no_gain():
     waves = Waves.of(3, 0.0, 100)._replace(can_raise=True)
     assert waves.ends == (1, 1, 1, 3)
     assert waves.raise_in_last_wave(records(1.0)) is None
+
+
+def test_third_wave_that_ends_the_training_has_nothing_after_it():
+    waves = Waves.of(20, 0.97, 100)._replace(can_raise=True)
+    assert waves.ends == (19, 20, 20, 20)
+    assert waves.raise_in_last_wave(records(*[1.0] * 19, 0.5)) is None
 
 
 # --- noisy and clean data ---------------------------------------------------------------------
@@ -247,7 +255,7 @@ def test_verbose_says_that_there_is_more_regularization(hardly_falling, capsys):
     X, y = random_classes()
     FeedForwardClassifier(**SMALL | REGULARIZED, verbose=True).fit(X, y)
     assert (
-        "Validation loss hardly falls after epoch 14: learning from all rows with more"
+        "Validation loss no longer falls enough after epoch 14: learning from all rows with more"
         " regularization.\nIteration 15, loss ="
     ) in capsys.readouterr().out
 
