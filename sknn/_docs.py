@@ -127,9 +127,9 @@ early_stopping : bool or 'waves', default=False
       factor of up to 1.5. This requires a classifier, `dropout` or `input_dropout`, and
       `regularization_schedule`.
 
-    If training ends before the end of the first wave, the last weights are kept. `n_iter_no_change`
-    and `tol` are ignored. The split is not stratified, but both parts contain every class with at
-    least two samples.
+    If it increases the loss by more than 10%, training ends. If training ends before the end of the
+    first wave, the last weights are kept. `n_iter_no_change` and `tol` are ignored. The split is
+    not stratified, but both parts contain every class with at least two samples.
 validation_fraction : float, default=0.1
     Fraction of the samples that early stopping sets aside for validation, in [0, 1).
 beta_1 : float, default=0.9

@@ -242,13 +242,33 @@ def test_own_validation_rows_raise_nothing(hardly_falling):
     assert strengths_of(model).max() == 1.0
 
 
-def test_loss_that_rises_a_lot_keeps_the_best_end():
+@pytest.mark.parametrize("has_own", [False, True])
+def test_loss_that_rises_a_lot_ends_training_with_the_best_end(has_own, capsys):
     X, y = random_classes()
-    model = FeedForwardClassifier(**SMALL | REGULARIZED, callbacks=[Weights()]).fit(X, y)
-    first, second, third, _ = (losses := [model.validation_loss_curve_[n - 1] for n in ENDS])
+    own = {"X_val": X[:40], "y_val": y[:40]} if has_own else {}
+    parameters = SMALL | REGULARIZED | {"verbose": True, "callbacks": [Weights()]}
+    rows = slice(40, None) if has_own else slice(None)
+    model = FeedForwardClassifier(**parameters).fit(X[rows], y[rows], **own)
+    first, second, third = (losses := [model.validation_loss_curve_[n - 1] for n in ENDS[:3]])
     assert third > 1.1 * min(first, second)  # The classes are random.
-    assert model.t_ == N_EPOCHS * 160
+    assert model.n_iter_ == len(model.loss_curve_) == 14
+    assert model.t_ == 14 * 160
     assert_array_equal(model.coefs_[0], weights_after(model, ENDS[int(np.argmin(losses))]))
+    assert "Validation loss has risen until epoch 14. Stopping.\n" in capsys.readouterr().out
+
+
+def test_checkpoint_of_a_training_that_ends_after_the_third_wave(tmp_path):
+    X, y = random_classes()
+
+    def make():
+        return FeedForwardClassifier(
+            **SMALL | REGULARIZED, checkpoint_dir=tmp_path, checkpoint_every=1
+        )
+
+    whole = make().fit(X, y)
+    kill(make(), 13, X, y)
+    assert_bit_equal(make().fit(X, y), whole)
+    assert files(tmp_path) == []
 
 
 def test_verbose_says_that_there_is_more_regularization(hardly_falling, capsys):
@@ -312,7 +332,7 @@ def test_validation_rows_weigh_by_sample_weight():
     model.fit(X[40:], y[40:], sample_weight_val=weight[:40], **options)
     losses = model.validation_loss_curve_
     assert losses != plain.validation_loss_curve_
-    best = ENDS[int(np.argmin([losses[n - 1] for n in ENDS]))]
+    best = ENDS[int(np.argmin([losses[n - 1] for n in ENDS if n <= len(losses)]))]
     assert_array_equal(model.coefs_[0], weights_after(model, best))
 
 
@@ -490,7 +510,7 @@ def test_validation_part_of_one_row_is_enough():
     X, y = rows(40)
     with pytest.warns(UserWarning, match="R.2 score is not well-defined"):
         model = regressor().fit(X[1:], y[1:], X_val=X[:1], y_val=y[:1])
-    assert len(model.validation_loss_curve_) == N_EPOCHS
+    assert len(model.validation_loss_curve_) in (14, N_EPOCHS)
 
 
 @pytest.mark.parametrize("max_iter", [1, 2, 3, 4, 7])
