@@ -111,7 +111,7 @@ class Team:
                 connection.send(None)
             process.join(patience)
             if process.is_alive():
-                process.terminate()  # Coverage then still saves which lines have run.
+                process.terminate()
                 process.join(1)
             if process.is_alive():
                 process.kill()
